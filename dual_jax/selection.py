@@ -1,0 +1,48 @@
+"""What every method returns, and the rules that all of them keep.
+
+A *method* is a function ``(key, x, n_select, *, labeled=None, candidates=None, **knobs) -> Selection``:
+
+- ``key``: a JAX random key; deterministic methods ignore it.
+- ``x``: (n, d) float32, the pool, taken as given (scale it before).
+- ``n_select``: how many rows to pick, static.
+- ``labeled``: (n,) bool, rows that already have a label: they count as picked and are never returned.
+- ``candidates``: (n,) bool, rows that may be picked; all rows by default.
+
+Positions are positions in ``x``, distinct, best first. A method is *nested* when its first k picks do not
+depend on ``n_select``.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+TIE = 1e-6  # relative: scores closer than this are equal, and the lower position wins
+
+
+class Selection(NamedTuple):
+    """Picked positions, best first, and the score or gain of each pick (method's own scale)."""
+
+    indices: Int[Array, " k"]
+    scores: Float[Array, " k"]
+
+
+def pickable(
+    n: int, labeled: Bool[Array, " n"] | None = None, candidates: Bool[Array, " n"] | None = None
+) -> Bool[Array, " n"]:
+    """Return which of n rows may be picked: candidates that have no label yet."""
+    is_open = jnp.ones(n, bool) if candidates is None else jnp.asarray(candidates, bool)
+    return is_open if labeled is None else is_open & ~jnp.asarray(labeled, bool)
+
+
+def first_best(scores: Float[Array, " n"], is_open: Bool[Array, " n"]) -> Int[Array, ""]:
+    """Return the lowest open position whose score ties with the best open one (`TIE`)."""
+    open_scores = jnp.where(is_open, scores, -jnp.inf)
+    best = jnp.max(open_scores)
+    return jnp.argmax(is_open & (open_scores >= best - TIE * jnp.abs(best)))
+
+
+def top(scores: Float[Array, " n"], is_open: Bool[Array, " n"], n_select: int) -> Selection:
+    """Return the ``n_select`` open rows of largest score, ties by position."""
+    order = jnp.argsort(jnp.where(is_open, -scores, jnp.inf), stable=True)[:n_select].astype(jnp.int32)
+    return Selection(order, scores[order])
