@@ -6,7 +6,7 @@ device (a TPU multiplies in bfloat16 unless told otherwise).
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 TINY = 1e-12
 NEAR = 1e-3  # squared distances below this share of the squared norms are formed by differences
@@ -28,7 +28,7 @@ def safe_divide(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, 
     return jnp.where(is_zero, 0.0, a / jnp.where(is_zero, 1.0, b))
 
 
-def min_max(x: Float[Array, " n"], where: Float[Array, " n"] | None = None) -> Float[Array, " n"]:
+def min_max(x: Float[Array, " n"], where: Bool[Array, " n"] | None = None) -> Float[Array, " n"]:
     """Return ``x`` scaled to [0, 1] by its extremes over ``where``; zeros when it is constant."""
     low = jnp.min(x, where=where, initial=jnp.inf)
     high = jnp.max(x, where=where, initial=-jnp.inf)
@@ -48,3 +48,44 @@ def squared_distances(a: Float[Array, "m q"], b: Float[Array, "n q"]) -> Float[A
     """
     gram = matmul(a, b.T)
     return jnp.maximum(squared_norms(a)[:, None] + squared_norms(b)[None, :] - 2.0 * gram, 0.0)
+
+
+def squared_differences(a: Float[Array, "m q"], b: Float[Array, "n q"]) -> Float[Array, "m n"]:
+    """Return ``||a_i - b_j||^2`` formed by differences: exact to rounding, 0 for equal rows.
+
+    Some ten times the cost of `squared_distances`: for a few rows of ``a``.
+    """
+    return jnp.sum((a[:, None] - b[None, :]) ** 2, axis=-1)
+
+
+def exact_squared_distances(
+    a: Float[Array, "m q"], b: Float[Array, "n q"], *, chunk: int = 64
+) -> Float[Array, "m n"]:
+    """Return `squared_distances` with near pairs (`NEAR`) formed by differences; equal rows give 0.
+
+    Rows of ``a`` that are near to some row of ``b`` are recomputed, ``chunk`` of them at a time, so that the
+    cost follows their number: let ``a`` be the longer one, and centre both first.
+    """
+    squared = squared_distances(a, b)
+    scale = squared_norms(a)[:, None] + squared_norms(b)[None, :]
+    rank = jnp.cumsum(jnp.any(squared < NEAR * scale, axis=1))
+
+    def recompute(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        done, squared = state
+        rows = nth_true(rank, done, chunk)
+        near = a.at[rows].get(mode="clip")
+        limit = NEAR * scale.at[rows].get(mode="clip")
+        old = squared.at[rows].get(mode="clip")
+        exact = jnp.where(old < limit, squared_differences(near, b), old)
+        return done + chunk, squared.at[rows].set(exact, mode="drop")
+
+    done = jnp.zeros((), rank.dtype)
+    return jax.lax.while_loop(lambda state: state[0] < rank[-1], recompute, (done, squared))[1]
+
+
+def nth_true(rank: Int[Array, " n"], start: Int[Array, ""], size: int) -> Int[Array, " size"]:
+    """Return the next ``size`` true positions after the first ``start``; n stands for none left.
+
+    ``rank`` is the cumulative sum of the mask, so that a loop can walk a mask in pieces of fixed shape.
+    """
+    return jnp.searchsorted(rank, start + 1 + jnp.arange(size))

@@ -1,0 +1,53 @@
+"""Which samples should be labelled? Deep Unsupervised Active Learning (DUAL) in JAX.
+
+``DUALSelector`` is the scikit-learn estimator; ``init``, ``pretrain_step``, ``start_selection``, ``train_step``,
+``rank`` and ``fit`` are the functional core.
+"""
+
+from importlib import import_module, metadata
+from typing import Any
+
+from dual_jax.config import DualConfig
+from dual_jax.fitting import fit, rank
+from dual_jax.kmeans import KMeansResult, kmeans
+from dual_jax.model import Module, dense
+from dual_jax.selection import Selection
+from dual_jax.sharding import make_mesh
+from dual_jax.training import (
+    TrainState,
+    coefficients,
+    init,
+    pretrain_step,
+    start_selection,
+    train_step,
+)
+
+__version__ = metadata.version("dual-jax")
+
+_LAZY = {"DUALSelector": "dual_jax.estimator"}
+
+__all__ = [
+    "DUALSelector",
+    "DualConfig",
+    "KMeansResult",
+    "Module",
+    "Selection",
+    "TrainState",
+    "coefficients",
+    "dense",
+    "fit",
+    "init",
+    "kmeans",
+    "make_mesh",
+    "pretrain_step",
+    "rank",
+    "start_selection",
+    "train_step",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs scikit-learn only when it is asked for."""
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'dual_jax' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The host side: files and built-in data sets in, checked and scaled tables out."""

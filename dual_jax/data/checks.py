@@ -1,0 +1,284 @@
+"""Checks at the edge, before any work: the pool, the number of picks, the rows that the caller names."""
+
+import operator
+from collections import Counter
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+IMPUTATIONS = ("median",)
+
+Table = np.ndarray | jax.Array
+
+
+def check_pool(
+    x: Any,
+    *,
+    impute: str | None = None,
+    min_rows: int = 2,
+    min_features: int = 2,
+    dtype: type[np.floating] = np.float32,
+) -> Float[Table, "n d"]:
+    """Return ``x`` as a finite table of real numbers.
+
+    Constant features and repeated rows are fine; a table whose rows are all the same is not.
+
+    Parameters
+    ----------
+    x : (n, d) array-like
+        A jax array is checked on its device and stays there.
+    impute : {None, "median"}
+        What to do with NaN and infinite cells: refuse them (default), or put the column's median.
+    min_rows, min_features : int
+        The smallest table that is accepted; with ``min_rows=1`` (new rows to transform) the rows may also all
+        be the same.
+    dtype : {np.float32, np.float64}
+        Of a table on the host; float64 keeps the digits of large offsets for a scaler that removes them.
+
+    Returns
+    -------
+    (n, d) array
+        float32, C-contiguous on the host.
+
+    Raises
+    ------
+    TypeError
+        When ``x`` is sparse or holds what is no number.
+    ValueError
+        When ``x`` has the wrong shape, text, complex, missing, infinite or too large cells, or equal rows.
+
+    Examples
+    --------
+    >>> check_pool([[0, 1], [2, float("nan")], [4, 3]], impute="median")
+    array([[0., 1.],
+           [2., 2.],
+           [4., 3.]], dtype=float32)
+    """
+    if impute not in (None, *IMPUTATIONS):
+        raise ValueError(f"impute={impute!r} is not known: use None or 'median'")
+    table = as_numbers(x)
+    _check_shape(table, min_rows, min_features)
+    if impute == "median":
+        table = impute_median(table)
+    _check_cells(table)
+    xp = _module_of(table)
+    table = table.astype(jnp.float32) if xp is jnp else np.ascontiguousarray(table, dtype)
+    if min_rows > 1 and bool(xp.all(table[0] == table[-1])) and bool(xp.all(table == table[0])):
+        raise ValueError(f"all {len(table)} rows of the pool are the same, so there is nothing to choose")
+    return table
+
+
+def impute_median(x: Float[Table, "n d"]) -> Float[Table, "n d"]:
+    """Return ``x`` with NaN and infinite cells replaced by the median of the finite ones in their column.
+
+    Raises
+    ------
+    ValueError
+        When a column has no finite cell.
+    """
+    xp = _module_of(x)
+    is_finite = xp.isfinite(x)
+    is_empty = ~xp.any(is_finite, axis=0)
+    if bool(xp.any(is_empty)):
+        raise ValueError(
+            f"column {int(xp.argmax(is_empty))} has no finite value to take a median of; leave it out"
+        )
+    if bool(xp.all(is_finite)):
+        return x
+    return xp.where(is_finite, x, xp.nanmedian(xp.where(is_finite, x, xp.nan), axis=0))
+
+
+def check_n_select(n_select: Any, n_open: int) -> int:
+    """Return how many rows to pick, at least one of ``n_open``; half of them, rounded down, for None.
+
+    Raises
+    ------
+    TypeError
+        When ``n_select`` is not an integer.
+    ValueError
+        When no row may be picked, or ``n_select`` is not between 1 and ``n_open``.
+    """
+    if n_open < 1:
+        raise ValueError("no candidate is left: every row is labelled or not among the candidates")
+    if n_select is None:
+        return max(1, n_open // 2)
+    try:
+        count = operator.index(n_select)
+    except TypeError:
+        count = None
+    if count is None or isinstance(n_select, bool | np.bool_):
+        raise TypeError(f"n_to_select must be an integer, got {n_select!r}")
+    if not 1 <= count <= n_open:
+        raise ValueError(f"n_to_select={count} is not between 1 and the {n_open} candidates without a label")
+    return count
+
+
+def as_mask(
+    rows: Any, n: int, *, ids: Iterable[Any] | None = None, name: str = "rows", default: bool = False
+) -> Bool[np.ndarray, " n"]:
+    """Return which of ``n`` rows are meant by ``rows``.
+
+    Parameters
+    ----------
+    rows : None, (n,) bool, or a sequence of ids or positions
+        None: ``default`` for every row. A boolean mask is taken as it is. Anything else is looked up in
+        ``ids`` where the pool has ids, and is a position from 0 where it has none. Repetitions are fine.
+    n : int
+        Rows in the pool.
+    ids : (n,) sequence, optional
+        The pool's ids, compared by their text.
+    name : str
+        What the caller calls ``rows``, for errors.
+    default : bool
+        What None means.
+
+    Raises
+    ------
+    TypeError
+        When ``rows`` are neither booleans nor positions and the pool has no ids.
+    ValueError
+        When a mask has the wrong length, a position or an id is not in the pool, or the pool repeats an id.
+
+    Examples
+    --------
+    >>> as_mask(["b"], 3, ids=["a", "b", "c"])
+    array([False,  True, False])
+    """
+    if rows is None:
+        return np.full(n, default)
+    given = np.asarray(rows)
+    if given.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional, got shape {given.shape}")
+    if given.dtype == bool:
+        if len(given) != n:
+            raise ValueError(f"{name} is a mask of {len(given)} rows, but the pool has {n} rows")
+        return given.copy()
+    mask = np.zeros(n, bool)
+    if len(given):
+        mask[_positions(given, n, name) if ids is None else positions_of(given, ids, name)] = True
+    return mask
+
+
+def check_ids(ids: Iterable[Any], name: str = "ids") -> list[str]:
+    """Return the ids as text, after checking that none is empty or given twice.
+
+    Raises
+    ------
+    ValueError
+        Naming the first row without an id, or the first id that is repeated and its rows.
+    """
+    texts = [str(value) for value in ids]
+    if len(set(texts)) < len(texts):
+        repeated = Counter(texts).most_common(1)[0][0]
+        first = texts.index(repeated)
+        second = texts.index(repeated, first + 1)
+        what = f"repeats {repeated!r} (rows {first} and {second})" if repeated else f"is empty in row {first}"
+        raise ValueError(f"{name} {what}: ids must be there and distinct; choose another column or use none")
+    if "" in texts:
+        raise ValueError(f"{name} is empty in row {texts.index('')}: every row needs its own id")
+    return texts
+
+
+def positions_of(wanted: Iterable[Any], ids: Iterable[Any], name: str = "rows") -> Int[np.ndarray, " k"]:
+    """Return the position in the pool of each id that is wanted.
+
+    Raises
+    ------
+    ValueError
+        When the pool repeats an id, or lacks a wanted one.
+    """
+    lookup = {text: position for position, text in enumerate(check_ids(ids, "the pool's id column"))}
+    texts = [str(value) for value in wanted]
+    unknown = [text for text in texts if text not in lookup]
+    if unknown:
+        shown = ", ".join(repr(text) for text in unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+        raise ValueError(
+            f"{name}: {len(unknown)} of {len(texts)} ids are not in the pool ({shown}); "
+            f"its ids look like {next(iter(lookup))!r}"
+        )
+    return np.array([lookup[text] for text in texts], np.intp)
+
+
+def _positions(given: Shaped[np.ndarray, " k"], n: int, name: str) -> Int[np.ndarray, " k"]:
+    """Return integers as positions, after checking that they are."""
+    if given.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name} must be positions (integers) or a boolean mask, as the pool has no ids; "
+            f"got {given.tolist()[0]!r}"
+        )
+    if len(given) == n > 2 and set(np.unique(given)) == {0, 1}:
+        raise ValueError(f"{name} looks like a mask of 0 and 1: pass booleans, as integers are positions")
+    outside = (given < 0) | (given >= n)
+    if outside.any():
+        raise ValueError(f"{name}: position {given[outside][0]} is not in the pool (0 to {n - 1})")
+    return given.astype(np.intp)
+
+
+def _module_of(x: Table) -> ModuleType:
+    return jnp if isinstance(x, jax.Array) else np
+
+
+def as_numbers(x: Any) -> Shaped[Table, "..."]:
+    """Return ``x`` as an array of real numbers."""
+    if hasattr(x, "toarray") and hasattr(x, "nnz"):
+        raise TypeError("sparse tables are not supported: pass x.toarray() if it fits in memory")
+    table = x if isinstance(x, jax.Array) else _from_objects(np.asarray(x))
+    if jnp.issubdtype(table.dtype, jnp.complexfloating):
+        raise ValueError(f"Complex data not supported ({table.dtype}): pass real numbers")
+    is_real = jnp.issubdtype(table.dtype, jnp.number) or table.dtype == bool
+    if not is_real:
+        raise ValueError(f"the pool holds {table.dtype} instead of numbers: encode text columns or drop them")
+    promote = jnp.promote_types if isinstance(table, jax.Array) else np.promote_types
+    return table.astype(promote(table.dtype, np.float32), copy=False)
+
+
+def _from_objects(table: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+    """Return an array of Python objects as float64, None as NaN; any other array as it is."""
+    if table.dtype != object:
+        return table
+    try:
+        return table.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"the pool holds a cell that is no number, encode or drop its column: {error}"
+        ) from error
+
+
+def _check_shape(x: Shaped[Table, "..."], min_rows: int, min_features: int) -> None:
+    """Refuse what is no table of at least ``min_rows`` x ``min_features``; words as in scikit-learn."""
+    if x.ndim != 2:
+        raise ValueError(
+            f"expected a 2D table (samples, features), got {x.ndim}D of shape {x.shape}: "
+            "reshape it to one row per sample"
+        )
+    for size, least, what in zip(x.shape, (min_rows, min_features), ("sample", "feature"), strict=True):
+        if size < least:
+            raise ValueError(
+                f"the pool has {size} {what}(s) (shape={x.shape}) while a minimum of {least} is required."
+            )
+
+
+def _check_cells(x: Shaped[Table, "n d"]) -> None:
+    """Refuse NaN, infinite and too large cells, naming the first."""
+    xp = _module_of(x)
+    is_fine = xp.abs(x) <= FLOAT32_MAX
+    if bool(xp.all(is_fine)):
+        return
+    row = int(xp.argmin(xp.all(is_fine, axis=1)))
+    column = int(xp.argmin(is_fine[row]))
+    value = float(x[row, column])
+    where = f"at row {row}, column {column} (both from 0)"
+    if np.isfinite(value):
+        raise ValueError(
+            f"{value:g} {where} does not fit float32 (up to {FLOAT32_MAX:.1e}): rescale the column"
+        )
+    what = "NaN" if np.isnan(value) else str(value)
+    raise ValueError(
+        f'the pool has {what} {where}: fill such cells by --impute median (impute="median") or leave them out'
+    )

@@ -1,0 +1,260 @@
+"""Selection with scikit-learn's contract: fit on a pool, read the picks."""
+
+import dataclasses
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+from jaxtyping import Array, Float, Int
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from dual_jax import progress
+from dual_jax.config import DualConfig, Readout
+from dual_jax.data.checks import as_mask, check_n_select, check_pool
+from dual_jax.data.scaling import apply, fit_scaler
+from dual_jax.fitting import Chunk, fit, rank
+from dual_jax.sharding import deal, make_mesh
+
+MAX_DENSE = 1 << 28  # cells of a sparse pool that is made dense: 1 GiB in float32
+TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table is one compilation
+ROWS_PER_DEVICE = 1000  # below this another device costs more than it saves
+
+
+class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Say which rows of an unlabelled pool to label: Deep Unsupervised Active Learning.
+
+    Parameters
+    ----------
+    n_to_select : int, optional
+        How many rows to pick; half of the candidates by default.
+    max_iter, pretrain_iter : int, optional
+        Full-batch steps of the joint stage and of pre-training, at most; the configuration's by default.
+    latent_dim : int, optional
+        Width of the encoder's output; the configuration's by default.
+    readout : {"greedy", "refine", "norms"}, optional
+        How picks are read from the trained network: greedy coverage of the learnt space (nested), the same
+        with swaps for one budget, or the paper's row norms; the configuration's by default.
+    scale : {"standard", "global", "l2", "none"}
+        Scaling of the inputs: each feature, the whole table by one number, each row to unit length, or as is.
+    random_state : int, RandomState or None
+        The same integer gives the same picks.
+    devices : sequence of jax.Device, optional
+        Devices to spread the rows over; by default all of them where the pool is large enough to gain.
+    config : DualConfig, optional
+        All other settings; `DualConfig()` by default.
+    callbacks : sequence of callables
+        Called with a `dual_jax.fitting.Chunk` after every 50 steps.
+    verbose : int
+        0 is silent; 1 shows progress on a terminal.
+
+    Attributes
+    ----------
+    sample_indices_ : (k,) int array
+        Picked positions, best first.
+    sample_ids_ : (k,) array
+        Their labels in the frame's index; the positions when the pool has none.
+    support_ : (n,) bool array
+        Whether a row was picked.
+    ranking_ : (n_candidates,) int array
+        All candidates, best first; the first ``n_exact_`` by the read-out, the rest by remaining gain.
+    scores_ : (n,) float array
+        Gain or score at the row's place in the ranking; NaN for labelled and forbidden rows.
+    history_ : dict
+        Stage to term to one number a step.
+    n_iter_ : int
+        Joint steps that were run.
+    params_, state_, config_
+        The trained network, the whole state, and the settings used.
+
+    References
+    ----------
+    Li et al., "On Deep Unsupervised Active Learning", IJCAI 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> selector = DUALSelector(5, max_iter=10, pretrain_iter=10).fit(load_iris().data)
+    >>> len(selector.sample_indices_)
+    5
+    """
+
+    def __init__(
+        self,
+        n_to_select: int | None = None,
+        *,
+        max_iter: int | None = None,
+        pretrain_iter: int | None = None,
+        latent_dim: int | None = None,
+        readout: Readout | None = None,
+        scale: str = "standard",
+        random_state: Any = 0,
+        devices: Sequence[jax.Device] | None = None,
+        config: DualConfig | None = None,
+        callbacks: Sequence[Callable[[Chunk], None]] = (),
+        verbose: int = 0,
+    ):
+        self.n_to_select = n_to_select
+        self.max_iter = max_iter
+        self.pretrain_iter = pretrain_iter
+        self.latent_dim = latent_dim
+        self.readout = readout
+        self.scale = scale
+        self.random_state = random_state
+        self.devices = devices
+        self.config = config
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None, *, labeled: Any = None, candidates: Any = None) -> Self:
+        """Train on the pool and rank its candidates.
+
+        Parameters
+        ----------
+        X : (n, d) array, frame or sparse matrix
+            The pool. A jax array stays on its device.
+        y : ignored
+            No label is ever read.
+        labeled, candidates : bool mask, positions, or index labels of a frame, optional
+            Rows that have a label already: they count as picked. Rows that may be picked: all by default.
+
+        Raises
+        ------
+        ValueError, TypeError
+            The pool, a mask, the number of picks or a setting cannot be used; the message says what to do.
+        """
+        x, ids = self._read(X, reset=True)
+        n = len(x)
+        is_labeled = as_mask(labeled, n, ids=ids, name="labeled")
+        is_open = as_mask(candidates, n, ids=ids, name="candidates", default=True) & ~is_labeled
+        n_select = check_n_select(self.n_to_select, int(is_open.sum()))
+        self.config_ = self._settings(n_select)
+        self._scaler = fit_scaler(x, self.scale)
+        self._pool = jnp.asarray(apply(self._scaler, x))
+        with progress.callback(self.verbose) as report:
+            fitted = fit(
+                self._key(),
+                self._pool,
+                self.config_,
+                mesh=self._mesh(n),
+                labeled=is_labeled,
+                candidates=is_open,
+                callbacks=[*self.callbacks, *([report] if report else [])],
+            )
+        self.state_, self.history_, self.n_exact_ = fitted.state, fitted.history, fitted.n_exact
+        self.params_ = fitted.state.params
+        self.n_iter_ = len(self.history_["train"].get("loss", ()))
+        self.ranking_ = np.asarray(fitted.ranking.indices)
+        self.scores_ = np.full(n, np.nan, np.float32)
+        self.scores_[self.ranking_] = fitted.ranking.scores
+        self.sample_indices_ = self.ranking_[:n_select]
+        self.sample_ids_ = self.sample_indices_ if ids is None else np.asarray(ids)[self.sample_indices_]
+        self.support_ = np.zeros(n, bool)
+        self.support_[self.sample_indices_] = True
+        return self
+
+    def select(self, n_select: int) -> Int[np.ndarray, " k"]:
+        """Return the positions of the best ``n_select`` candidates from the same fit, best first.
+
+        The order is `ranking_`'s up to ``n_exact_``; beyond it, and for the read-out "refine", which is for
+        one budget, it is computed anew.
+        """
+        check_is_fitted(self)
+        n_select = check_n_select(n_select, len(self.ranking_))
+        is_prefix = self.config_.readout != "refine" and n_select <= self.n_exact_
+        if is_prefix or n_select == len(self.sample_indices_):
+            return self.ranking_[:n_select]
+        return np.asarray(rank(self.state_, self._pool, self.config_, n_select).indices)
+
+    def transform(self, X: Any) -> Float[Any, "m p"]:
+        """Return the encoder's embedding of rows: (m, latent_dim) float32, on the side where ``X`` is."""
+        check_is_fitted(self)
+        x, _ = self._read(X, reset=False)
+        scaled = apply(self._scaler, x)
+        starts = range(0, len(x), TRANSFORM_ROWS)
+        codes = [self._encode(jnp.asarray(scaled[start : start + TRANSFORM_ROWS])) for start in starts]
+        return jnp.concatenate(codes) if isinstance(x, jax.Array) else np.concatenate(codes)
+
+    def _encode(self, rows: Float[Array, "m d"]) -> Float[Array, "m p"]:
+        """Return the codes of at most `TRANSFORM_ROWS` rows; one shape serves every table."""
+        padded = jnp.pad(rows, [(0, TRANSFORM_ROWS - len(rows)), (0, 0)])
+        return _encoded(self.params_.network.encoder, padded, self.config_)[: len(rows)]
+
+    @property
+    def _n_features_out(self) -> int:
+        return _encoded.eval_shape(
+            self.params_.network.encoder, jnp.zeros((1, self.n_features_in_)), self.config_
+        ).shape[1]
+
+    def _read(self, X: Any, *, reset: bool) -> tuple[Any, Any]:
+        """Return the checked table, unscaled, and the frame's index."""
+        if scipy.sparse.issparse(X):
+            X = _dense(X)
+        ids = getattr(X, "index", None) if hasattr(X, "columns") else None
+        if isinstance(X, jax.Array):
+            x = check_pool(X, min_rows=2 if reset else 1)
+            if reset:
+                self.n_features_in_ = x.shape[1]
+            elif x.shape[1] != self.n_features_in_:
+                raise ValueError(
+                    f"X has {x.shape[1]} features, but DUALSelector is expecting {self.n_features_in_} features"
+                )
+            return x, ids
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return check_pool(X, min_rows=2 if reset else 1, dtype=np.float64), ids
+
+    def _settings(self, n_select: int) -> DualConfig:
+        """Return the configuration with this estimator's own parameters put in."""
+        config = DualConfig() if self.config is None else self.config
+        names = {
+            "steps": "max_iter",
+            "pretrain_steps": "pretrain_iter",
+            "latent_dim": "latent_dim",
+            "readout": "readout",
+        }
+        own = {field: getattr(self, name) for field, name in names.items()}
+        config = dataclasses.replace(config, **{k: v for k, v in own.items() if v is not None})
+        n_exact = n_select if config.readout == "refine" else max(n_select, config.n_exact)
+        config = dataclasses.replace(config, n_exact=n_exact)
+        config.check()
+        return config
+
+    def _key(self) -> Array:
+        if isinstance(self.random_state, numbers.Integral):
+            return jax.random.key(int(self.random_state))
+        return jax.random.key(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _mesh(self, n: int) -> Any:
+        """Return the devices as a mesh, or None when one device is as good."""
+        devices = self.devices
+        if devices is None:
+            is_worth = jax.default_backend() != "cpu"
+            devices = jax.devices()[: max(1, n // ROWS_PER_DEVICE)] if is_worth else jax.devices()[:1]
+        return make_mesh(devices) if len(devices) > 1 else None
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that the output is float32 whatever comes in, and that sparse input is made dense."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        tags.input_tags.sparse = True
+        return tags
+
+
+@jax.jit
+def _encoded(encoder: Any, x: Float[Array, "m d"], config: DualConfig) -> Float[Array, "m p"]:
+    return config.modules(x).encoder.apply(encoder, x)
+
+
+def _dense(X: Any) -> np.ndarray:
+    cells = X.shape[0] * X.shape[1]
+    if cells > MAX_DENSE:
+        raise ValueError(
+            f"The sparse pool has {X.shape[0]} x {X.shape[1]} cells, and at most {MAX_DENSE} are made dense: "
+            "reduce its features first, for instance with TruncatedSVD."
+        )
+    return X.toarray()

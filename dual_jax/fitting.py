@@ -1,0 +1,356 @@
+"""DUAL from a pool to a ranking: the three stages in compiled chunks of steps, and the read-out.
+
+Between chunks the host breathes: history, callbacks, a convergence test, and a stop on the first term that is
+not finite. Under an outer ``jit`` each stage is one loop without breaks.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Key
+
+from dual_jax import readout
+from dual_jax.collectives import gather_rows
+from dual_jax.config import DualConfig
+from dual_jax.model import total_loss
+from dual_jax.selection import Selection
+from dual_jax.sharding import AXIS, EVERYWHERE, ROWS, deal, on_mesh, specs
+from dual_jax.training import (
+    TrainState,
+    init,
+    learnt_space,
+    pretrain_step,
+    row_norms,
+    start_selection,
+    train_step,
+)
+
+CHUNK = 50  # steps between two breaks
+
+
+class Chunk(NamedTuple):
+    """What a callback sees at each break; the read-out calls with stage "rank", before and after."""
+
+    stage: str  # "pretrain", "train" or "rank"
+    step: int  # steps done in this stage
+    n_steps: int  # steps at most
+    terms: dict[str, np.ndarray]  # each term, and "loss", at the steps of this chunk
+
+
+class Fitted(NamedTuple):
+    """A trained state and the ranking of all candidates, best first.
+
+    The first ``n_exact`` places of the ranking are the read-out's, the rest follow by their remaining gain.
+    ``history`` maps each stage to its terms, and to "loss", a number a step.
+    """
+
+    state: TrainState
+    ranking: Selection
+    n_exact: int
+    history: dict[str, dict[str, np.ndarray]]
+
+
+Callbacks = Iterable[Callable[[Chunk], None]]
+
+
+def fit(
+    key: Key[Array, ""],
+    x: Float[Array, "n ..."],
+    config: DualConfig,
+    *,
+    mesh: Mesh | None = None,
+    labeled: Bool[Array, " n"] | None = None,
+    candidates: Bool[Array, " n"] | None = None,
+    callbacks: Callbacks = (),
+) -> Fitted:
+    """Return DUAL trained on a pool, and its ranking of all candidates.
+
+    Parameters
+    ----------
+    key
+        The only source of randomness.
+    x
+        (n, ...) float32, the pool, taken as given: scale it before.
+    config
+        `DualConfig()` or `DualConfig.paper()`, or your own.
+    mesh
+        Devices to spread the rows over, from `make_mesh`; None for one device.
+    labeled, candidates
+        Rows that have a label, and rows that may be ranked; see `dual_jax.selection`.
+    callbacks
+        Called with a `Chunk` after every 50 steps.
+
+    Raises
+    ------
+    ValueError
+        A setting is out of range.
+    FloatingPointError
+        A term became infinite or NaN; the message names the stage, the step and the term.
+
+    Examples
+    --------
+    >>> import jax
+    >>> x = jax.random.normal(jax.random.key(0), (40, 5))
+    >>> fitted = fit(jax.random.key(1), x, DualConfig(pretrain_steps=50, steps=10))
+    >>> len(fitted.ranking.indices)
+    40
+    """
+    callbacks = tuple(callbacks)
+    state, history = train(
+        key, x, config, mesh=mesh, labeled=labeled, candidates=candidates, callbacks=callbacks
+    )
+    _tell(callbacks, Chunk("rank", 0, 1, {}))
+    ranking = rank(state, deal(x, mesh, jnp.nan), config, mesh=mesh)
+    _tell(callbacks, Chunk("rank", 1, 1, {}))
+    is_whole = config.readout == "norms"
+    return Fitted(state, ranking, len(ranking.indices) if is_whole else config.n_exact, history)
+
+
+def train(
+    key: Key[Array, ""],
+    x: Float[Array, "n ..."],
+    config: DualConfig,
+    *,
+    mesh: Mesh | None = None,
+    labeled: Bool[Array, " n"] | None = None,
+    candidates: Bool[Array, " n"] | None = None,
+    callbacks: Callbacks = (),
+) -> tuple[TrainState, dict[str, dict[str, Any]]]:
+    """Return the state after the three stages, and the history; parameters are those of `fit`."""
+    check_coefficient_optimizer(config)
+    key_init, key_selection = jax.random.split(key)
+    n = len(x)
+    config = dataclasses.replace(config, n_clusters=config.clusters(n))
+    labeled = jnp.zeros(n, bool) if labeled is None else jnp.asarray(labeled)
+    candidates = jnp.ones(n, bool) if candidates is None else jnp.asarray(candidates)
+    n_dictionary = _count(labeled | candidates)
+    x, labeled, candidates = deal(x, mesh, jnp.nan), deal(labeled, mesh, False), deal(candidates, mesh, False)
+    state = init(key_init, x, config)
+    state, pretrain_history = _run("pretrain", state, x, config, config.pretrain_steps, mesh, callbacks)
+    state = _start(key_selection, state, x, config, labeled, candidates, n_dictionary, mesh)
+    state, history = _run("train", state, x, config, config.steps, mesh, callbacks)
+    return state, {"pretrain": pretrain_history, "train": history}
+
+
+def _count(mask: Array) -> int | None:
+    """Return how many rows are in a mask; None while it is traced."""
+    return None if isinstance(mask, jax.core.Tracer) else int(mask.sum())
+
+
+def check_coefficient_optimizer(config: DualConfig) -> None:
+    """Raise ValueError when the optimiser of C looks beyond a single entry: C is updated block by block."""
+    optimizer = config.coefficient_optimizer(0.1)
+
+    def after_two_steps(gradient: Array, params: Array) -> Array:
+        state = optimizer.init(params)
+        for _ in range(2):
+            updates, state = optimizer.update(gradient, state, params)
+            params = optax.apply_updates(params, updates)
+        return params
+
+    with jax.ensure_compile_time_eval():
+        gradient, params = jnp.array([3e3, -4e-3, 5e2, 0.0]), jnp.array([1.0, -2.0, 0.5, 3.0])
+        parts = slice(0, 1), slice(1, None)
+        halves = jnp.concatenate([after_two_steps(gradient[part], params[part]) for part in parts])
+        is_entrywise = bool(jnp.allclose(after_two_steps(gradient, params), halves, rtol=1e-5))
+    if not is_entrywise:
+        raise ValueError(
+            "coefficient_optimizer needs the whole gradient of C, which never exists: use an element-wise "
+            "one such as optax.adam or optax.sgd (global-norm clipping may go into optimizer, for the network)."
+        )
+
+
+def _is_split(path: str) -> bool:
+    """Return whether a part of a state is dealt out over devices: what has a row for each target."""
+    return bool(re.search(r"\.(params|opt_state)\.[CP]\b|\.fixed\.(targets|centroids|sizes)$", path))
+
+
+@partial(jax.jit, static_argnames=("n_dictionary", "mesh"))
+def _start(
+    key: Array,
+    state: TrainState,
+    x: Array,
+    config: DualConfig,
+    labeled: Array,
+    candidates: Array,
+    n_dictionary: int | None,
+    mesh: Mesh | None,
+) -> TrainState:
+    def start(key: Array, state: TrainState, x: Array, config: DualConfig, *masks: Array) -> TrainState:
+        return start_selection(
+            key,
+            state,
+            x,
+            config,
+            labeled=masks[0],
+            candidates=masks[1],
+            axis_name=AXIS if mesh else None,
+            n_dictionary=n_dictionary,
+        )
+
+    arguments = (key, state, x, config, labeled, candidates)
+    if mesh is None:
+        return start(*arguments)
+    # The layout is that of one device's share, whatever the number of clusters.
+    own = jax.ShapeDtypeStruct((len(x) // mesh.size, *x.shape[1:]), x.dtype)
+    one_cluster = dataclasses.replace(config, n_clusters=1)
+    layout = partial(start_selection, n_dictionary=n_dictionary or len(x))
+    shapes = jax.eval_shape(layout, key, state, own, one_cluster)
+    where = (EVERYWHERE, EVERYWHERE, ROWS, EVERYWHERE, ROWS, ROWS)
+    return on_mesh(start, mesh, where, specs(shapes, _is_split))(*arguments)
+
+
+STEPS = {"pretrain": pretrain_step, "train": train_step}
+
+
+@partial(jax.jit, static_argnames=("stage", "length", "mesh"), donate_argnums=0)
+def _advance(
+    state: TrainState,
+    x: Array,
+    config: DualConfig,
+    n_steps: Array,
+    stage: str,
+    length: int,
+    mesh: Mesh | None,
+) -> tuple[TrainState, dict[str, Array]]:
+    """Return the state after ``n_steps`` steps of a stage, at most ``length``, and the terms of each."""
+
+    def step(state: TrainState, x: Array, config: DualConfig) -> tuple[TrainState, dict[str, Array]]:
+        state, terms = STEPS[stage](state, x, config, axis_name=AXIS if mesh else None)
+        loss = total_loss(terms, config.weights) if stage == "train" else terms.reconstruction
+        return state, {**terms._asdict(), "loss": loss}
+
+    def run(state: TrainState, x: Array, config: DualConfig, n_steps: Array) -> Any:
+        def advance(i: Array, carry: Any) -> Any:
+            state, values = step(carry[0], x, config)
+            return state, jax.tree.map(lambda kept, value: kept.at[i].set(value), carry[1], values)
+
+        names = jax.eval_shape(step, state, x, config)[1]
+        empty = jax.tree.map(lambda value: jnp.zeros(length, value.dtype), names)
+        return jax.lax.fori_loop(0, n_steps, advance, (state, empty))
+
+    where = specs(state, _is_split)
+    run = on_mesh(run, mesh, (where, ROWS, EVERYWHERE, EVERYWHERE), (where, EVERYWHERE))
+    return run(state, x, config, n_steps)
+
+
+def _run(
+    stage: str,
+    state: TrainState,
+    x: Array,
+    config: DualConfig,
+    n_steps: int,
+    mesh: Mesh | None,
+    callbacks: Callbacks,
+) -> tuple[TrainState, dict[str, Any]]:
+    """Return the state after a stage and its terms, a number a step."""
+    if isinstance(x, jax.core.Tracer):
+        return _advance(state, x, config, n_steps, stage, n_steps, mesh)
+    chunks: list[dict[str, np.ndarray]] = []
+    for done in range(0, n_steps, CHUNK):
+        n_now = min(CHUNK, n_steps - done)
+        state, values = _advance(state, x, config, n_now, stage, CHUNK, mesh)
+        chunks.append({name: np.asarray(value)[:n_now] for name, value in values.items()})
+        _stop_unless_finite(stage, done, chunks[-1])
+        _tell(callbacks, Chunk(stage, done + n_now, n_steps, chunks[-1]))
+        if _has_converged([chunk["loss"] for chunk in chunks[-2:]], config.tolerance):
+            break
+    if not chunks:
+        return state, {}
+    return state, {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _stop_unless_finite(stage: str, done: int, values: dict[str, np.ndarray]) -> None:
+    bad = np.array([~np.isfinite(value) for value in values.values()])
+    if bad.any():
+        step = int(bad.any(axis=0).argmax())
+        name = list(values)[int(bad[:, step].argmax())]
+        raise FloatingPointError(
+            f"{name} is {values[name][step]} at step {done + step} of the {stage} stage: scale the inputs, or "
+            "lower learning_rate or pretrain_learning_rate."
+        )
+
+
+def _has_converged(losses: list[np.ndarray], tolerance: float) -> bool:
+    """Return whether the mean loss of the last chunk is hardly below that of the chunk before."""
+    if len(losses) < 2 or tolerance <= 0:
+        return False
+    before, now = losses[0].mean(), losses[1].mean()
+    return bool(before - now < tolerance * abs(before))
+
+
+def _tell(callbacks: Callbacks, chunk: Chunk) -> None:
+    for callback in callbacks:
+        callback(chunk)
+
+
+def rank(
+    state: TrainState,
+    x: Float[Array, "n ..."],
+    config: DualConfig,
+    n_select: int | None = None,
+    *,
+    axis_name: str | None = None,
+    mesh: Mesh | None = None,
+) -> Selection:
+    """Return the picks of the configured read-out: ``n_select`` candidates, best first.
+
+    ``None`` ranks all candidates: the first ``config.n_exact`` by the read-out, the rest by the gain that
+    they would still bring (``"norms"`` ranks all). With ``axis_name`` every device returns all picks; a state
+    that was fitted on a mesh is ranked on that mesh, with ``x`` from `dual_jax.sharding.deal`.
+
+    Raises
+    ------
+    ValueError
+        The selection has not started, or ``n_select`` exceeds the candidates.
+    """
+    if state.fixed is None:
+        raise ValueError("The state has no selection block yet: call start_selection first.")
+    n_open = _count(state.fixed.is_candidate)
+    if n_select is None and n_open is None:
+        raise ValueError("The number of candidates is not known under jit: give rank a static n_select.")
+    if n_select is not None and n_open is not None and n_select > n_open:
+        raise ValueError(f"n_select={n_select} exceeds the {n_open} candidates: ask for at most {n_open}.")
+    wanted = n_open if n_select is None else n_select
+    is_prefix = n_select is None and config.readout != "norms"
+    n_exact = min(wanted, config.n_exact) if is_prefix else wanted
+    return _rank_on(state, x, config, n_exact, wanted, AXIS if mesh else axis_name, mesh)
+
+
+@partial(jax.jit, static_argnames=("n_exact", "n_select", "axis_name", "mesh"))
+def _rank_on(
+    state: TrainState,
+    x: Array,
+    config: DualConfig,
+    n_exact: int,
+    n_select: int,
+    axis_name: str | None,
+    mesh: Mesh | None,
+) -> Selection:
+    def run(state: TrainState, x: Array, config: DualConfig) -> Selection:
+        return _rank(state, x, config, n_exact, n_select, axis_name)
+
+    where = specs(state, _is_split)
+    return on_mesh(run, mesh, (where, ROWS, EVERYWHERE), EVERYWHERE)(state, x, config)
+
+
+def _rank(
+    state: TrainState, x: Array, config: DualConfig, n_exact: int, n_select: int, axis_name: str | None
+) -> Selection:
+    fixed = state.fixed
+    if config.readout == "norms":
+        norms = row_norms(state, x, config, axis_name=axis_name)
+        return readout.by_norms(norms.C, norms.P, fixed.dictionary, fixed.is_candidate, n_select)
+    u = learnt_space(state, x, config, axis_name=axis_name)
+    pool = readout.Pool(u, gather_rows(fixed.targets, axis_name) >= 0, fixed.is_labeled, fixed.is_candidate)
+    select = {"greedy": readout.greedily, "refine": readout.refined}[config.readout]
+    picks = select(pool, config.power, n_exact)
+    return picks if n_exact == n_select else readout.with_rest(pool, config.power, picks, n_select)

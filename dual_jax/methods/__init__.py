@@ -1,0 +1,76 @@
+"""Every selection method under one signature: ``METHODS[name](key, x, n_select, *, labeled, candidates, **knobs)``.
+
+A new method is one file with one function that keeps `dual_jax.selection`'s protocol, one line here, and one
+test file.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key
+
+from dual_jax.selection import Selection, pickable
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A selection method: a function of the protocol, behind the checks that all of them share.
+
+    Attributes
+    ----------
+    select
+        The method itself; its docstring gives objective, source, knobs, cost, and when it fails.
+    is_nested
+        Whether the first k picks do not depend on ``n_select``.
+    """
+
+    select: Callable[..., Selection]
+    is_nested: bool
+
+    def __call__(
+        self,
+        key: Key[Array, ""],
+        x: Float[Array, "n d"],
+        n_select: int,
+        *,
+        labeled: Bool[Array, " n"] | None = None,
+        candidates: Bool[Array, " n"] | None = None,
+        **knobs: Any,
+    ) -> Selection:
+        """Return the picks; see `dual_jax.selection` for the arguments.
+
+        Raises
+        ------
+        ValueError
+            When ``x`` is no (n, d) table, a mask has another length, or ``n_select`` is not between 1 and the
+            number of rows that may be picked (which is only known outside ``jit``).
+        """
+        x = jnp.asarray(x, jnp.float32)
+        if x.ndim != 2:
+            raise ValueError(f"x has shape {x.shape}, wanted (n, d): one row a sample.")
+        labeled = _mask(labeled, len(x), False, "labeled")
+        candidates = _mask(candidates, len(x), True, "candidates")
+        _check_budget(n_select, pickable(len(x), labeled, candidates))
+        return self.select(key, x, int(n_select), labeled=labeled, candidates=candidates, **knobs)
+
+
+def _mask(mask: Any, n: int, default: bool, name: str) -> Bool[Array, " n"]:
+    mask = jnp.full(n, default) if mask is None else jnp.asarray(mask, bool)
+    if mask.shape != (n,):
+        raise ValueError(f"{name} has shape {mask.shape}, wanted ({n},): one boolean for each row of x.")
+    return mask
+
+
+def _check_budget(n_select: Any, is_open: Bool[Array, " n"]) -> None:
+    if isinstance(n_select, bool) or not isinstance(n_select, int | np.integer) or n_select < 1:
+        raise ValueError(f"n_select={n_select!r} is no number of picks: give an integer of at least 1.")
+    n_open = len(is_open) if isinstance(is_open, jax.core.Tracer) else int(is_open.sum())
+    if n_select > n_open:
+        raise ValueError(f"n_select={n_select} exceeds the {n_open} rows that may be picked: ask for fewer.")
+
+
+METHODS: dict[str, Method] = {}

@@ -1,0 +1,193 @@
+"""Pictures of a selection: the pool as a map of two dimensions, and the picks on it in their order.
+
+Figures are free of pyplot's global state, so they work without a display and in threads.
+"""
+
+import io
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from sklearn.decomposition import PCA
+
+from dual_jax.store import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf")
+MAX_SHOWN = 20_000  # rows drawn; more only make the cloud darker and the file larger
+MAX_NUMBERED = 20  # picks with their number beside them
+NEEDS_MATPLOTLIB = 'drawing needs matplotlib: pip install "dual-jax[plot]"'
+POOL, LABELED = "#c3c7cd", "#d55e00"  # grey, and vermilion, which stands out from viridis for every eye
+LETTER, LINE = 5.0, 9.0  # width of a digit and height of a number, in points
+DIRECTIONS = np.array([(1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1.4), (1.4, 0), (0, -1.4), (-1.4, 0)])
+DISTANCES = (7.0, 13.0, 20.0, 28.0)  # of a number from its pick, in points
+
+
+def check_suffix(path: str | PathLike[str]) -> None:
+    """Refuse a file that no figure can be written to here.
+
+    Raises
+    ------
+    ValueError
+        When the name ends in none of `SUFFIXES`.
+    ImportError
+        When matplotlib is missing.
+    """
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise ValueError(f"cannot draw {path}: its name must end in {', '.join(SUFFIXES)}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(NEEDS_MATPLOTLIB) from error
+
+
+def write(figure: "Figure", path: str | PathLike[str]) -> None:
+    """Write a figure in the format that the name ends in, so that a killed run leaves no half of it.
+
+    Raises
+    ------
+    ValueError
+        When the name ends in none of `SUFFIXES`, or its folder does not exist.
+    """
+    check_suffix(path)
+    picture = io.BytesIO()
+    figure.savefig(picture, format=Path(path).suffix.lower()[1:])
+    write_atomically(path, picture.getvalue())
+
+
+def pool_map(
+    x: Float[np.ndarray, "n d"],
+    picks: Int[np.ndarray, " k"],
+    *,
+    labeled: Bool[np.ndarray, " n"] | None = None,
+    title: str = "",
+) -> "Figure":
+    """Return a picture of the pool on its first two principal components, with the picks in order.
+
+    Parameters
+    ----------
+    x : (n, d) array
+        The pool as the method saw it (scaled), d >= 2; above `MAX_SHOWN` rows a sample of it is drawn.
+    picks : (k,) int array
+        Picked rows, best first. Their colour is their rank; the first `MAX_NUMBERED` carry it as a number.
+    labeled : (n,) bool array, optional
+        Rows that had a label before, drawn as crosses.
+    title : str
+        Above the picture.
+
+    Raises
+    ------
+    ImportError
+        When matplotlib is missing.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(30, 3))
+    >>> figure = pool_map(x, np.array([4, 7]), title="thirty points")
+    >>> figure.axes[0].get_title()
+    'thirty points'
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(NEEDS_MATPLOTLIB) from error
+    pca = PCA(2, random_state=0)
+    places = pca.fit_transform(np.asarray(x))
+    picked = places[np.asarray(picks)]
+    shares = pca.explained_variance_ratio_
+    figure = Figure(figsize=(8, 6.5), dpi=150, layout="constrained")
+    axes = figure.add_subplot(
+        title=title,
+        xlabel=f"principal component 1 ({shares[0]:.1%} of the variance)",
+        ylabel=f"principal component 2 ({shares[1]:.1%} of the variance)",
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    _draw_pool(axes, places, np.zeros(len(x), bool) if labeled is None else np.asarray(labeled))
+    _draw_picks(axes, picked)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.draw_without_rendering()  # fixes the layout, and with it the distances that numbers need
+    _number_picks(axes, picked)
+    return figure
+
+
+def _draw_pool(axes: "Axes", places: Float[np.ndarray, "n 2"], is_labeled: Bool[np.ndarray, " n"]) -> None:
+    """Draw the rows without a label pale and those with one as crosses; a sample of them when many."""
+    n, label = len(places), "pool"
+    is_shown = np.ones(n, bool)
+    if n > MAX_SHOWN:
+        is_shown[np.random.default_rng(0).permutation(n)[MAX_SHOWN:]] = False
+        label = f"pool ({MAX_SHOWN:,} of {n:,} rows shown)"
+    size = float(np.clip(20_000 / is_shown.sum(), 4, 16))
+    pale = {"s": size, "c": POOL, "linewidths": 0, "rasterized": True}
+    axes.scatter(*places[is_shown & ~is_labeled].T, label=label, alpha=0.7, **pale)
+    if is_labeled.any():
+        crosses = {"s": 22, "c": LABELED, "marker": "x", "linewidths": 1.1, "rasterized": True}
+        axes.scatter(*places[is_shown & is_labeled].T, label="labelled before", **crosses)
+
+
+def _draw_picks(axes: "Axes", places: Float[np.ndarray, "k 2"]) -> None:
+    """Draw the picks coloured by rank, the first on top, and a colour bar when there are several."""
+    ranks = np.arange(1, len(places) + 1)
+    last_first = slice(None, None, -1)
+    dots = axes.scatter(
+        *places[last_first].T,
+        c=ranks[last_first],
+        s=np.where(ranks <= MAX_NUMBERED, 42, np.clip(4000 / len(places), 12, 42))[last_first],
+        cmap="viridis",
+        edgecolors="black",
+        linewidths=0.6,
+        label="picked",
+        zorder=3,
+    )
+    if len(places) > 1:
+        ticks = np.unique(np.linspace(1, len(places), min(len(places), 6)).round())
+        bar = axes.figure.colorbar(dots, ax=axes, label="rank (1 is picked first)", ticks=ticks, pad=0.02)
+        bar.ax.invert_yaxis()
+
+
+def _number_picks(axes: "Axes", places: Float[np.ndarray, "k 2"]) -> None:
+    """Write the ranks of the first picks beside them, where they cover least."""
+    from matplotlib import patheffects
+
+    dots = axes.transData.transform(places) * 72 / axes.figure.dpi
+    box = axes.bbox.get_points() * 72 / axes.figure.dpi
+    halo = [patheffects.withStroke(linewidth=2, foreground="white")]
+    for rank, (place, offset) in enumerate(zip(places, _offsets(dots, box), strict=False), 1):
+        line = {"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2, "color": "black"}
+        axes.annotate(
+            str(rank),
+            place,
+            offset,
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=8,
+            fontweight="bold",
+            path_effects=halo,
+            arrowprops=line if np.hypot(*offset) > DISTANCES[1] else None,
+            zorder=4,
+        )
+
+
+def _offsets(dots: Float[np.ndarray, "k 2"], box: Float[np.ndarray, "2 2"]) -> list[Float[np.ndarray, " 2"]]:
+    """Return where to put each of the first numbers relative to its dot: the nearest place of least cover.
+
+    All in points; ``box`` holds the lower left and the upper right corner of the picture.
+    """
+    offsets: list[Float[np.ndarray, " 2"]] = []
+    taken = [(dot, np.array([LINE, LINE]) / 2) for dot in dots]  # centres and half sizes
+    around = np.concatenate([DIRECTIONS * distance for distance in DISTANCES])
+    for rank, dot in enumerate(dots[:MAX_NUMBERED], 1):
+        half = np.array([LETTER * len(str(rank)), LINE]) / 2
+        centres = dot + around
+        covered = sum(np.all(np.abs(centres - at) < half + size, axis=1) for at, size in taken)
+        is_outside = np.any((centres < box[0]) | (centres > box[1]), axis=1)
+        best = int(np.argmin(covered + len(taken) * is_outside))
+        taken.append((centres[best], half))
+        offsets.append(around[best])
+    return offsets

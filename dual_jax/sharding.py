@@ -1,0 +1,53 @@
+"""Devices: the mesh, how rows are laid out on it, and where each part of a state lives.
+
+Rows are dealt out in order, in equal shares; rows of NaN fill up the last share.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+AXIS = "samples"
+ROWS, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
+
+
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Return a mesh with one axis over ``devices``, all of them by default.
+
+    Examples
+    --------
+    >>> make_mesh().axis_names
+    ('samples',)
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def deal(rows: Any, mesh: Mesh | None, fill: float | bool) -> Array:
+    """Return rows as equal shares on the mesh's devices, filled up at the end; untouched without a mesh."""
+    if mesh is None:
+        return jnp.asarray(rows)
+    missing = -len(rows) % mesh.size
+    padded = jnp.pad(jnp.asarray(rows), [(0, missing)] + [(0, 0)] * (rows.ndim - 1), constant_values=fill)
+    return jax.device_put(padded, NamedSharding(mesh, ROWS))
+
+
+def on_mesh(function: Callable, mesh: Mesh | None, in_specs: Any, out_specs: Any) -> Callable:
+    """Return ``function`` run on every device's own rows; the function itself without a mesh."""
+    if mesh is None:
+        return function
+    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+
+
+def specs(tree: Any, is_split: Callable[[str], bool]) -> Any:
+    """Return where each array of a tree lives: its rows dealt out when ``is_split(path)``, else everywhere."""
+
+    def spec(path: Any, leaf: Any) -> PartitionSpec:
+        return ROWS if leaf.ndim and is_split(jax.tree_util.keystr(path)) else EVERYWHERE
+
+    return jax.tree_util.tree_map_with_path(spec, tree)

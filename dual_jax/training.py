@@ -1,0 +1,438 @@
+"""The steps of DUAL's three stages, as pure functions over one state.
+
+1. `pretrain_step`: the autoencoder alone. 2. `start_selection`: centroids, scales, C and P, a fresh
+optimiser. 3. `train_step`: the whole full batch, autoencoder and selection block together.
+Each takes ``axis_name``; then ``x`` holds this device's rows, and a row of nothing but NaN is padding.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from dual_jax.collectives import device_index, gather_rows, n_devices, own_rows, scatter_rows, total
+from dual_jax.config import DualConfig
+from dual_jax.kmeans import kmeans
+from dual_jax.model import (
+    OBJECTIVES,
+    Autoencoder,
+    Block,
+    Params,
+    Rebuilt,
+    Scales,
+    Space,
+    Targets,
+    Terms,
+    masks,
+    moments,
+    neighbour_scale,
+    total_loss,
+)
+from dual_jax.numerics import TINY, squared_norms
+
+BLOCK_BYTES = 16 << 20  # of a target block of C: it stays in a processor's last cache
+MAX_BLOCKS = 64  # blocks are unrolled, so more would lengthen compilation
+
+
+class OptState(NamedTuple):
+    """Optimiser states of the network and of each target block of C and P."""
+
+    network: Any
+    C: tuple[Any, ...] = ()
+    P: tuple[Any, ...] = ()
+
+
+class Fixed(NamedTuple):
+    """What stage 2 decides and stage 3 does not change. N counts the rows of all devices."""
+
+    dictionary: Int[Array, " m"]
+    dictionary_x: Float[Array, "m d"]
+    targets: Int[Array, " n"]
+    is_labeled: Bool[Array, " N"]
+    is_candidate: Bool[Array, " N"]
+    centroids: Float[Array, "K q"]
+    sizes: Float[Array, " K"]
+    scales: Scales
+
+
+class TrainState(NamedTuple):
+    """Everything that a step needs and returns; ``fixed`` is None until the selection starts."""
+
+    params: Params
+    opt_state: OptState
+    step: Int[Array, ""]
+    fixed: Fixed | None = None
+
+
+class PretrainTerms(NamedTuple):
+    """Loss of stage 1: mean squared error over all entries of x."""
+
+    reconstruction: Float[Array, ""]
+
+
+def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> TrainState:
+    """Return a fresh autoencoder for rows shaped like those of ``x``, and its optimiser.
+
+    Raises
+    ------
+    ValueError
+        A setting is out of range, or the modules' outputs do not have the shapes of codes and rows.
+    """
+    config.check()
+    key_encoder, key_decoder = jax.random.split(key)
+    modules = config.modules(x)
+    sample = x[:1]
+    encoder = modules.encoder.init(key_encoder, sample)
+    code = jax.eval_shape(modules.encoder.apply, encoder, sample)
+    if code.ndim != 2:
+        raise ValueError(f"The encoder returns shape {code.shape} for one row: it must be (1, latent_dim).")
+    decoder = modules.decoder.init(key_decoder, jnp.zeros(code.shape, code.dtype))
+    row = jax.eval_shape(modules.decoder.apply, decoder, code)
+    if row.size != sample.size:
+        raise ValueError(
+            f"The decoder returns shape {row.shape} for one code: it must hold {sample.size} values."
+        )
+    network = Autoencoder(encoder, decoder)
+    optimizer = config.optimizer(config.pretrain_learning_rate)
+    return TrainState(Params(network), OptState(optimizer.init(network)), jnp.zeros((), jnp.int32))
+
+
+def real_rows(x: Float[Array, "n ..."]) -> tuple[Float[Array, "n ..."], Bool[Array, " n"]]:
+    """Return the rows with padding set to zero, and which rows are real."""
+    is_row = ~jnp.all(jnp.isnan(flat(x)), axis=1)
+    return jnp.where(is_row.reshape(-1, *[1] * (x.ndim - 1)), x, 0.0), is_row
+
+
+def flat(x: Array) -> Float[Array, "n d"]:
+    """Return each row as a vector."""
+    return x.reshape(len(x), -1)
+
+
+@partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
+def pretrain_step(
+    state: TrainState, x: Float[Array, "n ..."], config: DualConfig, *, axis_name: str | None = None
+) -> tuple[TrainState, PretrainTerms]:
+    """Return the state after one step of stage 1, and its mean squared error; ``x`` may be a mini-batch."""
+    x, is_row = real_rows(x)
+    modules = config.modules(x)
+    n_values = total(jnp.sum(is_row), axis_name) * flat(x).shape[1]
+
+    def loss(network: Autoencoder) -> Array:
+        rebuilt = modules.decoder.apply(network.decoder, modules.encoder.apply(network.encoder, x))
+        return is_row @ squared_norms(flat(x) - flat(rebuilt)) / n_values
+
+    value, gradient = total(jax.value_and_grad(loss)(state.params.network), axis_name)
+    optimizer = config.optimizer(config.pretrain_learning_rate)
+    network, network_state = _update(optimizer, gradient, state.opt_state.network, state.params.network)
+    state = state._replace(
+        params=state.params._replace(network=network),
+        opt_state=state.opt_state._replace(network=network_state),
+        step=state.step + 1,
+    )
+    return state, PretrainTerms(value)
+
+
+@partial(jax.jit, static_argnames=("axis_name", "n_dictionary"))
+def start_selection(
+    key: Key[Array, ""],
+    state: TrainState,
+    x: Float[Array, "n ..."],
+    config: DualConfig,
+    *,
+    labeled: Bool[Array, " n"] | None = None,
+    candidates: Bool[Array, " n"] | None = None,
+    axis_name: str | None = None,
+    n_dictionary: int | None = None,
+) -> TrainState:
+    """Return the state at the start of stage 3: centroids, scales, C and P, a fresh optimiser.
+
+    Parameters
+    ----------
+    labeled
+        Rows that have a label: in the dictionary, without penalty, never ranked.
+    candidates
+        Rows that may be ranked; all by default. Other unlabelled rows are targets only.
+    n_dictionary
+        Places in the dictionary, when fewer rows than all are labelled or candidates.
+    """
+    key_scale, key_kmeans, key_coefficients = jax.random.split(key, 3)
+    x, is_row = real_rows(x)
+    is_labeled = is_row & (jnp.zeros(len(x), bool) if labeled is None else labeled)
+    is_candidate = is_row & ~is_labeled & (jnp.ones(len(x), bool) if candidates is None else candidates)
+    position = device_index(axis_name) * len(x) + jnp.arange(len(x))
+    targets = jnp.where(is_row, position, -1).astype(jnp.int32)
+    is_labeled, is_candidate = gather_rows(is_labeled, axis_name), gather_rows(is_candidate, axis_name)
+    may_rebuild = is_labeled | is_candidate
+    dictionary = jnp.nonzero(may_rebuild, size=n_dictionary or len(may_rebuild), fill_value=-1)[0]
+
+    objective = OBJECTIVES[config.objective]
+    z = config.modules(x).encoder.apply(state.params.network.encoder, x)
+    z_all, rows, is_row_all = (gather_rows(a, axis_name) for a in (z, flat(x), is_row))
+    scales = Scales(
+        n_rows=jnp.sum(is_row_all, dtype=jnp.float32),
+        x=moments(rows, is_row_all),
+        x_sumsq=jnp.sum(squared_norms(rows)) + TINY,
+        neighbour=jnp.ones(()),
+    )
+    u_all = objective.space(rows, z_all, moments(z_all, is_row_all), scales).u
+    scales = scales._replace(neighbour=neighbour_scale(key_scale, u_all, is_row_all))
+    n_clusters = config.clusters(len(may_rebuild))
+    clusters = kmeans(
+        key_kmeans,
+        own_rows(u_all, axis_name),
+        n_clusters,
+        weights=is_row.astype(jnp.float32),
+        axis_name=axis_name,
+    )
+    fixed = Fixed(
+        dictionary=dictionary.astype(jnp.int32),
+        dictionary_x=rows[dictionary],
+        targets=targets,
+        is_labeled=is_labeled,
+        is_candidate=is_candidate,
+        centroids=_share_out(clusters.centroids, axis_name),
+        sizes=_share_out(clusters.sizes, axis_name),
+        scales=scales,
+    )
+    params = Params(state.params.network, *_initial_coefficients(key_coefficients, fixed, config, axis_name))
+    network_state = config.optimizer(config.learning_rate).init(params.network)
+    start = config.coefficient_optimizer(config.learning_rate).init
+    opt_state = OptState(network_state, tuple(map(start, params.C)), tuple(map(start, params.P)))
+    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), fixed)
+
+
+def _share_out(rows: Array, axis_name: str | None) -> Array:
+    """Return this device's share of rows that all devices hold, padded by zeros to equal shares."""
+    padding = -len(rows) % n_devices(axis_name)
+    return own_rows(jnp.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1)), axis_name)
+
+
+def _cuts(n_targets: int, n_centroids: int, block_rows: int) -> list[Block]:
+    """Return which samples and which centroids each target block rebuilds, as slices."""
+    n_blocks = -(-n_targets // block_rows)
+    ends = [i * n_centroids // n_blocks for i in range(n_blocks + 1)]
+    return [
+        Block(slice(i * block_rows, min((i + 1) * block_rows, n_targets)), slice(ends[i], ends[i + 1]))
+        for i in range(n_blocks)
+    ]
+
+
+def _transpose(blocks: list[Block]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return the C parts and the P parts of blocks."""
+    return tuple(block.C for block in blocks), tuple(block.P for block in blocks)
+
+
+def _initial_coefficients(
+    key: Key[Array, ""], fixed: Fixed, config: DualConfig, axis_name: str | None
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Return the masked start of C and of P, drawn by global row so that the layout changes nothing.
+
+    Where it is random it is xavier normal: variance 2 / (targets + dictionary rows).
+    """
+    seeds = config.coefficient_seeds
+    key_c, key_p = jax.random.split(key) if seeds is None else map(jax.random.key, seeds)
+    m, n_local, k_local = len(fixed.dictionary), len(fixed.targets), len(fixed.sizes)
+    block_rows = config.block_rows or max(BLOCK_BYTES // (4 * m), -(-n_local // MAX_BLOCKS), 1)
+    centroid = device_index(axis_name) * k_local + jnp.arange(k_local)
+    n_clusters = total(jnp.sum(fixed.sizes > 0), axis_name)
+
+    def draw(key: Key[Array, ""], rows: Array, n_targets: Array, is_free: Array) -> Array:
+        initial = OBJECTIVES[config.objective].initial
+        scale = jnp.sqrt(2.0 / (n_targets + jnp.sum(fixed.dictionary >= 0)))
+        return jnp.where(is_free, scale * jax.vmap(lambda row: initial(key, row, m))(rows), 0.0)
+
+    blocks = []
+    for cut in _cuts(n_local, k_local, block_rows):
+        is_free = masks(fixed.dictionary, fixed.targets[cut.C], fixed.sizes[cut.P])
+        c = draw(key_c, fixed.targets[cut.C], fixed.scales.n_rows, is_free.C)
+        blocks.append(Block(c, draw(key_p, centroid[cut.P], n_clusters, is_free.P)))
+    return _transpose(blocks)
+
+
+def spaces(
+    z_all: Float[Array, "N p"], x: Array, fixed: Fixed, config: DualConfig, axis_name: str | None
+) -> tuple[Space, Space]:
+    """Return the dictionary and this device's samples as functions of the codes of all devices."""
+    z_moments = moments(z_all, gather_rows(fixed.targets, axis_name) >= 0)
+
+    space = OBJECTIVES[config.objective].space
+    dictionary = space(fixed.dictionary_x, z_all[fixed.dictionary], z_moments, fixed.scales)
+    return dictionary, space(flat(x), own_rows(z_all, axis_name), z_moments, fixed.scales)
+
+
+class _Piece(NamedTuple):
+    """One target block: its parameters, which of them are free, its targets, and where these stand."""
+
+    raw: Block
+    free: Block
+    targets: Targets
+    cut: Block
+
+
+def _pieces(params: Params, samples: Space, x: Array, fixed: Fixed) -> list[_Piece]:
+    pieces = []
+    for c, p, cut in zip(params.C, params.P, _cuts(len(x), len(fixed.sizes), len(params.C[0])), strict=True):
+        rows, own, position = jax.tree.map(lambda a, cut=cut: a[cut.C], (flat(x), samples, fixed.targets))
+        targets = Targets(rows, own, position, fixed.centroids[cut.P], fixed.sizes[cut.P])
+        pieces.append(_Piece(Block(c, p), masks(fixed.dictionary, position, targets.sizes), targets, cut))
+    return pieces
+
+
+def _rebuild(
+    piece: _Piece, raw: Block, dictionary: Space, samples: Space, fixed: Fixed, config: DualConfig
+) -> tuple[Rebuilt, Block]:
+    """Return a block's targets as the dictionary rebuilds them, and its share of the sums of squares."""
+    targets = piece.targets._replace(space=samples)
+    rebuild = OBJECTIVES[config.objective].rebuild
+    return rebuild(raw, dictionary, targets, piece.free, fixed.scales, config.weights)
+
+
+def _rebuild_all(
+    pieces: list[_Piece], dictionary: Space, fixed: Fixed, config: DualConfig, axis_name: str | None
+) -> tuple[Rebuilt, Block]:
+    """Return all own targets as the dictionary rebuilds them, and all devices' sums of squares (m,)."""
+    parts = [_rebuild(p, p.raw, dictionary, p.targets.space, fixed, config) for p in pieces]
+    rebuilt, sums = zip(*parts, strict=True)
+    sums = total(jax.tree.map(lambda *parts: sum(parts), *sums), axis_name)
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *rebuilt), sums
+
+
+@partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
+def train_step(
+    state: TrainState, x: Float[Array, "n ..."], config: DualConfig, *, axis_name: str | None = None
+) -> tuple[TrainState, Terms]:
+    """Return the state after one full-batch step of stage 3, and the terms of Eq. (10) before it.
+
+    C is read once to rebuild the targets and once more to be updated, a block at a time; its gradient, of
+    rank p plus a term per row, never exists beyond a block. Between devices go the codes and their gradient
+    (n x p), the sums of squares of the rows of C and P, the network's gradient, and the terms.
+    """
+    x, _ = real_rows(x)
+    modules = config.modules(x)
+    params, opt_state, step, fixed = state
+    z, pull_encoder = jax.vjp(lambda encoder: modules.encoder.apply(encoder, x), params.network.encoder)
+    z_all = gather_rows(z, axis_name)
+    (dictionary, samples), pull_spaces = jax.vjp(lambda z: spaces(z, x, fixed, config, axis_name), z_all)
+    targets = Targets(flat(x), samples, fixed.targets, fixed.centroids, fixed.sizes)
+    pieces = _pieces(params, samples, x, fixed)
+    rebuilt, sums = _rebuild_all(pieces, dictionary, fixed, config, axis_name)
+    may_shrink = (fixed.dictionary >= 0) & ~fixed.is_labeled[fixed.dictionary]
+
+    def loss(rebuilt: Rebuilt, sums: Block, samples: Space, decoder: Any) -> tuple[Array, Terms]:
+        terms = OBJECTIVES[config.objective].terms(
+            targets._replace(space=samples),
+            rebuilt,
+            jax.tree.map(lambda s: jnp.where(may_shrink, s, 0.0), sums),
+            lambda z: flat(modules.decoder.apply(decoder, z)),
+            fixed.scales,
+        )
+        return total_loss(terms, config.weights), terms
+
+    gradient, terms = jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True)(
+        rebuilt, sums, samples, params.network.decoder
+    )
+    of_rebuilt, of_sums, of_samples, of_decoder = gradient
+    blocks, of_dictionary, of_own = _update_blocks(
+        pieces, dictionary, of_rebuilt, of_sums, opt_state, fixed, config
+    )
+    of_samples = jax.tree.map(jnp.add, of_samples, of_own)
+    (of_codes,) = pull_spaces((of_dictionary, of_samples))
+    (of_encoder,) = pull_encoder(scatter_rows(of_codes, axis_name))
+    local = terms.reconstruction, terms.self_expression, terms.cluster_expression
+    of_network, local = total((Autoencoder(of_encoder, of_decoder), local), axis_name)
+    network, network_state = _update(
+        config.optimizer(config.learning_rate), of_network, opt_state.network, params.network
+    )
+    params = Params(network, *_transpose([raw for raw, _ in blocks]))
+    opt_state = OptState(network_state, *_transpose([state for _, state in blocks]))
+    terms = Terms(local[0], local[1], terms.sparsity, local[2], terms.cluster_sparsity)
+    return TrainState(params, opt_state, step + 1, fixed), terms
+
+
+def _update_blocks(
+    pieces: list[_Piece],
+    dictionary: Space,
+    of_rebuilt: Rebuilt,
+    of_sums: Block,
+    opt_state: OptState,
+    fixed: Fixed,
+    config: DualConfig,
+) -> tuple[list[tuple[Block, Block]], Space, Space]:
+    """Return each block and its optimiser state after a step, and the gradients of dictionary and samples."""
+    optimizer = config.coefficient_optimizer(config.learning_rate)
+    blocks, of_dictionary, of_own = [], jax.tree.map(jnp.zeros_like, dictionary), []
+    for piece, *state in zip(pieces, opt_state.C, opt_state.P, strict=True):
+        primals = piece.raw, dictionary, piece.targets.space
+        if len(pieces) > 1:  # otherwise the compiler keeps the coefficients of all blocks from the first pass
+            primals = jax.lax.optimization_barrier(primals)
+        _, pull = jax.vjp(lambda *primals, piece=piece: _rebuild(piece, *primals, fixed, config), *primals)
+        of_samples, of_clusters = (
+            jax.tree.map(lambda g, cut=piece.cut: g[cut.C], of_rebuilt[:2]),
+            of_rebuilt.centroids[piece.cut.P],
+        )
+        of_raw, of_atoms, of_space = pull((Rebuilt(*of_samples, of_clusters), of_sums))
+        blocks.append(_update_block(optimizer, of_raw, Block(*state), primals[0], piece.free))
+        of_dictionary = jax.tree.map(jnp.add, of_dictionary, of_atoms)
+        of_own.append(of_space)
+    return blocks, of_dictionary, jax.tree.map(lambda *parts: jnp.concatenate(parts), *of_own)
+
+
+def _update_block(
+    optimizer: optax.GradientTransformation, gradient: Block, opt_state: Block, raw: Block, free: Block
+) -> tuple[Block, Block]:
+    """Return a block and its state after one step; masked entries have no gradient and stay exactly 0."""
+
+    def update(gradient: Array, opt_state: Any, raw: Array, is_free: Array) -> tuple[Array, Any]:
+        new, opt_state = _update(optimizer, jnp.where(is_free, gradient, 0.0), opt_state, raw)
+        return jnp.where(is_free, new, 0.0), opt_state
+
+    (c, c_state), (p, p_state) = map(update, gradient, opt_state, raw, free)
+    return Block(c, p), Block(c_state, p_state)
+
+
+def _update(
+    optimizer: optax.GradientTransformation, gradient: Any, opt_state: Any, params: Any
+) -> tuple[Any, Any]:
+    updates, opt_state = optimizer.update(gradient, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+
+def _frozen(
+    state: TrainState, x: Array, config: DualConfig, axis_name: str | None
+) -> tuple[Space, list[_Piece]]:
+    """Return the dictionary and the target blocks of a state as it stands."""
+    if state.fixed is None:
+        raise ValueError("The state has no selection block yet: call start_selection first.")
+    x, _ = real_rows(x)
+    z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
+    dictionary, samples = spaces(z, x, state.fixed, config, axis_name)
+    return dictionary, _pieces(state.params, samples, x, state.fixed)
+
+
+def coefficients(state: TrainState, x: Float[Array, "n ..."], config: DualConfig) -> Block:
+    """Return C (m, n) and P (m, K): column i says how the dictionary rebuilds target i."""
+    dictionary, pieces = _frozen(state, x, config, None)
+    of = OBJECTIVES[config.objective].coefficients
+    blocks = [of(p.raw, dictionary, p.targets, p.free, state.fixed.scales, config.weights) for p in pieces]
+    return Block(*(jnp.concatenate(parts).T for parts in _transpose(blocks)))
+
+
+def row_norms(
+    state: TrainState, x: Float[Array, "n ..."], config: DualConfig, *, axis_name: str | None = None
+) -> Block:
+    """Return the l2 norms (m,) of the rows of C and of P, over the targets of all devices."""
+    dictionary, pieces = _frozen(state, x, config, axis_name)
+    sums = _rebuild_all(pieces, dictionary, state.fixed, config, axis_name)[1]
+    return jax.tree.map(jnp.sqrt, sums)
+
+
+def learnt_space(
+    state: TrainState, x: Float[Array, "n ..."], config: DualConfig, *, axis_name: str | None = None
+) -> Float[Array, "N q"]:
+    """Return all rows in the space of the selection block: codes, or codes beside inputs."""
+    x, _ = real_rows(x)
+    z = config.modules(x).encoder.apply(state.params.network.encoder, x)
+    return gather_rows(spaces(gather_rows(z, axis_name), x, state.fixed, config, axis_name)[1].u, axis_name)

@@ -1,0 +1,210 @@
+"""Checks at the edge: what passes, and one clear sentence for what does not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from dual_jax.data.checks import as_mask, check_ids, check_n_select, check_pool, impute_median, positions_of
+
+NAN, INF = float("nan"), float("inf")
+
+
+def test_a_list_of_numbers_becomes_a_float32_table():
+    x = check_pool([[1, 2], [3, 4]])
+
+    assert x.dtype == np.float32
+    assert x.flags.c_contiguous
+    np.testing.assert_array_equal(x, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, np.float64, np.longdouble, object])
+def test_every_real_type_is_accepted(dtype):
+    x = np.array([[1, 0], [0, 1]], dtype, order="F")
+
+    np.testing.assert_array_equal(check_pool(x), [[1, 0], [0, 1]])
+
+
+def test_constant_features_and_repeated_rows_are_fine():
+    check_pool([[1, 2], [1, 2], [1, 3]])
+
+
+def test_float64_is_kept_when_asked_for():
+    x = check_pool([[1e9, 0], [1e9 + 1, 0]], dtype=np.float64)
+
+    assert x[1, 0] - x[0, 0] == 1
+
+
+BAD_POOLS = {
+    "empty": (np.zeros((0, 3)), "0 sample.* while a minimum of 2 is required"),
+    "no features": (np.zeros((3, 0)), r"0 feature\(s\) \(shape=\(3, 0\)\) while a minimum of 2 is required"),
+    "one row": (np.ones((1, 3)), "1 sample"),
+    "one column": (np.ones((3, 1)), r"1 feature\(s\)"),
+    "one dimension": (np.ones(3), "expected a 2D table"),
+    "three dimensions": (np.ones((3, 2, 2)), "expected a 2D table"),
+    "NaN": ([[1, 2], [3, NAN]], "NaN at row 1, column 1 .*--impute median"),
+    "infinity": ([[1, 2], [-INF, NAN]], "-inf at row 1, column 0 .*--impute median"),
+    "None": (np.array([[1, 2], [None, 3]], object), "NaN at row 1, column 0"),
+    "too large": ([[1, 2], [3, 1e39]], r"1e\+39 at row 1, column 1 .* does not fit float32"),
+    "text": (np.array([["a", "b"], ["c", "d"]]), "instead of numbers: encode text"),
+    "text objects": (np.array([[1, "b"], [2, "d"]], object), "no number.*'b'"),
+    "complex": (np.ones((2, 2), complex), "Complex data not supported"),
+    "dates": (np.zeros((2, 2), "M8[s]"), "instead of numbers"),
+    "records": (np.zeros((2, 2), "f4,f4"), "instead of numbers"),
+    "equal rows": ([[1, 2], [1, 2], [1, 2]], "all 3 rows of the pool are the same"),
+    "ragged": ([[1, 2], [3]], "inhomogeneous"),
+}
+
+
+@pytest.mark.parametrize(("x", "message"), BAD_POOLS.values(), ids=BAD_POOLS)
+def test_a_bad_pool_is_one_line_of_value_error(x, message):
+    with pytest.raises(ValueError, match=message) as error:
+        check_pool(x)
+
+    assert "\n" not in str(error.value)
+
+
+def test_new_rows_may_be_one_or_all_the_same():
+    check_pool([[1, 2]], min_rows=1)
+    check_pool([[1, 2], [1, 2]], min_rows=1)
+
+
+def test_a_cell_that_is_no_number_at_all_is_a_type_error_as_in_scikit_learn():
+    with pytest.raises(TypeError, match=r"argument must be .* string.* number"):
+        check_pool(np.array([[{}, 1], [2, 3]], object))
+
+
+def test_a_sparse_table_is_a_type_error():
+    with pytest.raises(TypeError, match="sparse"):
+        check_pool(csr_array(np.eye(3)))
+
+
+def test_a_jax_array_is_checked_where_it_is():
+    devices = np.array(jax.devices()[:2])
+    sharding = jax.sharding.NamedSharding(
+        jax.sharding.Mesh(devices, "rows"), jax.sharding.PartitionSpec("rows")
+    )
+    x = jax.device_put(jnp.arange(8.0).reshape(4, 2), sharding)
+
+    checked = check_pool(x)
+
+    assert isinstance(checked, jax.Array)
+    assert checked.sharding == sharding
+
+
+def test_a_jax_array_becomes_float32():
+    assert check_pool(jnp.arange(8).reshape(4, 2)).dtype == jnp.float32
+    assert check_pool(jnp.arange(8).reshape(4, 2).astype(jnp.bfloat16)).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", ["one row", "one column", "one dimension", "NaN", "infinity", "equal rows"])
+def test_a_bad_jax_array_has_the_same_error(name):
+    x, message = BAD_POOLS[name]
+
+    with pytest.raises(ValueError, match=message):
+        check_pool(jnp.asarray(x))
+
+
+@pytest.mark.parametrize("side", [np.asarray, jnp.asarray])
+def test_the_median_of_the_finite_cells_fills_the_others(side):
+    x = side([[1.0, 5.0], [NAN, 6.0], [2.0, INF], [9.0, 7.0]])
+
+    np.testing.assert_array_equal(check_pool(x, impute="median"), [[1, 5], [2, 6], [2, 6], [9, 7]])
+
+
+def test_a_column_without_a_finite_cell_has_no_median():
+    with pytest.raises(ValueError, match="column 1 has no finite value"):
+        impute_median(np.array([[1.0, NAN], [2.0, INF]]))
+
+
+def test_an_unknown_imputation_is_refused():
+    with pytest.raises(ValueError, match="impute='mean' is not known"):
+        check_pool(np.eye(2), impute="mean")
+
+
+@pytest.mark.parametrize(("n_select", "expected"), [(None, 2), (1, 1), (np.int64(5), 5)])
+def test_a_number_of_picks_is_returned_as_an_integer(n_select, expected):
+    n = check_n_select(n_select, 5)
+
+    assert type(n) is int
+    assert n == expected
+
+
+@pytest.mark.parametrize("n_select", [0, -1, 6])
+def test_too_few_or_too_many_picks_are_refused(n_select):
+    with pytest.raises(ValueError, match=f"n_to_select={n_select} is not between 1 and the 5 candidates"):
+        check_n_select(n_select, 5)
+
+
+@pytest.mark.parametrize("n_select", [2.0, "2", True, np.bool_(True), [1]])
+def test_a_number_of_picks_that_is_no_integer_is_a_type_error(n_select):
+    with pytest.raises(TypeError, match="must be an integer"):
+        check_n_select(n_select, 5)
+
+
+def test_nothing_can_be_picked_when_every_row_is_labelled():
+    with pytest.raises(ValueError, match="no candidate is left"):
+        check_n_select(None, 0)
+
+
+IDS = ("a", "007", "c", "7")
+
+
+@pytest.mark.parametrize(
+    ("rows", "ids", "expected"),
+    [
+        (None, None, [0, 0, 0, 0]),
+        ([True, False, False, True], None, [1, 0, 0, 1]),
+        ([True, False, False, True], IDS, [1, 0, 0, 1]),
+        ([], None, [0, 0, 0, 0]),
+        ([], IDS, [0, 0, 0, 0]),
+        ([3, 0, 3], None, [1, 0, 0, 1]),
+        (jnp.array([3]), None, [0, 0, 0, 1]),
+        (["007", "c", "c"], IDS, [0, 1, 1, 0]),
+        ([7], IDS, [0, 0, 0, 1]),
+        ([30, 10], np.array([10, 20, 30, 40]), [1, 0, 1, 0]),
+    ],
+)
+def test_rows_are_named_by_mask_position_or_id(rows, ids, expected):
+    mask = as_mask(rows, 4, ids=ids)
+
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_none_may_mean_every_row():
+    assert as_mask(None, 3, default=True).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "ids", "message"),
+    [
+        ([True, False], None, "labeled is a mask of 2 rows, but the pool has 4 rows"),
+        ([[True] * 4], None, "one-dimensional"),
+        ([4], None, r"position 4 is not in the pool \(0 to 3\)"),
+        ([-1], None, "position -1 is not in the pool"),
+        ([0, 1, 0, 1], None, "looks like a mask"),
+        (["a", "b", "d"], IDS, r"labeled: 2 of 3 ids are not in the pool \('b', 'd'\)"),
+        (["a"], ["a", "b", "a", "c"], r"repeats 'a' \(rows 0 and 2\)"),
+    ],
+)
+def test_rows_that_are_not_in_the_pool_are_refused(rows, ids, message):
+    with pytest.raises(ValueError, match=message):
+        as_mask(rows, 4, ids=ids, name="labeled")
+
+
+@pytest.mark.parametrize("rows", [[0.5], ["a"]])
+def test_ids_for_a_pool_without_ids_are_a_type_error(rows):
+    with pytest.raises(TypeError, match="the pool has no ids"):
+        as_mask(rows, 4)
+
+
+@pytest.mark.parametrize("ids", [["a", ""], ["", ""]])
+def test_an_empty_id_is_refused(ids):
+    with pytest.raises(ValueError, match="is empty in row"):
+        check_ids(ids)
+
+
+def test_positions_keep_the_order_asked_for():
+    np.testing.assert_array_equal(positions_of(["c", "a"], IDS), [2, 0])
