@@ -1,11 +1,11 @@
 """Which samples should be labelled? Deep Unsupervised Active Learning (DUAL) in JAX.
 
-``DUALSelector`` is the scikit-learn estimator; ``init``, ``pretrain_step``, ``start_selection``, ``train_step``,
-``rank`` and ``fit`` are the functional core.
+``DUALSelector`` is the scikit-learn estimator; ``init``, ``pretrain_step``, ``start_selection``,
+``train_step``, ``rank`` and ``fit`` are the functional core.
 """
 
-from importlib import import_module, metadata
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from dual_jax.config import DualConfig
 from dual_jax.fitting import fit, rank
@@ -22,7 +22,8 @@ from dual_jax.training import (
     train_step,
 )
 
-__version__ = metadata.version("dual-jax")
+if TYPE_CHECKING:
+    from dual_jax.estimator import DUALSelector
 
 _LAZY = {"DUALSelector": "dual_jax.estimator"}
 
@@ -47,7 +48,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs scikit-learn only when it is asked for."""
+    """Import what needs scikit-learn only when it is asked for, and look up the version likewise."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("dual-jax")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'dual_jax' has no attribute {name!r}")

@@ -142,8 +142,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 self._pool,
                 self.config_,
                 mesh=self._mesh(n),
-                labeled=is_labeled,
-                candidates=is_open,
+                labeled=jnp.asarray(is_labeled),
+                candidates=jnp.asarray(is_open),
                 callbacks=[*self.callbacks, *([report] if report else [])],
             )
         self.state_, self.history_, self.n_exact_ = fitted.state, fitted.history, fitted.n_exact
@@ -169,7 +169,9 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         is_prefix = self.config_.readout != "refine" and n_select <= self.n_exact_
         if is_prefix or n_select == len(self.sample_indices_):
             return self.ranking_[:n_select]
-        return np.asarray(rank(self.state_, self._pool, self.config_, n_select).indices)
+        mesh = self._mesh(len(self._pool))
+        picks = rank(self.state_, deal(self._pool, mesh, np.nan), self.config_, n_select, mesh=mesh)
+        return np.asarray(picks.indices)
 
     def transform(self, X: Any) -> Float[Any, "m p"]:
         """Return the encoder's embedding of rows: (m, latent_dim) float32, on the side where ``X`` is."""
@@ -201,12 +203,12 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             if reset:
                 self.n_features_in_ = x.shape[1]
             elif x.shape[1] != self.n_features_in_:
-                raise ValueError(
-                    f"X has {x.shape[1]} features, but DUALSelector is expecting {self.n_features_in_} features"
-                )
+                wanted = f"{self.n_features_in_} features"
+                raise ValueError(f"X has {x.shape[1]} features, but DUALSelector is expecting {wanted}")
             return x, ids
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        return check_pool(X, min_rows=2 if reset else 1, dtype=np.float64), ids
+        x = check_pool(X, min_rows=2 if reset else 1, dtype=np.float64)
+        validate_data(self, X, reset=reset, skip_check_array=True)  # names and number of features
+        return x, ids
 
     def _settings(self, n_select: int) -> DualConfig:
         """Return the configuration with this estimator's own parameters put in."""

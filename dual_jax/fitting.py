@@ -1,7 +1,7 @@
 """DUAL from a pool to a ranking: the three stages in compiled chunks of steps, and the read-out.
 
-Between chunks the host breathes: history, callbacks, a convergence test, and a stop on the first term that is
-not finite. Under an outer ``jit`` each stage is one loop without breaks.
+Between chunks the host breathes: history, callbacks, a convergence test, and a stop on the first term that
+is not finite. Under an outer ``jit`` each stage is one loop without breaks.
 """
 
 import dataclasses
@@ -30,6 +30,7 @@ from dual_jax.training import (
     pretrain_step,
     row_norms,
     start_selection,
+    started,
     train_step,
 )
 
@@ -91,9 +92,8 @@ def fit(
     Raises
     ------
     ValueError
-        A setting is out of range.
-    FloatingPointError
-        A term became infinite or NaN; the message names the stage, the step and the term.
+        A setting is out of range, or a term became infinite or NaN: the message names the stage, the step and
+        the term.
 
     Examples
     --------
@@ -125,6 +125,7 @@ def train(
     callbacks: Callbacks = (),
 ) -> tuple[TrainState, dict[str, dict[str, Any]]]:
     """Return the state after the three stages, and the history; parameters are those of `fit`."""
+    config.check()
     check_coefficient_optimizer(config)
     key_init, key_selection = jax.random.split(key)
     n = len(x)
@@ -164,7 +165,7 @@ def check_coefficient_optimizer(config: DualConfig) -> None:
     if not is_entrywise:
         raise ValueError(
             "coefficient_optimizer needs the whole gradient of C, which never exists: use an element-wise "
-            "one such as optax.adam or optax.sgd (global-norm clipping may go into optimizer, for the network)."
+            "one such as optax.adam; global-norm clipping may go into optimizer, for the network."
         )
 
 
@@ -269,13 +270,14 @@ def _run(
 
 
 def _stop_unless_finite(stage: str, done: int, values: dict[str, np.ndarray]) -> None:
-    bad = np.array([~np.isfinite(value) for value in values.values()])
+    names = sorted(values, key="loss".__eq__)  # the loss is bad when any term is
+    bad = np.array([~np.isfinite(values[name]) for name in names])
     if bad.any():
         step = int(bad.any(axis=0).argmax())
-        name = list(values)[int(bad[:, step].argmax())]
-        raise FloatingPointError(
-            f"{name} is {values[name][step]} at step {done + step} of the {stage} stage: scale the inputs, or "
-            "lower learning_rate or pretrain_learning_rate."
+        name = names[int(bad[:, step].argmax())]
+        raise ValueError(
+            f"{name} is {values[name][step]} at step {done + step} of the {stage} stage: scale the inputs, "
+            "or lower learning_rate or pretrain_learning_rate."
         )
 
 
@@ -312,14 +314,12 @@ def rank(
     ValueError
         The selection has not started, or ``n_select`` exceeds the candidates.
     """
-    if state.fixed is None:
-        raise ValueError("The state has no selection block yet: call start_selection first.")
-    n_open = _count(state.fixed.is_candidate)
-    if n_select is None and n_open is None:
-        raise ValueError("The number of candidates is not known under jit: give rank a static n_select.")
-    if n_select is not None and n_open is not None and n_select > n_open:
-        raise ValueError(f"n_select={n_select} exceeds the {n_open} candidates: ask for at most {n_open}.")
+    n_open = _count(started(state).is_candidate)
     wanted = n_open if n_select is None else n_select
+    if wanted is None:
+        raise ValueError("The number of candidates is not known under jit: give rank a static n_select.")
+    if n_open is not None and wanted > n_open:
+        raise ValueError(f"n_select={wanted} exceeds the {n_open} candidates: ask for at most {n_open}.")
     is_prefix = n_select is None and config.readout != "norms"
     n_exact = min(wanted, config.n_exact) if is_prefix else wanted
     return _rank_on(state, x, config, n_exact, wanted, AXIS if mesh else axis_name, mesh)
@@ -345,7 +345,7 @@ def _rank_on(
 def _rank(
     state: TrainState, x: Array, config: DualConfig, n_exact: int, n_select: int, axis_name: str | None
 ) -> Selection:
-    fixed = state.fixed
+    fixed = started(state)
     if config.readout == "norms":
         norms = row_norms(state, x, config, axis_name=axis_name)
         return readout.by_norms(norms.C, norms.P, fixed.dictionary, fixed.is_candidate, n_select)

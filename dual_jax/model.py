@@ -119,10 +119,10 @@ class Space(NamedTuple):
     step. In the free objective u is z and the rest is None.
     """
 
-    z: Float[Array, "rows p"] | None
-    inputs: Float[Array, "rows d"] | None = None
-    codes: Float[Array, "rows p"] | None = None
-    gain: Float[Array, " rows"] | None = None
+    z: Any  # (rows, p); None for centroids
+    inputs: Any = None  # (rows, d), standardised
+    codes: Any = None  # (rows, p), standardised
+    gain: Any = None  # (rows,)
 
     @property
     def u(self) -> Float[Array, "rows q"]:
@@ -232,7 +232,7 @@ class Rebuilt(NamedTuple):
     """Targets as their coefficients rebuild them; ``u`` is None where it is ``z``."""
 
     z: Float[Array, "b p"]
-    u: Float[Array, "b q"] | None
+    u: Any  # (b, q)
     centroids: Float[Array, "k q"]
 
 
@@ -389,7 +389,9 @@ def _masses(
     Masked entries are exactly 0. A target's own squared length is the same in its whole row, and cancels.
     """
     products = matmul(targets.u, dictionary.u.T)
-    logits = SHARPNESS * raw + sharpness * (2.0 * products - squared_norms(dictionary.u))
+    # In this order nothing of raw alone exists, which a compiler would keep from one use to the next.
+    closeness = sharpness / SHARPNESS * (2.0 * products - squared_norms(dictionary.u))
+    logits = SHARPNESS * (raw + closeness)
     logits = jnp.where(is_free, logits, -jnp.inf)
     top = jnp.max(logits, axis=1, keepdims=True)
     mass = jnp.exp(logits - jnp.where(top > -jnp.inf, top, 0.0))

@@ -40,6 +40,11 @@ def squared_norms(x: Float[Array, "n q"]) -> Float[Array, " n"]:
     return jnp.sum(x * x, axis=-1)
 
 
+def unit_power(x: Float[Array, "n q"]) -> Float[Array, "n q"]:
+    """Return ``x`` divided by the root mean square of its rows' lengths; zeros stay zeros."""
+    return safe_divide(x, jnp.broadcast_to(jnp.sqrt(jnp.mean(squared_norms(x))), x.shape))
+
+
 def squared_distances(a: Float[Array, "m q"], b: Float[Array, "n q"]) -> Float[Array, "m n"]:
     """Return ``||a_i - b_j||^2`` by one matrix product; fast, never negative, not exact for near pairs.
 

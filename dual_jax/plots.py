@@ -23,7 +23,7 @@ MAX_SHOWN = 20_000  # rows drawn; more only make the cloud darker and the file l
 MAX_NUMBERED = 20  # picks with their number beside them
 NEEDS_MATPLOTLIB = 'drawing needs matplotlib: pip install "dual-jax[plot]"'
 POOL, LABELED = "#c3c7cd", "#d55e00"  # grey, and vermilion, which stands out from viridis for every eye
-LETTER, LINE = 5.0, 9.0  # width of a digit and height of a number, in points
+LETTER, LINE = 6.0, 9.0  # width of a digit and height of a number, in points
 DIRECTIONS = np.array([(1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1.4), (1.4, 0), (0, -1.4), (-1.4, 0)])
 DISTANCES = (7.0, 13.0, 20.0, 28.0)  # of a number from its pick, in points
 
@@ -123,21 +123,24 @@ def _draw_pool(axes: "Axes", places: Float[np.ndarray, "n 2"], is_labeled: Bool[
         is_shown[np.random.default_rng(0).permutation(n)[MAX_SHOWN:]] = False
         label = f"pool ({MAX_SHOWN:,} of {n:,} rows shown)"
     size = float(np.clip(20_000 / is_shown.sum(), 4, 16))
-    pale = {"s": size, "c": POOL, "linewidths": 0, "rasterized": True}
-    axes.scatter(*places[is_shown & ~is_labeled].T, label=label, alpha=0.7, **pale)
+    x, y = places[is_shown & ~is_labeled].T
+    axes.scatter(x, y, s=size, c=POOL, alpha=0.7, linewidths=0, rasterized=True, label=label)
     if is_labeled.any():
-        crosses = {"s": 22, "c": LABELED, "marker": "x", "linewidths": 1.1, "rasterized": True}
-        axes.scatter(*places[is_shown & is_labeled].T, label="labelled before", **crosses)
+        x, y = places[is_shown & is_labeled].T
+        axes.scatter(
+            x, y, s=22, c=LABELED, marker="x", linewidths=1.1, rasterized=True, label="labelled before"
+        )
 
 
 def _draw_picks(axes: "Axes", places: Float[np.ndarray, "k 2"]) -> None:
     """Draw the picks coloured by rank, the first on top, and a colour bar when there are several."""
-    ranks = np.arange(1, len(places) + 1)
-    last_first = slice(None, None, -1)
+    ranks = np.arange(len(places), 0, -1)
+    x, y = places[::-1].T
     dots = axes.scatter(
-        *places[last_first].T,
-        c=ranks[last_first],
-        s=np.where(ranks <= MAX_NUMBERED, 42, np.clip(4000 / len(places), 12, 42))[last_first],
+        x,
+        y,
+        c=ranks,
+        s=np.where(ranks <= MAX_NUMBERED, 42.0, np.clip(4000 / len(places), 12, 42)),
         cmap="viridis",
         edgecolors="black",
         linewidths=0.6,
@@ -161,8 +164,8 @@ def _number_picks(axes: "Axes", places: Float[np.ndarray, "k 2"]) -> None:
         line = {"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2, "color": "black"}
         axes.annotate(
             str(rank),
-            place,
-            offset,
+            (place[0], place[1]),
+            (offset[0], offset[1]),
             textcoords="offset points",
             ha="center",
             va="center",

@@ -68,8 +68,8 @@ def _bar_of_each_stage(bars: Any) -> Callable[[Chunk], None]:
 
 
 def _print_line(chunk: Chunk) -> None:
-    line = f"{STAGES[chunk.stage]}: {chunk.step} of {chunk.n_steps} {_loss(chunk)}"
-    print(line.rstrip(), file=sys.stderr, flush=True)
+    done = f"{STAGES[chunk.stage]}: {chunk.step} of {chunk.n_steps}"
+    print(", ".join(filter(None, (done, _loss(chunk)))), file=sys.stderr, flush=True)
 
 
 def _loss(chunk: Chunk) -> str:

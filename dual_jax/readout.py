@@ -1,7 +1,8 @@
 """From a trained selection block to a ranking: the three read-outs.
 
 `by_norms` is the paper's: one score a sample, so near-duplicates are taken together. `greedily` solves
-Eq. (4) with one-hot coefficients in the learnt space, and is the default; `refined` adds swaps for one budget.
+Eq. (4) with one-hot coefficients in the learnt space, and is the default; `refined` adds swaps for one
+budget.
 """
 
 from typing import NamedTuple
@@ -47,13 +48,27 @@ def greedily(pool: Pool, power: float, n_select: int) -> Selection:
     Labelled rows are in S from the start. Source: Li et al., IJCAI 2020, Eq. (4), its l2-norm to the power
     ``power``, its coefficients one-hot.
     """
-    return coverage.greedy(pool.u, n_select, coverage.power_cost(power), **_masks(pool))
+    return coverage.greedy(
+        pool.u,
+        n_select,
+        coverage.power_cost(power),
+        labeled=pool.is_labeled,
+        candidates=pool.is_candidate,
+        weights=pool.is_row.astype(jnp.float32),
+    )
 
 
 def refined(pool: Pool, power: float, n_select: int) -> Selection:
     """Return `greedily`'s picks after k-medoids swaps at this budget: a lower objective, not nested."""
     start = greedily(pool, power, n_select)
-    return coverage.refine(pool.u, start.indices, coverage.power_cost(power), **_masks(pool))
+    return coverage.refine(
+        pool.u,
+        start.indices,
+        coverage.power_cost(power),
+        labeled=pool.is_labeled,
+        candidates=pool.is_candidate,
+        weights=pool.is_row.astype(jnp.float32),
+    )
 
 
 def with_rest(pool: Pool, power: float, picks: Selection, n_select: int) -> Selection:
@@ -68,8 +83,3 @@ def with_rest(pool: Pool, power: float, picks: Selection, n_select: int) -> Sele
     is_left = pool.is_candidate.at[picks.indices].set(False)
     rest = top(gains, is_left, n_select - len(picks.indices))
     return Selection(*(jnp.concatenate(parts) for parts in zip(picks, rest, strict=True)))
-
-
-def _masks(pool: Pool) -> dict[str, Array]:
-    weights = pool.is_row.astype(jnp.float32)
-    return {"labeled": pool.is_labeled, "candidates": pool.is_candidate, "weights": weights}

@@ -5,7 +5,6 @@ import functools
 import json
 import platform
 import sys
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,15 +34,7 @@ def as_json(receipt: dict[str, Any]) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of every package that the picks depend on."""
-    return {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}}
-
-
-def version_of(package: str) -> str:
-    """Return the version of an installed distribution."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def configuration(config: Any) -> dict[str, Any]:
@@ -74,12 +65,19 @@ def _compile_durations() -> list[float]:
     """Return the list that JAX appends to from now on; a listener cannot be taken back before JAX 0.8."""
     durations: list[float] = []
 
-    def listen(event: str, seconds: float, **_: Any) -> None:
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
         if event.startswith(COMPILE_EVENTS):
-            durations.append(seconds)
+            durations.append(duration_secs)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     return durations
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # run from a folder
+        return "not installed"
 
 
 def _peak_of_process() -> int | None:
@@ -103,6 +101,6 @@ def _plain(value: Any) -> Any:
         return None
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, Callable):
+    if callable(value):
         return getattr(value, "__qualname__", type(value).__name__)
     return value

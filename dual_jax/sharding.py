@@ -45,7 +45,7 @@ def on_mesh(function: Callable, mesh: Mesh | None, in_specs: Any, out_specs: Any
 
 
 def specs(tree: Any, is_split: Callable[[str], bool]) -> Any:
-    """Return where each array of a tree lives: its rows dealt out when ``is_split(path)``, else everywhere."""
+    """Return where each array of a tree lives: rows dealt out where ``is_split(path)``, else everywhere."""
 
     def spec(path: Any, leaf: Any) -> PartitionSpec:
         return ROWS if leaf.ndim and is_split(jax.tree_util.keystr(path)) else EVERYWHERE

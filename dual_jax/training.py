@@ -67,6 +67,13 @@ class TrainState(NamedTuple):
     fixed: Fixed | None = None
 
 
+def started(state: TrainState) -> Fixed:
+    """Return what stage 2 decided; ValueError when it has not been."""
+    if state.fixed is None:
+        raise ValueError("The state has no selection block yet: call start_selection first.")
+    return state.fixed
+
+
 class PretrainTerms(NamedTuple):
     """Loss of stage 1: mean squared error over all entries of x."""
 
@@ -82,22 +89,27 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
         A setting is out of range, or the modules' outputs do not have the shapes of codes and rows.
     """
     config.check()
-    key_encoder, key_decoder = jax.random.split(key)
-    modules = config.modules(x)
-    sample = x[:1]
-    encoder = modules.encoder.init(key_encoder, sample)
-    code = jax.eval_shape(modules.encoder.apply, encoder, sample)
+    modules, sample = config.modules(x), jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+    network = jax.eval_shape(_new_network, key, sample, config)
+    code = jax.eval_shape(modules.encoder.apply, network.encoder, sample)
     if code.ndim != 2:
         raise ValueError(f"The encoder returns shape {code.shape} for one row: it must be (1, latent_dim).")
-    decoder = modules.decoder.init(key_decoder, jnp.zeros(code.shape, code.dtype))
-    row = jax.eval_shape(modules.decoder.apply, decoder, code)
+    row = jax.eval_shape(modules.decoder.apply, network.decoder, code)
     if row.size != sample.size:
         raise ValueError(
             f"The decoder returns shape {row.shape} for one code: it must hold {sample.size} values."
         )
-    network = Autoencoder(encoder, decoder)
-    optimizer = config.optimizer(config.pretrain_learning_rate)
-    return TrainState(Params(network), OptState(optimizer.init(network)), jnp.zeros((), jnp.int32))
+    network = _new_network(key, x[:1], config)
+    opt_state = config.optimizer(config.pretrain_learning_rate).init(network)
+    return TrainState(Params(network), OptState(opt_state), jnp.zeros((), jnp.int32))
+
+
+@jax.jit
+def _new_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> Autoencoder:
+    key_encoder, key_decoder = jax.random.split(key)
+    modules = config.modules(sample)
+    encoder = modules.encoder.init(key_encoder, sample)
+    return Autoencoder(encoder, modules.decoder.init(key_decoder, modules.encoder.apply(encoder, sample)))
 
 
 def real_rows(x: Float[Array, "n ..."]) -> tuple[Float[Array, "n ..."], Bool[Array, " n"]]:
@@ -264,10 +276,9 @@ def spaces(
 
 
 class _Piece(NamedTuple):
-    """One target block: its parameters, which of them are free, its targets, and where these stand."""
+    """One target block: its parameters, its targets, and where these stand."""
 
     raw: Block
-    free: Block
     targets: Targets
     cut: Block
 
@@ -277,24 +288,31 @@ def _pieces(params: Params, samples: Space, x: Array, fixed: Fixed) -> list[_Pie
     for c, p, cut in zip(params.C, params.P, _cuts(len(x), len(fixed.sizes), len(params.C[0])), strict=True):
         rows, own, position = jax.tree.map(lambda a, cut=cut: a[cut.C], (flat(x), samples, fixed.targets))
         targets = Targets(rows, own, position, fixed.centroids[cut.P], fixed.sizes[cut.P])
-        pieces.append(_Piece(Block(c, p), masks(fixed.dictionary, position, targets.sizes), targets, cut))
+        pieces.append(_Piece(Block(c, p), targets, cut))
     return pieces
 
 
+def _masks(targets: Targets, fixed: Fixed) -> Block:
+    return masks(fixed.dictionary, targets.position, targets.sizes)
+
+
 def _rebuild(
-    piece: _Piece, raw: Block, dictionary: Space, samples: Space, fixed: Fixed, config: DualConfig
+    raw: Block, dictionary: Space, samples: Space, targets: Targets, fixed: Fixed, config: DualConfig
 ) -> tuple[Rebuilt, Block]:
     """Return a block's targets as the dictionary rebuilds them, and its share of the sums of squares."""
-    targets = piece.targets._replace(space=samples)
     rebuild = OBJECTIVES[config.objective].rebuild
-    return rebuild(raw, dictionary, targets, piece.free, fixed.scales, config.weights)
+    free = _masks(targets, fixed)
+    return rebuild(raw, dictionary, targets._replace(space=samples), free, fixed.scales, config.weights)
 
 
 def _rebuild_all(
     pieces: list[_Piece], dictionary: Space, fixed: Fixed, config: DualConfig, axis_name: str | None
 ) -> tuple[Rebuilt, Block]:
     """Return all own targets as the dictionary rebuilds them, and all devices' sums of squares (m,)."""
-    parts = [_rebuild(p, p.raw, dictionary, p.targets.space, fixed, config) for p in pieces]
+    parts: list[tuple[Rebuilt, Block]] = []
+    for piece in pieces:
+        atoms, targets = _after(parts[-1][0].z if parts else None, (dictionary, piece.targets))
+        parts.append(_rebuild(piece.raw, atoms, targets.space, targets, fixed, config))
     rebuilt, sums = zip(*parts, strict=True)
     sums = total(jax.tree.map(lambda *parts: sum(parts), *sums), axis_name)
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *rebuilt), sums
@@ -312,7 +330,7 @@ def train_step(
     """
     x, _ = real_rows(x)
     modules = config.modules(x)
-    params, opt_state, step, fixed = state
+    params, opt_state, step, fixed = *state[:3], started(state)
     z, pull_encoder = jax.vjp(lambda encoder: modules.encoder.apply(encoder, x), params.network.encoder)
     z_all = gather_rows(z, axis_name)
     (dictionary, samples), pull_spaces = jax.vjp(lambda z: spaces(z, x, fixed, config, axis_name), z_all)
@@ -336,7 +354,7 @@ def train_step(
     )
     of_rebuilt, of_sums, of_samples, of_decoder = gradient
     blocks, of_dictionary, of_own = _update_blocks(
-        pieces, dictionary, of_rebuilt, of_sums, opt_state, fixed, config
+        pieces, dictionary, rebuilt, of_rebuilt, of_sums, opt_state, fixed, config
     )
     of_samples = jax.tree.map(jnp.add, of_samples, of_own)
     (of_codes,) = pull_spaces((of_dictionary, of_samples))
@@ -355,6 +373,7 @@ def train_step(
 def _update_blocks(
     pieces: list[_Piece],
     dictionary: Space,
+    rebuilt: Rebuilt,
     of_rebuilt: Rebuilt,
     of_sums: Block,
     opt_state: OptState,
@@ -363,21 +382,36 @@ def _update_blocks(
 ) -> tuple[list[tuple[Block, Block]], Space, Space]:
     """Return each block and its optimiser state after a step, and the gradients of dictionary and samples."""
     optimizer = config.coefficient_optimizer(config.learning_rate)
-    blocks, of_dictionary, of_own = [], jax.tree.map(jnp.zeros_like, dictionary), []
+    blocks: list[tuple[Block, Block]] = []
+    of_dictionary, of_own = jax.tree.map(jnp.zeros_like, dictionary), []
     for piece, *state in zip(pieces, opt_state.C, opt_state.P, strict=True):
-        primals = piece.raw, dictionary, piece.targets.space
-        if len(pieces) > 1:  # otherwise the compiler keeps the coefficients of all blocks from the first pass
-            primals = jax.lax.optimization_barrier(primals)
-        _, pull = jax.vjp(lambda *primals, piece=piece: _rebuild(piece, *primals, fixed, config), *primals)
-        of_samples, of_clusters = (
-            jax.tree.map(lambda g, cut=piece.cut: g[cut.C], of_rebuilt[:2]),
-            of_rebuilt.centroids[piece.cut.P],
-        )
-        of_raw, of_atoms, of_space = pull((Rebuilt(*of_samples, of_clusters), of_sums))
-        blocks.append(_update_block(optimizer, of_raw, Block(*state), primals[0], piece.free))
+        of_z, of_u = jax.tree.map(lambda g, cut=piece.cut: g[cut.C], of_rebuilt[:2])
+        rows = Rebuilt(of_z, of_u, of_rebuilt.centroids[piece.cut.P])
+        done = blocks[-1][0].C if blocks else rebuilt.z
+        atoms, targets, rows = _after(done if len(pieces) > 1 else None, (dictionary, piece.targets, rows))
+
+        def rebuild(raw: Block, atoms: Space, samples: Space, targets: Targets = targets) -> Any:
+            return _rebuild(raw, atoms, samples, targets, fixed, config)
+
+        _, pull = jax.vjp(rebuild, piece.raw, atoms, targets.space)
+        of_raw, of_atoms, of_space = pull((rows, of_sums))
+        blocks.append(_update_block(optimizer, of_raw, Block(*state), piece.raw, _masks(targets, fixed)))
         of_dictionary = jax.tree.map(jnp.add, of_dictionary, of_atoms)
         of_own.append(of_space)
     return blocks, of_dictionary, jax.tree.map(lambda *parts: jnp.concatenate(parts), *of_own)
+
+
+def _after(done: Array | None, tree: Any) -> Any:
+    """Return a tree that exists only once ``done`` does: so the compiler finishes one block before the next.
+
+    Left to itself it runs the blocks side by side and keeps the temporaries of all, also from the first
+    pass to the second. Barriers it removes before it orders the work; but it cannot know that no number
+    exceeds infinity.
+    """
+    if done is None:
+        return tree
+    is_never = done.ravel()[0] > jnp.inf
+    return jax.tree.map(lambda leaf: jnp.where(is_never, jnp.zeros_like(leaf), leaf), tree)
 
 
 def _update_block(
@@ -404,19 +438,28 @@ def _frozen(
     state: TrainState, x: Array, config: DualConfig, axis_name: str | None
 ) -> tuple[Space, list[_Piece]]:
     """Return the dictionary and the target blocks of a state as it stands."""
-    if state.fixed is None:
-        raise ValueError("The state has no selection block yet: call start_selection first.")
+    fixed = started(state)
     x, _ = real_rows(x)
     z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
-    dictionary, samples = spaces(z, x, state.fixed, config, axis_name)
-    return dictionary, _pieces(state.params, samples, x, state.fixed)
+    dictionary, samples = spaces(z, x, fixed, config, axis_name)
+    return dictionary, _pieces(state.params, samples, x, fixed)
 
 
 def coefficients(state: TrainState, x: Float[Array, "n ..."], config: DualConfig) -> Block:
     """Return C (m, n) and P (m, K): column i says how the dictionary rebuilds target i."""
     dictionary, pieces = _frozen(state, x, config, None)
     of = OBJECTIVES[config.objective].coefficients
-    blocks = [of(p.raw, dictionary, p.targets, p.free, state.fixed.scales, config.weights) for p in pieces]
+    blocks = [
+        of(
+            p.raw,
+            dictionary,
+            p.targets,
+            _masks(p.targets, started(state)),
+            started(state).scales,
+            config.weights,
+        )
+        for p in pieces
+    ]
     return Block(*(jnp.concatenate(parts).T for parts in _transpose(blocks)))
 
 
@@ -425,7 +468,7 @@ def row_norms(
 ) -> Block:
     """Return the l2 norms (m,) of the rows of C and of P, over the targets of all devices."""
     dictionary, pieces = _frozen(state, x, config, axis_name)
-    sums = _rebuild_all(pieces, dictionary, state.fixed, config, axis_name)[1]
+    sums = _rebuild_all(pieces, dictionary, started(state), config, axis_name)[1]
     return jax.tree.map(jnp.sqrt, sums)
 
 
@@ -435,4 +478,6 @@ def learnt_space(
     """Return all rows in the space of the selection block: codes, or codes beside inputs."""
     x, _ = real_rows(x)
     z = config.modules(x).encoder.apply(state.params.network.encoder, x)
-    return gather_rows(spaces(gather_rows(z, axis_name), x, state.fixed, config, axis_name)[1].u, axis_name)
+    return gather_rows(
+        spaces(gather_rows(z, axis_name), x, started(state), config, axis_name)[1].u, axis_name
+    )

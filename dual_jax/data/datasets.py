@@ -46,7 +46,7 @@ class _Source(NamedTuple):
 
 def names() -> tuple[str, ...]:
     """Return the names that `load` knows."""
-    return tuple(_SOURCES)
+    return tuple(SOURCES)
 
 
 def load(name: str, data_dir: DataDir = None) -> Dataset:
@@ -76,11 +76,11 @@ def load(name: str, data_dir: DataDir = None) -> Dataset:
     >>> iris.x.shape, iris.class_names
     ((150, 4), ('setosa', 'versicolor', 'virginica'))
     """
-    if name not in _SOURCES:
+    if name not in SOURCES:
         close = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"no built-in data set {name!r}; {hint}known: {', '.join(names())}")
-    source = _SOURCES[name]
+    source = SOURCES[name]
     dataset = source.read(data_dir)
     class_sizes = np.unique(dataset.y, return_counts=True)[1].tolist()
     seen = dataset.x.shape, tuple(sorted(class_sizes, reverse=True))
@@ -286,7 +286,7 @@ def _from_sklearn(name: str, data_dir: DataDir) -> Dataset:
 _MNIST_SIZES = (6742, 6265, 6131, 5958, 5949, 5923, 5918, 5851, 5842, 5421)
 _MNIST_TEST_SIZES = (1135, 1032, 1028, 1010, 1009, 982, 980, 974, 958, 892)
 _DIGITS_SIZES = (183, 182, 182, 181, 181, 180, 179, 178, 177, 174)
-_SOURCES = {
+SOURCES = {
     "urban": _Source(_urban, (168, 147), (29, 25, 23, 17, 16, 15, 15, 14, 14)),
     "waveform": _Source(_waveform, (5000, 40), (1692, 1655, 1653)),
     "semg": _Source(_semg, (1800, 3000), (300,) * 6),

@@ -1,0 +1,483 @@
+"""The command line: what it writes, what it says, and every mistake found before any training."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+import dual_jax
+from dual_jax import cli, store
+from dual_jax.cli import main
+from dual_jax.config import DualConfig
+from dual_jax.data import scaling
+
+ROWS = np.random.default_rng(0).normal(size=(30, 3)).round(3)
+IDS = [f"{i:03d}" for i in range(30)]
+quick = partial(DualConfig, pretrain_steps=3, steps=3, latent_dim=2, hidden=(4,), n_clusters=3, n_exact=30)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch, tmp_path):
+    """A few steps of a small network, in an empty folder, without a cache of compiled programs."""
+    monkeypatch.setattr(cli, "_config", lambda method: quick())
+    monkeypatch.setenv(cli.NO_CACHE, "1")
+    monkeypatch.chdir(tmp_path)
+
+
+def table(rows=ROWS, ids=IDS, header="id,a,b,c"):
+    lines = [",".join([name, *map(str, row)]) for name, row in zip(ids, rows, strict=True)]
+    return "\n".join([header, *lines]) + "\n"
+
+
+def write(name, content):
+    with open(name, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=True)
+    return stream.getvalue()
+
+
+def picks(path="picks.csv"):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def receipt(path="picks.json"):
+    with open(path) as file:
+        return json.load(file)
+
+
+def test_select_writes_ranked_picks_with_their_ids_and_a_receipt(tmp_path):
+    write("pool.csv", table())
+
+    status = main(["select", "pool.csv", "-n", "5", "--id-column", "id"])
+
+    assert status == 0
+    assert [pick["rank"] for pick in picks()] == ["1", "2", "3", "4", "5"]
+    assert all(pick["id"] == IDS[int(pick["index"])] and float(pick["score"]) for pick in picks())
+    assert len({pick["index"] for pick in picks()}) == 5
+    assert sorted(os.listdir(tmp_path)) == ["picks.csv", "picks.json", "pool.csv"]
+
+
+def test_the_receipt_says_how_the_picks_were_made():
+    write("pool.csv", table(rows=[["?", 1, 2], *ROWS[1:]]))
+    write("done.csv", "id\n007\n011\n")
+
+    files = ["pool.csv", "--id-column", "id", "--labeled", "done.csv"]
+    status = main(["select", *files, "-n", "5", "--impute", "median", "--seed", "3"])
+
+    found = receipt()
+    data = found["input"]
+    assert data["sha256"] == store.sha256_of("pool.csv")
+    assert status == 0
+    assert (data["shape"], data["imputed_cells"], data["n_labeled"]) == ([30, 3], 1, 2)
+    assert (data["dropped"], data["scaling"]) == ({"id": "the id column"}, "standard")
+    assert (found["seed"], found["method"], found["configuration"]["steps"]) == (3, "dual", 3)
+    assert found["picks"]["sha256"] == store.sha256_of("picks.csv")
+    assert found["steps"] == {"pretrain": 3, "train": 3}
+    assert np.isfinite(found["final_terms"]["loss"])
+
+
+def test_the_receipt_names_versions_devices_memory_and_time():
+    write("pool.npy", npy(ROWS))
+
+    main(["select", "pool.npy", "-n", "5"])
+
+    found = receipt()
+    assert found["versions"]["jax"] == jax.__version__
+    assert set(found["versions"]) >= {
+        "dual-jax",
+        "python",
+        "jaxlib",
+        "flax",
+        "optax",
+        "numpy",
+        "scikit-learn",
+    }
+    assert found["devices"] == {"platform": "cpu", "kind": "cpu", "count": jax.device_count()}
+    assert found["peak_memory"]["host_bytes"] > 1 << 20
+    assert set(found["seconds"]) == {"load", "compile", "run", "write", "total"}
+    assert found["started"].endswith("+00:00")
+
+
+def test_the_summary_says_what_was_picked_used_and_left_out(capsys):
+    write("pool.csv", table(header="id,a b,b,c"))
+
+    main(["select", "pool.csv", "-n", "5", "--id-column", "id", "--plot", "map.png"])
+
+    shown = capsys.readouterr()
+    for words in ("pool.csv: 5 of 30 rows picked", "a b, b, c", "left out: id (the id column)", "map.png"):
+        assert words in shown.out
+    assert shown.err == ""
+
+
+def test_quiet_says_nothing(capsys):
+    write("pool.npy", npy(ROWS))
+
+    assert main(["select", "pool.npy", "-n", "5", "--quiet"]) == 0
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_ids_the_id_is_the_index():
+    write("pool.npy", npy(ROWS))
+
+    main(["select", "pool.npy", "-n", "5"])
+
+    assert all(pick["id"] == pick["index"] for pick in picks())
+
+
+def test_awkward_ids_come_back_as_they_were():
+    ids = ["007", "7", "1e3", "a,b", 'say "x"', "é", "=1+1", *(f"r{i}" for i in range(23))]
+    quoted = ['"' + name.replace('"', '""') + '"' for name in ids]
+    write("pool.csv", table(ids=quoted))
+
+    main(["select", "pool.csv", "-n", "30", "--id-column", "id"])
+
+    assert [pick["id"] for pick in picks()] == [ids[int(pick["index"])] for pick in picks()]
+    assert {pick["id"] for pick in picks()} == set(ids)
+
+
+def test_picks_of_one_round_are_labelled_rows_of_the_next():
+    write("pool.csv", table())
+    common = ["select", "pool.csv", "--id-column", "id"]
+
+    main([*common, "-n", "10"])
+    main([*common, "-n", "20", "--labeled", "picks.csv", "--out", "next.csv"])
+
+    first, second = ({pick["id"] for pick in picks(name)} for name in ("picks.csv", "next.csv"))
+    assert not first & second
+    assert first | second == set(IDS)
+
+
+def test_the_picks_of_a_round_are_never_written_over_by_the_next(capsys):
+    write("pool.npy", npy(ROWS))
+    main(["select", "pool.npy", "-n", "5", "--quiet"])
+    before = picks()
+
+    status = main(["select", "pool.npy", "-n", "5", "--labeled", "picks.csv"])
+
+    assert status == 2
+    assert "would replace the input" in capsys.readouterr().err
+    assert picks() == before
+
+
+def test_the_plot_is_drawn_in_the_format_of_its_name():
+    write("pool.npy", npy(ROWS))
+
+    main(["select", "pool.npy", "-n", "5", "--plot", "map.svg"])
+
+    with open("map.svg") as file:
+        assert "pool.npy: 5 of 30 rows picked" in file.read()
+
+
+def test_the_seed_and_the_method_reach_the_fit(monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli, "_config", lambda method: seen.append(method) or quick())
+    write("pool.npy", npy(ROWS))
+
+    main(["select", "pool.npy", "-n", "5", "--seed", "1", "--method", "dual_paper"])
+    first = picks()
+    main(["select", "pool.npy", "-n", "5", "--seed", "2", "--method", "dual_paper"])
+
+    assert seen == ["dual_paper"] * 2
+    assert first != picks()
+
+
+def test_each_method_is_a_configuration(monkeypatch):
+    monkeypatch.undo()
+
+    assert cli._config("dual") == DualConfig()
+    assert cli._config("dual_paper") == DualConfig.paper()
+
+
+def test_the_scalings_on_offer_are_those_of_the_scaler():
+    assert cli.SCALINGS == scaling.SCALINGS
+
+
+GOOD = table()
+MISTAKES = {
+    "empty file": ("", [], "is empty"),
+    "header only": ("id,a,b\n", [], "has a header and no rows"),
+    "one row": ("id,a,b\nx,1,2\n", [], "1 sample(s)"),
+    "one column": ("id,a\nx,1\ny,2\nz,3\n", [], "1 feature(s)"),
+    "NaN": (GOOD + "x,1,,2\n", [], "NaN at row 30, column 1"),
+    "NaN names the flag": (GOOD + "x,1,,2\n", [], "--impute median"),
+    "infinity": (GOOD + "x,1,2,inf\n", [], "inf at row 30, column 2"),
+    "text columns": ("id,a,b\nx,u,v\ny,w,z\n", [], "text, not numbers"),
+    "constant table": ("id,a,b\nx,1,2\ny,1,2\nz,1,2\n", [], "the same"),
+    "0 picks": (GOOD, ["-n", "0"], "n_to_select=0"),
+    "more picks than rows": (GOOD, ["-n", "31"], "n_to_select=31 is not between 1 and the 30"),
+    "picks that are no number": (GOOD, ["-n", "five"], "invalid int value: 'five'"),
+    "duplicate ids": (GOOD + "000,1,2,3\n", [], "repeats '000'"),
+    "missing id": (GOOD + ",1,2,3\n", [], "empty in row 30"),
+    "no such id column": (GOOD, ["--id-column", "name"], "no column 'name'"),
+    "broken line": (GOOD + "x,1\n", [], "line 32 has 2 cells"),
+    "broken quotes": (GOOD + 'x,"1,2,3\n', [], "repair its quotes"),
+    "Excel under the name of text": (b"PK\x03\x04" + b"x" * 50, [], "not what its name says"),
+    "not UTF-8": (GOOD.encode() + b"\xff,1,2,3\n", [], "not UTF-8"),
+    "unknown method": (GOOD, ["--method", "magic"], "invalid choice: 'magic'"),
+    "unknown scaling": (GOOD, ["--scale", "log"], "invalid choice: 'log'"),
+    "unknown imputation": (GOOD, ["--impute", "mean"], "invalid choice: 'mean'"),
+    "negative seed": (GOOD, ["--seed=-1"], "no integer from 0"),
+    "a flag of another version": (GOOD, ["--embedding", "z.npy"], "unrecognized arguments"),
+    "no such labelled file": (GOOD, ["--labeled", "none.csv"], "none.csv"),
+    "plot of another kind": (GOOD, ["--plot", "map.gif"], "must end in .png"),
+    "plot in no folder": (GOOD, ["--plot", "no/map.png"], "does not exist; create it first"),
+    "output in no folder": (GOOD, ["--out", "no/picks.csv"], "does not exist; create it first"),
+    "output is a folder": (GOOD, ["--out", "folder.csv"], "it is a folder"),
+    "output of another kind": (GOOD, ["--out", "picks.json"], "must end in .csv"),
+    "output is the pool": (GOOD, ["--out", "pool.csv"], "would replace the input"),
+}
+
+
+@pytest.fixture
+def no_fit(monkeypatch):
+    monkeypatch.setattr(cli, "_pick", lambda *_, **__: pytest.fail("the fit has begun"))
+
+
+def assert_mistake(arguments, words, capsys):
+    files = {name: os.stat(name).st_mtime_ns for name in os.listdir()}
+
+    status = main(["select", *arguments])
+
+    shown = capsys.readouterr()
+    assert status == 2
+    assert words in shown.err
+    assert (shown.out, shown.err.count("\n"), "Traceback" in shown.err) == ("", 1, False)
+    assert files == {name: os.stat(name).st_mtime_ns for name in os.listdir()}
+
+
+@pytest.mark.usefixtures("no_fit")
+@pytest.mark.parametrize(("content", "arguments", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line_and_status_2_before_any_fit(content, arguments, words, capsys):
+    write("pool.csv", content)
+    write("picks.csv", "kept")
+    os.mkdir("folder.csv")
+
+    assert_mistake(["pool.csv", "-n", "1", "--id-column", "id", *arguments], words, capsys)
+
+
+BROKEN_FILES = {
+    "truncated .npy": ("pool.npy", npy(ROWS)[:-9], "broken or truncated"),
+    "objects in .npy": ("pool.npy", npy(np.array([[1, "a"], [2, "b"]], object)), "never unpickled"),
+    "text under the name of .npy": ("pool.npy", GOOD, "not what its name says"),
+    "text in .npy": ("pool.npy", npy(ROWS.astype(str)), "instead of numbers"),
+    "unknown ending": ("pool.xyz", GOOD, "ends in none of"),
+}
+
+
+@pytest.mark.usefixtures("no_fit")
+@pytest.mark.parametrize(("name", "content", "words"), BROKEN_FILES.values(), ids=BROKEN_FILES)
+def test_a_file_that_cannot_be_used_is_a_mistake(name, content, words, capsys):
+    write(name, content)
+
+    assert_mistake([name, "-n", "1"], words, capsys)
+
+
+@pytest.mark.usefixtures("no_fit")
+@pytest.mark.parametrize(
+    ("labeled", "words"),
+    [
+        ("id\n000\nnone\n", "1 of 2 ids are not in the pool ('none')"),
+        ("index\n0\n30\n", "position 30 is not in the pool"),
+        ("name\n000\n", "needs a column 'id' or 'index'"),
+        ("id\n" + "\n".join(IDS), "no candidate is left"),
+        ("id\n" + "\n".join(IDS[1:]), "n_to_select=2 is not between 1 and the 1 candidates"),
+    ],
+)
+def test_labelled_rows_that_do_not_fit_the_pool_are_a_mistake(labeled, words, capsys):
+    write("pool.csv", GOOD)
+    write("done.csv", labeled)
+
+    assert_mistake(["pool.csv", "-n", "2", "--id-column", "id", "--labeled", "done.csv"], words, capsys)
+
+
+@pytest.mark.usefixtures("no_fit")
+def test_a_misspelt_pool_is_a_mistake_with_a_hint(capsys):
+    assert_mistake(["digit", "-n", "1"], "did you mean digits?", capsys)
+
+
+@pytest.mark.usefixtures("no_fit")
+def test_a_folder_that_may_not_be_written_is_a_mistake(monkeypatch, capsys):
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+
+    assert_mistake(["iris", "-n", "1"], "permission denied", capsys)
+
+
+@pytest.mark.usefixtures("no_fit")
+def test_a_missing_extra_is_a_mistake_that_names_the_command(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+    assert_mistake(["iris", "-n", "1", "--plot", "map.png"], 'pip install "dual-jax[plot]"', capsys)
+
+
+def failing(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+FAILURES = {
+    "not finite": (FloatingPointError("loss is nan at step 3"), "loss is nan at step 3"),
+    "several lines": (ValueError("first\nsecond"), "first (ValueError; --traceback shows where)"),
+    "no message": (RuntimeError(), "RuntimeError"),
+    "out of memory": (MemoryError(), "use a smaller pool"),
+    "out of the device's memory": (RuntimeError("RESOURCE_EXHAUSTED: 12 GB"), "use a smaller pool"),
+}
+
+
+@pytest.mark.parametrize(("error", "words"), FAILURES.values(), ids=FAILURES)
+def test_a_failure_is_one_line_and_status_1(error, words, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_pick", failing(error))
+
+    status = main(["select", "iris", "-n", "1"])
+
+    shown = capsys.readouterr()
+    assert (status, shown.out, shown.err.count("\n")) == (1, "", 1)
+    assert words in shown.err
+    assert os.listdir() == []
+
+
+def test_the_traceback_is_shown_when_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_pick", failing(RuntimeError("no")))
+
+    main(["select", "iris", "-n", "1", "--traceback"])
+
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_control_c_is_status_130_without_a_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_pick", failing(KeyboardInterrupt))
+
+    assert main(["select", "iris", "-n", "1"]) == 130
+    assert capsys.readouterr().err == "dual-jax: interrupted\n"
+
+
+def test_a_write_that_fails_keeps_the_old_picks(monkeypatch, capsys):
+    write("pool.npy", npy(ROWS))
+    write("picks.csv", "old")
+    monkeypatch.setattr(os, "fsync", failing(OSError(28, "No space left on device")))
+
+    status = main(["select", "pool.npy", "-n", "5"])
+
+    assert status == 1
+    assert "No space left" in capsys.readouterr().err
+    with open("picks.csv") as file:
+        assert file.read() == "old"
+    assert sorted(os.listdir()) == ["picks.csv", "pool.npy"]
+
+
+def test_a_plot_that_fails_costs_no_picks(monkeypatch):
+    from dual_jax import plots
+
+    write("pool.npy", npy(ROWS))
+    monkeypatch.setattr(plots, "pool_map", failing(RuntimeError("no")))
+
+    assert main(["select", "pool.npy", "-n", "5", "--plot", "map.png"]) == 1
+    assert (len(picks()), receipt()["picks"]["n"]) == (5, 5)
+
+
+def test_data_list_shows_sizes_classes_and_what_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("DUAL_JAX_DATA", raising=False)
+
+    status = main(["data", "list", "--data-dir", str(tmp_path)])
+
+    lines = {line.split()[0]: line.split(maxsplit=4)[1:] for line in capsys.readouterr().out.splitlines()}
+    assert status == 0
+    assert lines["digits"] == ["1,797", "64", "10", "ready"]
+    assert lines["mnist"][:3] == ["60,000", "784", "10"]
+    assert lines["mnist"][3].startswith("data file mnist/train-images-idx3-ubyte.gz is not found in")
+
+
+def test_data_list_of_no_folder_is_a_mistake(capsys):
+    assert main(["data", "list", "--data-dir", "none"]) == 2
+    assert "none is no folder" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_is_no_failure(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(cli, "_list_data", lambda _: print("x"))
+
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(["data", "list"]) == 0
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["select", "--help"]])
+def test_version_and_help_are_status_0(words, capsys):
+    assert main(words) == 0
+    assert (
+        f"dual-jax {dual_jax.__version__}" if words == ["--version"] else "usage"
+    ) in capsys.readouterr().out
+
+
+def test_no_command_is_a_mistake(capsys):
+    assert main([]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.fixture
+def cache_setting(monkeypatch, tmp_path):
+    """Where JAX is told to keep programs, in a process that has the right to; set back afterwards."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    for name in (cli.NO_CACHE, "JAX_COMPILATION_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(cli, "_select", lambda *_: None)
+    jax.config.update(names[0], None)
+    yield lambda: jax.config.jax_compilation_cache_dir
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_compiled_programs_are_kept_in_a_folder_for_the_user_alone(cache_setting, tmp_path):
+    main(["select", "iris", "-n", "1"])
+
+    folder = tmp_path / "cache" / "dual_jax" / "xla"
+    assert cache_setting() == str(folder)
+    assert os.name == "nt" or folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("how", ["flag", "variable", "own folder", "no folder"])
+def test_the_cache_of_programs_can_be_switched_off_and_never_fails(how, cache_setting, monkeypatch, tmp_path):
+    flags = ["--no-compile-cache"] if how == "flag" else []
+    if how == "variable":
+        monkeypatch.setenv(cli.NO_CACHE, "1")
+    if how == "own folder":
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "mine")
+    if how == "no folder":
+        (tmp_path / "cache").write_text("a file is in the way")
+
+    assert main(["select", "iris", "-n", "1", *flags]) == 0
+    assert cache_setting() is None
+
+
+@pytest.mark.slow
+def test_two_processes_with_the_same_seed_write_the_same_bytes(tmp_path):
+    def run(name):
+        command = [sys.executable, "-m", "dual_jax", "select", "digits", "-n", "50", "--out", f"{name}.csv"]
+        root = os.path.dirname(os.path.dirname(cli.__file__))
+        env = {**os.environ, "PYTHONPATH": root, "XLA_FLAGS": ""}  # one device, as a user has
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        return done, hashlib.sha256((tmp_path / f"{name}.csv").read_bytes()).hexdigest()
+
+    (first, first_sum), (_, second_sum) = run("first"), run("second")
+
+    assert first_sum == second_sum
+    assert "50 of 1,797 rows picked" in first.stdout
+    assert first.stderr == ""
