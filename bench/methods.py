@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,8 @@ def skactiveml(strategy: str) -> Callable[[int], Prepared]:
     def prepare(n_select: int) -> Prepared:
         import skactiveml.pool
 
-        query = getattr(skactiveml.pool, strategy)(random_state=0).query
-        return lambda x: query(X=x, y=np.full(len(x), np.nan), batch_size=n_select)
+        make = getattr(skactiveml.pool, strategy)  # anew for every call, for ProbCover keeps its radius
+        return lambda x: make(random_state=0).query(x, np.full(len(x), np.nan), batch_size=n_select)
 
     return prepare
 
@@ -164,6 +165,7 @@ def measure(method: str, library: str, size: tuple[int, int, int], repeats: int)
         indices = np.asarray(select(x))
         times.append(time.perf_counter() - start)
     return {
+        "version": version(package),
         "first_call_s": times[0],
         "seconds": float(np.median(times[1:])),
         "peak_mib": peak_mib() - before,

@@ -24,10 +24,12 @@ from dual_jax.training import (
 
 if TYPE_CHECKING:
     from dual_jax.estimator import DUALSelector
+    from dual_jax.methods import METHODS
 
-_LAZY = {"DUALSelector": "dual_jax.estimator"}
+_LAZY = {"DUALSelector": "dual_jax.estimator", "METHODS": "dual_jax.methods"}
 
 __all__ = [
+    "METHODS",
     "DUALSelector",
     "DualConfig",
     "KMeansResult",

@@ -11,6 +11,11 @@ import optax
 
 from dual_jax.model import OBJECTIVES, Autoencoder, Module, Weights, dense
 
+MAX_COEFFICIENTS = 1 << 25
+MIN_DICTIONARY = 1024
+BLOCK_BYTES = 16 << 20  # of a target block of C: it stays in a processor's last cache
+MAX_BLOCKS = 64  # blocks are unrolled, so more would lengthen compilation
+
 Readout = Literal["greedy", "refine", "norms"]
 
 
@@ -55,6 +60,10 @@ class DualConfig:
         by entry because it is applied block by block.
     encoder, decoder
         Any pure ``Module(init, apply)`` pairs instead of the dense layers.
+    dictionary_size
+        Rows that may rebuild others, drawn evenly from the labelled rows and candidates; None for all of
+        them as long as C has at most 2^25 entries (0.4 GB with Adam's moments), or 1,024 rows of a larger
+        pool if that is more.
     block_rows
         Targets in a block of C; None for blocks that fit the processor's cache.
     coefficient_seeds
@@ -82,6 +91,7 @@ class DualConfig:
     coefficient_optimizer: Callable[..., optax.GradientTransformation] = optax.adam
     encoder: Module | None = None
     decoder: Module | None = None
+    dictionary_size: int | None = None
     block_rows: int | None = None
     coefficient_seeds: tuple[int, int] | None = None
 
@@ -127,6 +137,15 @@ class DualConfig:
         """Return K for a pool of n rows."""
         return self.n_clusters or max(1, min(int(2 * math.sqrt(n)), n // 3))
 
+    def places(self, n: int, n_usable: int) -> int:
+        """Return m, the size of the dictionary, for n rows of which ``n_usable`` may be in it."""
+        limit = self.dictionary_size or max(MIN_DICTIONARY, MAX_COEFFICIENTS // n)
+        return max(1, min(n_usable, limit))
+
+    def rows_in_block(self, n_targets: int, m: int) -> int:
+        """Return how many targets a block of C holds, of ``n_targets`` with m coefficients each."""
+        return self.block_rows or max(BLOCK_BYTES // (4 * m), -(-n_targets // MAX_BLOCKS), 1)
+
     def check(self) -> None:
         """Raise ValueError naming the first setting that is out of range; traced values are let through."""
         for name in ("alpha", "beta", "gamma", "eta"):
@@ -145,7 +164,7 @@ class DualConfig:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is out of range: it must be at least {low}."
                 )
-        for name in ("n_clusters", "block_rows"):
+        for name in ("n_clusters", "dictionary_size", "block_rows"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value!r} is out of range: it must be at least 1, or None.")

@@ -206,9 +206,9 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 wanted = f"{self.n_features_in_} features"
                 raise ValueError(f"X has {x.shape[1]} features, but DUALSelector is expecting {wanted}")
             return x, ids
-        x = check_pool(X, min_rows=2 if reset else 1, dtype=np.float64)
-        validate_data(self, X, reset=reset, skip_check_array=True)  # names and number of features
-        return x, ids
+        if np.ndim(X) == 2:  # names and number of features
+            validate_data(self, X, reset=reset, skip_check_array=True)
+        return check_pool(X, min_rows=2 if reset else 1, dtype=np.float64), ids
 
     def _settings(self, n_select: int) -> DualConfig:
         """Return the configuration with this estimator's own parameters put in."""

@@ -108,7 +108,7 @@ def fit(
         key, x, config, mesh=mesh, labeled=labeled, candidates=candidates, callbacks=callbacks
     )
     _tell(callbacks, Chunk("rank", 0, 1, {}))
-    ranking = rank(state, deal(x, mesh, jnp.nan), config, mesh=mesh)
+    ranking = jax.block_until_ready(rank(state, deal(x, mesh, jnp.nan), config, mesh=mesh))
     _tell(callbacks, Chunk("rank", 1, 1, {}))
     is_whole = config.readout == "norms"
     return Fitted(state, ranking, len(ranking.indices) if is_whole else config.n_exact, history)
@@ -129,14 +129,21 @@ def train(
     check_coefficient_optimizer(config)
     key_init, key_selection = jax.random.split(key)
     n = len(x)
-    config = dataclasses.replace(config, n_clusters=config.clusters(n))
     labeled = jnp.zeros(n, bool) if labeled is None else jnp.asarray(labeled)
     candidates = jnp.ones(n, bool) if candidates is None else jnp.asarray(candidates)
-    n_dictionary = _count(labeled | candidates)
+    n_usable = _count(labeled | candidates)
+    places = config.places(n, n if n_usable is None else n_usable)
+    n_local = n if mesh is None else -(-n // mesh.size)
+    config = dataclasses.replace(
+        config,
+        n_clusters=config.clusters(n),
+        dictionary_size=places,
+        block_rows=config.rows_in_block(n_local, places),
+    )
     x, labeled, candidates = deal(x, mesh, jnp.nan), deal(labeled, mesh, False), deal(candidates, mesh, False)
     state = init(key_init, x, config)
     state, pretrain_history = _run("pretrain", state, x, config, config.pretrain_steps, mesh, callbacks)
-    state = _start(key_selection, state, x, config, labeled, candidates, n_dictionary, mesh)
+    state = _start(key_selection, state, x, config, labeled, candidates, mesh)
     state, history = _run("train", state, x, config, config.steps, mesh, callbacks)
     return state, {"pretrain": pretrain_history, "train": history}
 
@@ -174,7 +181,7 @@ def _is_split(path: str) -> bool:
     return bool(re.search(r"\.(params|opt_state)\.[CP]\b|\.fixed\.(targets|centroids|sizes)$", path))
 
 
-@partial(jax.jit, static_argnames=("n_dictionary", "mesh"))
+@partial(jax.jit, static_argnames="mesh")
 def _start(
     key: Array,
     state: TrainState,
@@ -182,19 +189,12 @@ def _start(
     config: DualConfig,
     labeled: Array,
     candidates: Array,
-    n_dictionary: int | None,
     mesh: Mesh | None,
 ) -> TrainState:
     def start(key: Array, state: TrainState, x: Array, config: DualConfig, *masks: Array) -> TrainState:
+        axis_name, (labeled, candidates) = AXIS if mesh else None, masks
         return start_selection(
-            key,
-            state,
-            x,
-            config,
-            labeled=masks[0],
-            candidates=masks[1],
-            axis_name=AXIS if mesh else None,
-            n_dictionary=n_dictionary,
+            key, state, x, config, labeled=labeled, candidates=candidates, axis_name=axis_name
         )
 
     arguments = (key, state, x, config, labeled, candidates)
@@ -203,8 +203,7 @@ def _start(
     # The layout is that of one device's share, whatever the number of clusters.
     own = jax.ShapeDtypeStruct((len(x) // mesh.size, *x.shape[1:]), x.dtype)
     one_cluster = dataclasses.replace(config, n_clusters=1)
-    layout = partial(start_selection, n_dictionary=n_dictionary or len(x))
-    shapes = jax.eval_shape(layout, key, state, own, one_cluster)
+    shapes = jax.eval_shape(start_selection, key, state, own, one_cluster)
     where = (EVERYWHERE, EVERYWHERE, ROWS, EVERYWHERE, ROWS, ROWS)
     return on_mesh(start, mesh, where, specs(shapes, _is_split))(*arguments)
 

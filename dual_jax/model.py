@@ -395,7 +395,8 @@ def _masses(
     logits = jnp.where(is_free, logits, -jnp.inf)
     top = jnp.max(logits, axis=1, keepdims=True)
     mass = jnp.exp(logits - jnp.where(top > -jnp.inf, top, 0.0))
-    return products, mass, safe_divide(jnp.ones(()), jnp.sum(mass, axis=1))
+    # Sums as products here and below: fused into a reduction, the exponentials would be formed anew.
+    return products, mass, safe_divide(jnp.ones(()), mass @ jnp.ones(mass.shape[1]))
 
 
 @jax.custom_vjp
@@ -421,7 +422,7 @@ def _attend_forward(
 ) -> tuple[tuple[Array, Array, Array], Any]:
     products, mass, share = _masses(raw, dictionary, targets, is_free, sharpness)
     both = matmul(mass, jnp.concatenate([dictionary.z, dictionary.u], axis=1)) * share[:, None]
-    sums = jnp.sum((weights * share**2)[:, None] * mass**2, axis=0)
+    sums = (weights * share**2) @ mass**2
     z, u = both[:, : dictionary.z.shape[1]], both[:, dictionary.z.shape[1] :]
     return (z, u, sums), (products, mass, share, sums, dictionary, targets, weights, sharpness)
 
@@ -430,22 +431,29 @@ def _attend_backward(kept: Any, of: tuple[Array, Array, Array]) -> tuple[Any, ..
     products, mass, share, sums, dictionary, targets, weights, sharpness = kept
     of_z, of_u, of_sums = of
     d, p = dictionary.inputs.shape[1], of_z.shape[1]
+    u_codes, of_codes = dictionary.u[:, d:], of_u[:, d:]
+    # Coefficients are mass * share; of_* is the gradient of the loss with respect to *.
     atoms = jnp.concatenate([dictionary.z, dictionary.u], axis=1)
-    c = mass * share[:, None]
-    of_c = matmul(jnp.concatenate([of_z, of_u], axis=1), atoms.T) + 2.0 * weights[:, None] * c * of_sums
-    of_logits = c * (of_c - jnp.sum(c * of_c, axis=1, keepdims=True))
+    of_c = matmul(jnp.concatenate([of_z, of_u], axis=1), atoms.T)
+    of_c += 2.0 * (weights * share)[:, None] * mass * of_sums
+    along_mass = mass * of_c
+    across = share * (along_mass @ jnp.ones(mass.shape[1]))
+    of_logits = share[:, None] * (along_mass - mass * across[:, None])
 
-    u_codes, column = dictionary.u[:, d:], jnp.sum(of_logits, axis=0)
-    pulled = matmul(c.T, jnp.concatenate([of_z, of_u[:, d:]], axis=1))
-    of_codes = pulled[:, p:] + 2.0 * sharpness * (
-        matmul(of_logits.T, targets.u[:, d:]) - column[:, None] * u_codes
-    )
+    pulled = matmul(mass.T, share[:, None] * jnp.concatenate([of_z, of_codes], axis=1))
+    column, near = jnp.ones(len(share)) @ of_logits, of_logits * products
+    of_u_codes = matmul(of_logits.T, targets.u[:, d:]) - column[:, None] * u_codes
     # <u, gradient of u> for each row: of C^T u, then of the products and lengths.
-    along = jnp.sum(c * of_c, axis=0) - 2.0 * of_sums * sums - jnp.sum(dictionary.z * pulled[:, :p], axis=1)
-    near = jnp.sum(of_logits * products, axis=0) - column * squared_norms(dictionary.u)
-    of_dictionary = _to_space(dictionary, pulled[:, :p], of_codes, along + 2.0 * sharpness * near)
+    along = share @ along_mass - 2.0 * of_sums * sums - jnp.sum(dictionary.z * pulled[:, :p], axis=1)
+    along_lengths = jnp.ones(len(share)) @ near - column * squared_norms(dictionary.u)
+    of_dictionary = _to_space(
+        dictionary,
+        pulled[:, :p],
+        pulled[:, p:] + 2.0 * sharpness * of_u_codes,
+        along + 2.0 * sharpness * along_lengths,
+    )
     target_codes = 2.0 * sharpness * matmul(of_logits, u_codes)
-    target_along = 2.0 * sharpness * jnp.sum(of_logits * products, axis=1)
+    target_along = 2.0 * sharpness * (near @ jnp.ones(mass.shape[1]))
     of_targets = _to_space(targets, None, target_codes, target_along)
     return SHARPNESS * of_logits, of_dictionary, of_targets, None, None, None
 

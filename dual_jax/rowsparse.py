@@ -161,7 +161,7 @@ def group_lasso(
     penalty: Float[Array, ""],
     *,
     diversity: Float[Array, ""] | float = 0.0,
-    tol: Float[Array, ""] | float = 1e-4,
+    tol: Float[Array, ""] | float = 1e-6,
     max_sweeps: int = 200,
 ) -> GroupLasso:
     """Return the strengths of the rows that minimise ``1/2 ||X - XA||_F^2 + lambda ||A||_{2,1}``.
@@ -361,13 +361,15 @@ def robust_lasso(
         rotated = matmul(x, axes)
         if locality is None:
             w = rotated * u / (penalty + scale * u)
+            fit, local, left = scale * w, jnp.zeros_like(w), jnp.zeros_like(w)
         else:
-            w = _solve(locality, scale, u, penalty, rotated * u, matmul(w, axes))
-        fit = scale * w
-        residual = rotated - fit
+            w, left = _solve(locality, scale, u, penalty, rotated * u, matmul(w, axes))
+            fit = scale * w
+            local = locality.apply(fit)
+        # Equal to `rotated - fit`, without its cancellation where a row is met exactly.
+        residual = (penalty * w + local + left) / u
         norms = weights.strengths * row_norms(matmul(rest, axes), matmul(w.T, w))
         then = _Weights(2.0 * jnp.sqrt(norms**2 + SMOOTH_ROWS), jnp.sqrt(squared_norms(residual) + SMOOTH))
-        local = jnp.zeros_like(fit) if locality is None else locality.apply(fit)
         force = residual / then.lengths[:, None] - 2.0 * local
         pull = row_norms(matmul(rest, axes), matmul(force.T, force)) / penalty
         objective = jnp.sum(then.lengths) + jnp.sum(fit * local) + penalty * jnp.sum(norms)
@@ -391,11 +393,11 @@ def _solve(
     locality: Locality,
     scale: Float[Array, " q"],
     u: Float[Array, "n 1"],
-    penalty: Float[Array, ""],
+    penalty: Float[Array, ""] | float,
     target: Float[Array, "n q"],
     w: Float[Array, "n q"],
-) -> Float[Array, "n q"]:
-    """Return w after some steps of preconditioned conjugate gradients, each column on its own."""
+) -> tuple[Float[Array, "n q"], Float[Array, "n q"]]:
+    """Return w and what is left of the target after some steps of conjugate gradients, column by column."""
 
     def operator(w: Array) -> Array:
         return penalty * w + scale * (u * w + locality.apply(w))
@@ -414,4 +416,4 @@ def _solve(
     residual = target - operator(w)
     steep = residual / preconditioner
     start = (w, residual, steep, jnp.sum(residual * steep, axis=0))
-    return jax.lax.fori_loop(0, N_CONJUGATE, step, start)[0]
+    return jax.lax.fori_loop(0, N_CONJUGATE, step, start)[:2]

@@ -33,9 +33,6 @@ from dual_jax.model import (
 )
 from dual_jax.numerics import TINY, squared_norms
 
-BLOCK_BYTES = 16 << 20  # of a target block of C: it stays in a processor's last cache
-MAX_BLOCKS = 64  # blocks are unrolled, so more would lengthen compilation
-
 
 class OptState(NamedTuple):
     """Optimiser states of the network and of each target block of C and P."""
@@ -147,7 +144,7 @@ def pretrain_step(
     return state, PretrainTerms(value)
 
 
-@partial(jax.jit, static_argnames=("axis_name", "n_dictionary"))
+@partial(jax.jit, static_argnames="axis_name")
 def start_selection(
     key: Key[Array, ""],
     state: TrainState,
@@ -157,7 +154,6 @@ def start_selection(
     labeled: Bool[Array, " n"] | None = None,
     candidates: Bool[Array, " n"] | None = None,
     axis_name: str | None = None,
-    n_dictionary: int | None = None,
 ) -> TrainState:
     """Return the state at the start of stage 3: centroids, scales, C and P, a fresh optimiser.
 
@@ -167,18 +163,15 @@ def start_selection(
         Rows that have a label: in the dictionary, without penalty, never ranked.
     candidates
         Rows that may be ranked; all by default. Other unlabelled rows are targets only.
-    n_dictionary
-        Places in the dictionary, when fewer rows than all are labelled or candidates.
     """
-    key_scale, key_kmeans, key_coefficients = jax.random.split(key, 3)
+    key_dictionary, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 4)
     x, is_row = real_rows(x)
     is_labeled = is_row & (jnp.zeros(len(x), bool) if labeled is None else labeled)
     is_candidate = is_row & ~is_labeled & (jnp.ones(len(x), bool) if candidates is None else candidates)
     position = device_index(axis_name) * len(x) + jnp.arange(len(x))
     targets = jnp.where(is_row, position, -1).astype(jnp.int32)
     is_labeled, is_candidate = gather_rows(is_labeled, axis_name), gather_rows(is_candidate, axis_name)
-    may_rebuild = is_labeled | is_candidate
-    dictionary = jnp.nonzero(may_rebuild, size=n_dictionary or len(may_rebuild), fill_value=-1)[0]
+    dictionary = _dictionary(key_dictionary, is_labeled | is_candidate, config.dictionary_size)
 
     objective = OBJECTIVES[config.objective]
     z = config.modules(x).encoder.apply(state.params.network.encoder, x)
@@ -191,7 +184,7 @@ def start_selection(
     )
     u_all = objective.space(rows, z_all, moments(z_all, is_row_all), scales).u
     scales = scales._replace(neighbour=neighbour_scale(key_scale, u_all, is_row_all))
-    n_clusters = config.clusters(len(may_rebuild))
+    n_clusters = config.clusters(len(is_candidate))
     clusters = kmeans(
         key_kmeans,
         own_rows(u_all, axis_name),
@@ -214,6 +207,14 @@ def start_selection(
     start = config.coefficient_optimizer(config.learning_rate).init
     opt_state = OptState(network_state, tuple(map(start, params.C)), tuple(map(start, params.P)))
     return TrainState(params, opt_state, jnp.zeros((), jnp.int32), fixed)
+
+
+def _dictionary(key: Key[Array, ""], may_rebuild: Bool[Array, " N"], size: int | None) -> Int[Array, " m"]:
+    """Return the positions of the rows that may rebuild others, -1 at the end; drawn evenly if too many."""
+    order = jnp.where(may_rebuild, jax.random.uniform(key, may_rebuild.shape), 2.0)
+    drawn = jnp.argsort(order)[:size]
+    positions = jnp.sort(jnp.where(may_rebuild[drawn], drawn, len(may_rebuild)))
+    return jnp.where(positions < len(may_rebuild), positions, -1)
 
 
 def _share_out(rows: Array, axis_name: str | None) -> Array:
@@ -247,7 +248,6 @@ def _initial_coefficients(
     seeds = config.coefficient_seeds
     key_c, key_p = jax.random.split(key) if seeds is None else map(jax.random.key, seeds)
     m, n_local, k_local = len(fixed.dictionary), len(fixed.targets), len(fixed.sizes)
-    block_rows = config.block_rows or max(BLOCK_BYTES // (4 * m), -(-n_local // MAX_BLOCKS), 1)
     centroid = device_index(axis_name) * k_local + jnp.arange(k_local)
     n_clusters = total(jnp.sum(fixed.sizes > 0), axis_name)
 
@@ -257,7 +257,7 @@ def _initial_coefficients(
         return jnp.where(is_free, scale * jax.vmap(lambda row: initial(key, row, m))(rows), 0.0)
 
     blocks = []
-    for cut in _cuts(n_local, k_local, block_rows):
+    for cut in _cuts(n_local, k_local, config.rows_in_block(n_local, m)):
         is_free = masks(fixed.dictionary, fixed.targets[cut.C], fixed.sizes[cut.P])
         c = draw(key_c, fixed.targets[cut.C], fixed.scales.n_rows, is_free.C)
         blocks.append(Block(c, draw(key_p, centroid[cut.P], n_clusters, is_free.P)))
@@ -292,30 +292,44 @@ def _pieces(params: Params, samples: Space, x: Array, fixed: Fixed) -> list[_Pie
     return pieces
 
 
+def _rebuild(
+    piece: _Piece, dictionary: Space, targets: Targets, fixed: Fixed, config: DualConfig
+) -> tuple[tuple[Rebuilt, Block], Any]:
+    """Return a block's targets as the dictionary rebuilds them, and its share of the sums of squares.
+
+    Beside them, the function that pulls a gradient of both back to the block, dictionary and samples.
+    """
+
+    def rebuild(raw: Block, dictionary: Space, samples: Space) -> tuple[Rebuilt, Block]:
+        own, free = targets._replace(space=samples), _masks(targets, fixed)
+        return OBJECTIVES[config.objective].rebuild(raw, dictionary, own, free, fixed.scales, config.weights)
+
+    return jax.vjp(rebuild, piece.raw, dictionary, targets.space)
+
+
 def _masks(targets: Targets, fixed: Fixed) -> Block:
     return masks(fixed.dictionary, targets.position, targets.sizes)
 
 
-def _rebuild(
-    raw: Block, dictionary: Space, samples: Space, targets: Targets, fixed: Fixed, config: DualConfig
-) -> tuple[Rebuilt, Block]:
-    """Return a block's targets as the dictionary rebuilds them, and its share of the sums of squares."""
-    rebuild = OBJECTIVES[config.objective].rebuild
-    free = _masks(targets, fixed)
-    return rebuild(raw, dictionary, targets._replace(space=samples), free, fixed.scales, config.weights)
-
-
 def _rebuild_all(
     pieces: list[_Piece], dictionary: Space, fixed: Fixed, config: DualConfig, axis_name: str | None
-) -> tuple[Rebuilt, Block]:
-    """Return all own targets as the dictionary rebuilds them, and all devices' sums of squares (m,)."""
+) -> tuple[Rebuilt, Block, list[Any]]:
+    """Return all own targets as the dictionary rebuilds them, and all devices' sums of squares (m,).
+
+    Beside them, each block's function that pulls gradients back.
+    """
     parts: list[tuple[Rebuilt, Block]] = []
+    pulls = []
     for piece in pieces:
-        atoms, targets = _after(parts[-1][0].z if parts else None, (dictionary, piece.targets))
-        parts.append(_rebuild(piece.raw, atoms, targets.space, targets, fixed, config))
+        atoms, targets = (dictionary, piece.targets)
+        if parts:
+            atoms, targets = _after(parts[-1][0].z, (atoms, targets))
+        part, pull = _rebuild(piece, atoms, targets, fixed, config)
+        parts.append(part)
+        pulls.append(pull)
     rebuilt, sums = zip(*parts, strict=True)
     sums = total(jax.tree.map(lambda *parts: sum(parts), *sums), axis_name)
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *rebuilt), sums
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *rebuilt), sums, pulls
 
 
 @partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
@@ -336,7 +350,7 @@ def train_step(
     (dictionary, samples), pull_spaces = jax.vjp(lambda z: spaces(z, x, fixed, config, axis_name), z_all)
     targets = Targets(flat(x), samples, fixed.targets, fixed.centroids, fixed.sizes)
     pieces = _pieces(params, samples, x, fixed)
-    rebuilt, sums = _rebuild_all(pieces, dictionary, fixed, config, axis_name)
+    rebuilt, sums, pulls = _rebuild_all(pieces, dictionary, fixed, config, axis_name)
     may_shrink = (fixed.dictionary >= 0) & ~fixed.is_labeled[fixed.dictionary]
 
     def loss(rebuilt: Rebuilt, sums: Block, samples: Space, decoder: Any) -> tuple[Array, Terms]:
@@ -354,7 +368,7 @@ def train_step(
     )
     of_rebuilt, of_sums, of_samples, of_decoder = gradient
     blocks, of_dictionary, of_own = _update_blocks(
-        pieces, dictionary, rebuilt, of_rebuilt, of_sums, opt_state, fixed, config
+        pieces, pulls, dictionary, rebuilt, (of_rebuilt, of_sums), opt_state, fixed, config
     )
     of_samples = jax.tree.map(jnp.add, of_samples, of_own)
     (of_codes,) = pull_spaces((of_dictionary, of_samples))
@@ -372,28 +386,29 @@ def train_step(
 
 def _update_blocks(
     pieces: list[_Piece],
+    pulls: list[Any],
     dictionary: Space,
     rebuilt: Rebuilt,
-    of_rebuilt: Rebuilt,
-    of_sums: Block,
+    gradient: tuple[Rebuilt, Block],
     opt_state: OptState,
     fixed: Fixed,
     config: DualConfig,
 ) -> tuple[list[tuple[Block, Block]], Space, Space]:
-    """Return each block and its optimiser state after a step, and the gradients of dictionary and samples."""
+    """Return each block and its optimiser state after a step, and the gradients of dictionary and samples.
+
+    A single block keeps its coefficients from the first pass; several form them anew, one after the other.
+    """
     optimizer = config.coefficient_optimizer(config.learning_rate)
+    of_rebuilt, of_sums = gradient
     blocks: list[tuple[Block, Block]] = []
     of_dictionary, of_own = jax.tree.map(jnp.zeros_like, dictionary), []
-    for piece, *state in zip(pieces, opt_state.C, opt_state.P, strict=True):
+    for piece, pull, *state in zip(pieces, pulls, opt_state.C, opt_state.P, strict=True):
         of_z, of_u = jax.tree.map(lambda g, cut=piece.cut: g[cut.C], of_rebuilt[:2])
-        rows = Rebuilt(of_z, of_u, of_rebuilt.centroids[piece.cut.P])
-        done = blocks[-1][0].C if blocks else rebuilt.z
-        atoms, targets, rows = _after(done if len(pieces) > 1 else None, (dictionary, piece.targets, rows))
-
-        def rebuild(raw: Block, atoms: Space, samples: Space, targets: Targets = targets) -> Any:
-            return _rebuild(raw, atoms, samples, targets, fixed, config)
-
-        _, pull = jax.vjp(rebuild, piece.raw, atoms, targets.space)
+        rows, targets = Rebuilt(of_z, of_u, of_rebuilt.centroids[piece.cut.P]), piece.targets
+        if len(pieces) > 1:
+            done = blocks[-1][0].C if blocks else rebuilt.z
+            atoms, targets, rows = _after(done, (dictionary, targets, rows))
+            _, pull = _rebuild(piece, atoms, targets, fixed, config)
         of_raw, of_atoms, of_space = pull((rows, of_sums))
         blocks.append(_update_block(optimizer, of_raw, Block(*state), piece.raw, _masks(targets, fixed)))
         of_dictionary = jax.tree.map(jnp.add, of_dictionary, of_atoms)
@@ -401,15 +416,13 @@ def _update_blocks(
     return blocks, of_dictionary, jax.tree.map(lambda *parts: jnp.concatenate(parts), *of_own)
 
 
-def _after(done: Array | None, tree: Any) -> Any:
+def _after(done: Array, tree: Any) -> Any:
     """Return a tree that exists only once ``done`` does: so the compiler finishes one block before the next.
 
     Left to itself it runs the blocks side by side and keeps the temporaries of all, also from the first
     pass to the second. Barriers it removes before it orders the work; but it cannot know that no number
     exceeds infinity.
     """
-    if done is None:
-        return tree
     is_never = done.ravel()[0] > jnp.inf
     return jax.tree.map(lambda leaf: jnp.where(is_never, jnp.zeros_like(leaf), leaf), tree)
 
@@ -468,7 +481,7 @@ def row_norms(
 ) -> Block:
     """Return the l2 norms (m,) of the rows of C and of P, over the targets of all devices."""
     dictionary, pieces = _frozen(state, x, config, axis_name)
-    sums = _rebuild_all(pieces, dictionary, started(state), config, axis_name)[1]
+    _, sums, _ = _rebuild_all(pieces, dictionary, started(state), config, axis_name)
     return jax.tree.map(jnp.sqrt, sums)
 
 

@@ -15,7 +15,7 @@ FLOORS = [
     ["training", "fitting"],
     ["methods"],
     ["data"],
-    ["progress", "plots", "receipt", "store", "estimator"],
+    ["store", "progress", "plots", "receipt", "estimator"],
     ["cli", "__main__", "__init__"],
 ]
 FLOOR = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}

@@ -59,7 +59,7 @@ def test_labelled_and_forbidden_rows_are_never_picked_whatever_names_them():
 
 
 def test_another_budget_from_the_same_fit_is_a_prefix_and_goes_on_where_the_exact_order_ends():
-    fitted = selector(config=None).set_params(config=SMALL).fit(X)
+    fitted = selector().fit(X)
     assert fitted.select(3).tolist() == fitted.ranking_[:3].tolist()
     fitted.n_exact_ = 2
     assert sorted(fitted.select(31)) == list(range(31))

@@ -255,7 +255,7 @@ def _check_shape(x: Shaped[Table, "..."], min_rows: int, min_features: int) -> N
     if x.ndim != 2:
         raise ValueError(
             f"expected a 2D table (samples, features), got {x.ndim}D of shape {x.shape}: "
-            "reshape it to one row per sample"
+            "Reshape your data to one row per sample"
         )
     for size, least, what in zip(x.shape, (min_rows, min_features), ("sample", "feature"), strict=True):
         if size < least:

@@ -1,4 +1,4 @@
-"""Every selection method under one signature: ``METHODS[name](key, x, n_select, *, labeled, candidates, **knobs)``.
+"""Every selection method under one signature: ``METHODS[name](key, x, n_select, *, labeled, ...)``.
 
 A new method is one file with one function that keeps `dual_jax.selection`'s protocol, one line here, and one
 test file.
@@ -13,6 +13,30 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
+from dual_jax.methods.activeft import activeft
+from dual_jax.methods.alfs import alfs
+from dual_jax.methods.alnr import alnr
+from dual_jax.methods.alsr import alsr
+from dual_jax.methods.arss import arss
+from dual_jax.methods.cted import cted
+from dual_jax.methods.dcs import dcs
+from dual_jax.methods.dcted import dcted
+from dual_jax.methods.dpp import dpp
+from dual_jax.methods.dual import dual, dual_paper, dual_wo
+from dual_jax.methods.facility import facility
+from dual_jax.methods.herding import herding
+from dual_jax.methods.kcenter import kcenter
+from dual_jax.methods.kmeans import kmeans
+from dual_jax.methods.llr import llr
+from dual_jax.methods.maed import maed
+from dual_jax.methods.probcover import probcover
+from dual_jax.methods.random import random
+from dual_jax.methods.rrqr import rrqr
+from dual_jax.methods.rrss import rrss
+from dual_jax.methods.smrs import smrs
+from dual_jax.methods.ted import ted
+from dual_jax.methods.typiclust import typiclust
+from dual_jax.methods.usl import usl
 from dual_jax.selection import Selection, pickable
 
 
@@ -73,4 +97,31 @@ def _check_budget(n_select: Any, is_open: Bool[Array, " n"]) -> None:
         raise ValueError(f"n_select={n_select} exceeds the {n_open} rows that may be picked: ask for fewer.")
 
 
-METHODS: dict[str, Method] = {}
+METHODS: dict[str, Method] = {
+    "activeft": Method(activeft, is_nested=False),
+    "alfs": Method(alfs, is_nested=True),
+    "alnr": Method(alnr, is_nested=True),
+    "alsr": Method(alsr, is_nested=True),
+    "arss": Method(arss, is_nested=True),
+    "cted": Method(cted, is_nested=True),
+    "dcs": Method(dcs, is_nested=True),
+    "dcted": Method(dcted, is_nested=True),
+    "dpp": Method(dpp, is_nested=True),
+    "dual": Method(dual, is_nested=True),
+    "dual_paper": Method(dual_paper, is_nested=True),
+    "dual_wo": Method(dual_wo, is_nested=True),
+    "facility": Method(facility, is_nested=True),
+    "herding": Method(herding, is_nested=True),
+    "kcenter": Method(kcenter, is_nested=True),
+    "kmeans": Method(kmeans, is_nested=False),
+    "llr": Method(llr, is_nested=True),
+    "maed": Method(maed, is_nested=True),
+    "probcover": Method(probcover, is_nested=True),
+    "random": Method(random, is_nested=True),
+    "rrqr": Method(rrqr, is_nested=True),
+    "rrss": Method(rrss, is_nested=True),
+    "smrs": Method(smrs, is_nested=True),
+    "ted": Method(ted, is_nested=True),
+    "typiclust": Method(typiclust, is_nested=False),
+    "usl": Method(usl, is_nested=False),
+}
