@@ -206,7 +206,9 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 wanted = f"{self.n_features_in_} features"
                 raise ValueError(f"X has {x.shape[1]} features, but DUALSelector is expecting {wanted}")
             return x, ids
-        if np.ndim(X) == 2:  # names and number of features
+        if not hasattr(X, "shape"):
+            X = np.asarray(X)
+        if len(X.shape) == 2:  # names and number of features
             validate_data(self, X, reset=reset, skip_check_array=True)
         return check_pool(X, min_rows=2 if reset else 1, dtype=np.float64), ids
 

@@ -198,8 +198,8 @@ def test_the_seed_and_the_method_reach_the_fit(monkeypatch):
 def test_each_method_is_a_configuration(monkeypatch):
     monkeypatch.undo()
 
-    assert cli._config("dual") == DualConfig()
-    assert cli._config("dual_paper") == DualConfig.paper()
+    assert cli._config("dual") == DualConfig(n_exact=1)
+    assert cli._config("dual_paper") == DualConfig.paper(n_exact=1)
 
 
 def test_the_scalings_on_offer_are_those_of_the_scaler():
