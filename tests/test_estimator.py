@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.base import clone
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import dual_jax as dj
 from dual_jax.config import DualConfig
@@ -26,7 +26,10 @@ def selector(n_to_select=5, **parameters):
     return dj.DUALSelector(n_to_select, config=SMALL, **parameters)
 
 
-@parametrize_with_checks([dj.DUALSelector(max_iter=5, pretrain_iter=5, latent_dim=2)])
+CHECKS = list(estimator_checks_generator(dj.DUALSelector(max_iter=5, pretrain_iter=5, latent_dim=2)))
+
+
+@pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=[check.func.__name__ for _, check in CHECKS])
 def test_scikit_learn_finds_nothing_to_complain_about(estimator, check):
     check(estimator)
 
