@@ -2,9 +2,9 @@
 
 The other libraries are no dependencies. Run it in an environment to throw away:
 
-    python -m venv /tmp/bench
-    /tmp/bench/bin/pip install -e . apricot-select submodlib-py skmatter scikit-activeml kmedoids
-    /tmp/bench/bin/python -m bench.methods --out bench/results/methods.json
+    python -m venv .venv-bench
+    .venv-bench/bin/pip install -e . apricot-select submodlib-py skmatter scikit-activeml kmedoids
+    .venv-bench/bin/python -m bench.methods --out bench/results/methods.json
 
 Every entry runs in a process of its own, whose peak memory counts from the imports on; a library that is not
 installed is recorded as absent. Objectives are computed here, from the picked rows alone.
