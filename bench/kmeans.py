@@ -62,7 +62,10 @@ def same_start(x: np.ndarray, n_clusters: int, repeats: int) -> dict[str, Any]:
     """Compare 20 Lloyd iterations from the same random rows."""
     init = x[np.random.default_rng(0).choice(len(x), n_clusters, replace=False)]
     on_device, key = jax.device_put(x), jax.random.key(0)
-    ours = lambda: jax.block_until_ready(kmeans(key, on_device, n_clusters, init=init, max_iter=20, tol=0.0))  # noqa: E731
+
+    def ours() -> Any:
+        return jax.block_until_ready(kmeans(key, on_device, n_clusters, init=init, max_iter=20, tol=0.0))
+
     model = KMeans(n_clusters, init=init, n_init=1, max_iter=20, tol=0.0, algorithm="lloyd")
     return compare(ours, lambda: model.fit(x), repeats)
 
@@ -70,7 +73,10 @@ def same_start(x: np.ndarray, n_clusters: int, repeats: int) -> dict[str, Any]:
 def own_start(x: np.ndarray, n_clusters: int, repeats: int) -> dict[str, Any]:
     """Compare four restarts of seeding and iterations until the default tolerance."""
     on_device, key = jax.device_put(x), jax.random.key(0)
-    ours = lambda: jax.block_until_ready(kmeans(key, on_device, n_clusters))  # noqa: E731
+
+    def ours() -> Any:
+        return jax.block_until_ready(kmeans(key, on_device, n_clusters))
+
     model = KMeans(n_clusters, n_init=4, max_iter=100, random_state=0, algorithm="lloyd")
     return compare(ours, lambda: model.fit(x), repeats)
 

@@ -10,7 +10,7 @@ from functools import partial
 import jax
 from jaxtyping import Array, Bool, Float, Key
 
-from dual_jax.config import DualConfig
+from dual_jax.config import DualConfig, Readout
 from dual_jax.fitting import rank, train
 from dual_jax.selection import Selection
 
@@ -30,7 +30,7 @@ def dual(
     temperature: float = 0.5,
     pretrain_steps: int = 1000,
     steps: int = 300,
-    readout: str = "greedy",
+    readout: Readout = "greedy",
 ) -> Selection:
     """Return DUAL's picks in the recommended configuration; nested with the greedy read-out.
 
@@ -55,7 +55,7 @@ def dual(
         temperature=temperature,
         pretrain_steps=pretrain_steps,
         steps=steps,
-        readout=readout,  # type: ignore[arg-type]
+        readout=readout,
     )
     return _picks(key, x, n_select, config, labeled, candidates)
 
