@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import dual_jax
-from dual_jax import cli, store
-from dual_jax.cli import main
+from dual_jax import store
+from dual_jax.cli import data, main, options, select
 from dual_jax.config import DualConfig
 from dual_jax.data import scaling
 
@@ -27,8 +27,8 @@ quick = partial(DualConfig, pretrain_steps=3, steps=3, latent_dim=2, hidden=(4,)
 @pytest.fixture(autouse=True)
 def short(monkeypatch, tmp_path):
     """A few steps of a small network, in an empty folder, without a cache of compiled programs."""
-    monkeypatch.setattr(cli, "_config", lambda method: quick())
-    monkeypatch.setenv(cli.NO_CACHE, "1")
+    monkeypatch.setattr(select, "_config", lambda method: quick())
+    monkeypatch.setenv(options.NO_CACHE, "1")
     monkeypatch.chdir(tmp_path)
 
 
@@ -184,7 +184,7 @@ def test_the_plot_is_drawn_in_the_format_of_its_name():
 
 def test_the_seed_and_the_method_reach_the_fit(monkeypatch):
     seen = []
-    monkeypatch.setattr(cli, "_config", lambda method: seen.append(method) or quick())
+    monkeypatch.setattr(select, "_config", lambda method: seen.append(method) or quick())
     write("pool.npy", npy(ROWS))
 
     main(["select", "pool.npy", "-n", "5", "--seed", "1", "--method", "dual_paper"])
@@ -198,12 +198,12 @@ def test_the_seed_and_the_method_reach_the_fit(monkeypatch):
 def test_each_method_is_a_configuration(monkeypatch):
     monkeypatch.undo()
 
-    assert cli._config("dual") == DualConfig(n_exact=1)
-    assert cli._config("dual_paper") == DualConfig.paper(n_exact=1)
+    assert select._config("dual") == DualConfig(n_exact=1)
+    assert select._config("dual_paper") == DualConfig.paper(n_exact=1)
 
 
 def test_the_scalings_on_offer_are_those_of_the_scaler():
-    assert cli.SCALINGS == scaling.SCALINGS
+    assert options.SCALINGS == scaling.SCALINGS
 
 
 GOOD = table()
@@ -244,7 +244,7 @@ MISTAKES = {
 
 @pytest.fixture
 def no_fit(monkeypatch):
-    monkeypatch.setattr(cli, "_pick", lambda *_, **__: pytest.fail("the fit has begun"))
+    monkeypatch.setattr(select, "_pick", lambda *_, **__: pytest.fail("the fit has begun"))
 
 
 def assert_mistake(arguments, words, capsys):
@@ -341,7 +341,7 @@ FAILURES = {
 
 @pytest.mark.parametrize(("error", "words"), FAILURES.values(), ids=FAILURES)
 def test_a_failure_is_one_line_and_status_1(error, words, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_pick", failing(error))
+    monkeypatch.setattr(select, "_pick", failing(error))
 
     status = main(["select", "iris", "-n", "1"])
 
@@ -352,7 +352,7 @@ def test_a_failure_is_one_line_and_status_1(error, words, monkeypatch, capsys):
 
 
 def test_the_traceback_is_shown_when_asked_for(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_pick", failing(RuntimeError("no")))
+    monkeypatch.setattr(select, "_pick", failing(RuntimeError("no")))
 
     main(["select", "iris", "-n", "1", "--traceback"])
 
@@ -360,7 +360,7 @@ def test_the_traceback_is_shown_when_asked_for(monkeypatch, capsys):
 
 
 def test_control_c_is_status_130_without_a_traceback(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_pick", failing(KeyboardInterrupt))
+    monkeypatch.setattr(select, "_pick", failing(KeyboardInterrupt))
 
     assert main(["select", "iris", "-n", "1"]) == 130
     assert capsys.readouterr().err == "dual-jax: interrupted\n"
@@ -410,7 +410,7 @@ def test_data_list_of_no_folder_is_a_mistake(capsys):
 def test_a_reader_that_leaves_early_is_no_failure(monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
-    monkeypatch.setattr(cli, "_list_data", lambda _: print("x"))
+    monkeypatch.setattr(data, "_list", lambda _: print("x"))
 
     with os.fdopen(writer, "w") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
@@ -435,10 +435,10 @@ def cache_setting(monkeypatch, tmp_path):
     """Where JAX is told to keep programs, in a process that has the right to; set back afterwards."""
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in names}
-    for name in (cli.NO_CACHE, "JAX_COMPILATION_CACHE_DIR"):
+    for name in (options.NO_CACHE, "JAX_COMPILATION_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(cli, "_select", lambda *_: None)
+    monkeypatch.setattr(select, "_select", lambda *_: None)
     jax.config.update(names[0], None)
     yield lambda: jax.config.jax_compilation_cache_dir
     for name, value in before.items():
@@ -457,7 +457,7 @@ def test_compiled_programs_are_kept_in_a_folder_for_the_user_alone(cache_setting
 def test_the_cache_of_programs_can_be_switched_off_and_never_fails(how, cache_setting, monkeypatch, tmp_path):
     flags = ["--no-compile-cache"] if how == "flag" else []
     if how == "variable":
-        monkeypatch.setenv(cli.NO_CACHE, "1")
+        monkeypatch.setenv(options.NO_CACHE, "1")
     if how == "own folder":
         monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "mine")
     if how == "no folder":
@@ -471,7 +471,7 @@ def test_the_cache_of_programs_can_be_switched_off_and_never_fails(how, cache_se
 def test_two_processes_with_the_same_seed_write_the_same_bytes(tmp_path):
     def run(name):
         command = [sys.executable, "-m", "dual_jax", "select", "digits", "-n", "50", "--out", f"{name}.csv"]
-        root = os.path.dirname(os.path.dirname(cli.__file__))
+        root = os.path.dirname(os.path.dirname(dual_jax.__file__))
         env = {**os.environ, "PYTHONPATH": root, "XLA_FLAGS": ""}  # one device, as a user has
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         return done, hashlib.sha256((tmp_path / f"{name}.csv").read_bytes()).hexdigest()

@@ -164,7 +164,10 @@ def test_a_truncated_file_is_one_line_of_value_error(name, tmp_path, monkeypatch
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"\0\0", gzip.compress(b"\0\0\x08\x03" + bytes(9), mtime=0), b"<html>"])
+CUT_IDX = gzip.compress(b"\0\0\x08\x03" + bytes(9), mtime=0)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0", CUT_IDX, b"<html>"])
 def test_a_file_that_is_none_of_mnists_is_refused(content, tmp_path):
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist/t10k-images-idx3-ubyte.gz").write_bytes(content)

@@ -1,0 +1,56 @@
+"""What the commands share: options, checks of outputs, and the cache of compiled programs."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+NO_CACHE = "DUAL_JAX_NO_COMPILE_CACHE"
+SCALINGS = ("standard", "global", "l2", "none")
+
+Work = Callable[[], None]
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command has."""
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="files of built-in sets")
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+
+
+def seed_number(text: str) -> int:
+    """Return a seed; argparse turns the error into its own."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no integer from 0 to 2^32 - 1")
+    return int(text)
+
+
+def check_writable(path: Path) -> None:
+    """Raise ValueError when no file of that name can be written, before any work is done for it."""
+    target = path.resolve()
+    if target.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder; give the name of a file in it")
+    if not target.parent.is_dir():
+        raise ValueError(f"cannot write {path}: the folder {target.parent} does not exist; create it first")
+    if not os.access(target.parent, os.W_OK | os.X_OK) or (
+        target.exists() and not os.access(target, os.W_OK)
+    ):
+        raise ValueError(f"cannot write {path}: permission denied; choose another folder or name")
+
+
+def keep_compiled_programs() -> None:
+    """Let JAX keep compiled programs in the user's cache folder, unless the user has chosen one or none fits.
+
+    Whoever can write there can run code as the user, so the folder is for the user alone.
+    """
+    import jax
+
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dual_jax" / "xla"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        return
+    if os.access(folder, os.W_OK):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
