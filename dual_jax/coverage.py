@@ -1,15 +1,19 @@
-"""The one blockwise greedy of coverage, and its swaps at a fixed budget.
+"""The one blockwise greedy of coverage.
 
 Rows ``u_i`` are targets with weights ``v_i >= 0``; a set S covers them at
 
     F(S) = sum_i v_i min_{j in S} D_ij,    D_ij = cost(||u_i - u_j||^2),
 
 which is Eq. (4) of the paper with one-hot coefficients, and k-medoids, and facility location. `greedy` adds
-the row that lowers F most, `refine` swaps rows as long as F falls. D is formed in blocks and never kept.
+the row that lowers F most; `dual_jax.swaps` swaps rows as long as F falls. D is formed in blocks and never
+kept.
 
 ``cost`` is an element-wise, non-decreasing function with cost(0) = 0: `power_cost`, or for instance
 ``lambda s: 1 - jnp.exp(-s / 2)``. Give the same function object each time, for a new one compiles anew; a
 number that varies travels in ``jax.tree_util.Partial(function, sigma=...)`` and does not.
+
+With ``axis_name`` (under ``pmap`` or ``shard_map``) every device holds all rows and returns all picks; the
+targets whose coverage changed are dealt out among the devices, and what travels is one number a row and pick.
 """
 
 import functools
@@ -18,9 +22,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from dual_jax.collectives import device_index, n_devices, smallest, total
 from dual_jax.numerics import exact_squared_distances, nth_true, squared_differences, squared_norms
 from dual_jax.selection import TIE, Selection, first_best, pickable
 
@@ -46,7 +50,9 @@ def greedy(
     labeled: Bool[Array, " n"] | None = None,
     candidates: Bool[Array, " n"] | None = None,
     weights: Float[Array, " n"] | None = None,
+    shortlist: Int[Array, " m"] | None = None,
     block_size: int = TILE,
+    axis_name: str | None = None,
 ) -> Selection:
     """Return the rows that greedily lower F, best first, each with its gain ``F(S) - F(S + j)``.
 
@@ -71,8 +77,13 @@ def greedy(
         Rows that count as picked, and rows that may be picked; see `dual_jax.selection`.
     weights
         (n,) weights of the targets, 1 by default; 0 for padding.
+    shortlist
+        (m,) distinct positions outside of which nothing is picked: work and memory follow n * m instead of
+        n * n. Where many rows may not be picked, this is what makes their number count.
     block_size
-        Rows per block of D, static: memory is some n * block_size numbers. It does not change the picks.
+        Targets per block of D, static: memory is some m * block_size numbers. It does not change the picks.
+    axis_name
+        Axis of the devices that share the work.
 
     Returns
     -------
@@ -92,73 +103,13 @@ def greedy(
     >>> greedy(jnp.array([[0.0], [1.0], [2.0], [9.0]]), 2, power_cost(1.0)).indices.tolist()
     [1, 3]
     """
-    u, is_open, labeled, weights = _checked(u, labeled, candidates, weights)
+    u, is_open, labeled, weights = checked(u, labeled, candidates, weights)
+    is_open = is_open if shortlist is None else is_open & _is_at(shortlist, len(u))
     _check_budget(n_select, is_open)
-    cost, block_size = _as_pytree(cost), _whole_tiles(block_size)
-    covered = _labelled_cover(u, cost, labeled, weights)
-    return _greedy(u, cost, is_open, covered, weights, n_select, block_size)
-
-
-def refine(
-    u: Float[Array, "n q"],
-    indices: Int[Array, " k"],
-    cost: Cost,
-    *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
-    weights: Float[Array, " n"] | None = None,
-    max_sweeps: int = 10,
-    block_size: int = 64,
-) -> Selection:
-    """Return the picks after k-medoids swaps that lower F, in the order in which `greedy` adds them.
-
-    Replacing medoid m by candidate c changes F by
-
-        sum_i v_i [min(D_ic, d1_i) - d1_i] + sum_{i: nearest is m} v_i [min(D_ic, d2_i) - min(D_ic, d1_i)],
-
-    d1 and d2 being the distances to the nearest and second-nearest medoid: one column of D gives the change
-    for every m. Source: Schubert & Rousseeuw, Information Systems 2021 (FasterPAM). Candidates come in
-    blocks; the best swap of a block is made at once, until the block holds none. A swap that does not lower
-    F, summed anew, is taken back. The result is not nested. Labelled rows are medoids that stay.
-
-    Parameters
-    ----------
-    u, cost, labeled, candidates, weights
-        As in `greedy`.
-    indices
-        (k,) distinct positions to start from, usually those of `greedy`.
-    max_sweeps
-        Passes over the candidates; ends sooner when a pass makes no swap.
-    block_size
-        Candidates per block, static.
-
-    Returns
-    -------
-    Selection
-        k positions in greedy order, and their gains in that order.
-
-    Raises
-    ------
-    ValueError
-        When a position is repeated, out of range or labelled, or a shape is wrong.
-
-    Examples
-    --------
-    >>> import jax.numpy as jnp
-    >>> from dual_jax.coverage import power_cost, refine
-    >>> u = jnp.array([[0.0], [1.0], [2.0], [8.0], [9.0], [10.0]])
-    >>> refine(u, jnp.array([0, 1]), power_cost(1.0)).indices.tolist()
-    [1, 4]
-    """
-    u, is_open, labeled, weights = _checked(u, labeled, candidates, weights)
-    indices = jnp.asarray(indices, jnp.int32)
-    _check_start(indices, pickable(len(u), labeled))
-    cost = _as_pytree(cost)
-    covered = _labelled_cover(u, cost, labeled, weights)
-    pair = _nearest_pair(u, indices, cost, covered, weights)
-    medoids = _refine(u, indices, pair, cost, is_open, covered, weights, max_sweeps, block_size)
-    is_medoid = jnp.zeros(len(u), bool).at[medoids].set(True)
-    return _greedy(u, cost, is_medoid, covered, weights, len(indices), TILE)
+    cost, block_size = as_pytree(cost), _whole_tiles(block_size)
+    shortlist = None if shortlist is None else jnp.sort(jnp.asarray(shortlist, jnp.int32))
+    covered = labelled_cover(u, cost, labeled, weights, axis_name)
+    return greedy_picks(u, cost, is_open, covered, weights, shortlist, n_select, block_size, axis_name)
 
 
 def coverage(
@@ -190,31 +141,9 @@ def coverage(
     >>> coverage(jnp.array([[0.0], [1.0], [3.0]]), jnp.array([1, 2]), power_cost(1.0)).tolist()
     [3.0, 1.0]
     """
-    u, _, labeled, weights = _checked(u, labeled, None, weights)
-    cost = _as_pytree(cost)
-    return _coverage(u, jnp.asarray(indices), cost, _labelled_cover(u, cost, labeled, weights), weights)
-
-
-def nearest(
-    u: Float[Array, "n q"], indices: Int[Array, " k"], cost: Cost
-) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
-    """Return for each row which pick covers it (a place in ``indices``, the first of equals), and D there.
-
-    Parameters are those of `coverage`.
-
-    Examples
-    --------
-    >>> import jax.numpy as jnp
-    >>> from dual_jax.coverage import nearest, power_cost
-    >>> place, distance = nearest(jnp.array([[0.0], [1.0], [4.0]]), jnp.array([2, 0]), power_cost(1.0))
-    >>> place.tolist(), distance.tolist()
-    ([1, 1, 0], [0.0, 1.0, 0.0])
-    """
-    u, _, _, weights = _checked(u, None, None, None)
-    cost = _as_pytree(cost)
-    uncovered = _labelled_cover(u, cost, None, weights)
-    pair = _nearest_pair(u, jnp.asarray(indices), cost, uncovered, weights)
-    return pair.first, pair.first_cost
+    u, _, labeled, weights = checked(u, labeled, None, weights)
+    cost = as_pytree(cost)
+    return _coverage(u, jnp.asarray(indices), cost, labelled_cover(u, cost, labeled, weights), weights)
 
 
 def remaining_gains(
@@ -224,10 +153,11 @@ def remaining_gains(
     *,
     labeled: Bool[Array, " n"] | None = None,
     weights: Float[Array, " n"] | None = None,
+    axis_name: str | None = None,
 ) -> Float[Array, " n"]:
     """Return by how much each row alone would lower F below that of the picks; 0 for the picks.
 
-    Parameters are those of `coverage`; one pass over all distances.
+    Parameters are those of `coverage`; one pass over the distances to all targets of positive weight.
 
     Examples
     --------
@@ -237,53 +167,55 @@ def remaining_gains(
     >>> remaining_gains(u, jnp.array([0]), power_cost(1.0)).tolist()
     [0.0, 2.0, 4.0]
     """
-    u, is_open, labeled, weights = _checked(u, labeled, None, weights)
-    cost = _as_pytree(cost)
-    covered = _labelled_cover(u, cost, labeled, weights)
-    return _remaining_gains(u, jnp.asarray(indices), cost, covered, weights, is_open)
+    u, is_open, labeled, weights = checked(u, labeled, None, weights)
+    is_chosen = _is_at(jnp.asarray(indices), len(u)) | ~is_open
+    return _remaining_gains(u, as_pytree(cost), is_chosen, weights, axis_name)
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="axis_name")
 def _remaining_gains(
     u: Float[Array, "n q"],
-    indices: Int[Array, " k"],
     cost: Cost,
-    covered: Float[Array, " n"],
+    is_chosen: Bool[Array, " n"],
     weights: Float[Array, " n"],
-    is_open: Bool[Array, " n"],
+    axis_name: str | None,
 ) -> Float[Array, " n"]:
-    covered = jnp.minimum(covered, _nearest_pair(u, indices, cost, covered, weights).first_cost)
+    centred, covered = centred_rows(u, weights), _cover(u, cost, is_chosen, weights, axis_name)
     unknown = jnp.full_like(covered, jnp.inf)
-    now = _Progress(jnp.zeros_like(covered), unknown, covered, is_open)
-    return _update_gains(_centred(u, weights), cost, weights, now, TILE)
+    now = _Progress(jnp.zeros_like(covered), unknown, covered, ~is_chosen)
+    return _update_gains(centred, centred, cost, weights, now, TILE, axis_name)
 
 
 class _Progress(NamedTuple):
     """What one pick leaves for the next."""
 
-    gains: Float[Array, " n"]  # nearly exact, as of coverage `counted`
+    gains: Float[Array, " m"]  # of the short list, nearly exact, as of coverage `counted`
     counted: Float[Array, " n"]  # the coverage that `gains` know of
     covered: Float[Array, " n"]  # min_{j in S} D_ij, exact; infinite when S is empty
     is_open: Bool[Array, " n"]
 
 
-@functools.partial(jax.jit, static_argnames=("n_select", "block_size"))
-def _greedy(
+@functools.partial(jax.jit, static_argnames=("n_select", "block_size", "axis_name"))
+def greedy_picks(
     u: Float[Array, "n q"],
     cost: Cost,
     is_open: Bool[Array, " n"],
     covered: Float[Array, " n"],
     weights: Float[Array, " n"],
+    shortlist: Int[Array, " m"] | None,
     n_select: int,
     block_size: int,
+    axis_name: str | None,
 ) -> Selection:
-    """Return the greedy picks; every argument is checked."""
-    centred = _centred(u, weights)
+    """Return the greedy picks; every argument is checked, and the short list in order."""
+    centred = centred_rows(u, weights)
+    places = jnp.arange(len(u)) if shortlist is None else shortlist
+    atoms = centred if shortlist is None else centred[shortlist]
     ceiling = cost(4.0 * jnp.max(jnp.where(is_open | (weights > 0), squared_norms(centred), 0.0)))
 
     def pick(now: _Progress, _: None) -> tuple[_Progress, tuple[Array, Array]]:
-        gains = _update_gains(centred, cost, weights, now, block_size)
-        gains, best = _best_gain(u, cost, weights, gains, now.covered, now.is_open)
+        gains = _update_gains(atoms, centred, cost, weights, now, block_size, axis_name)
+        gains, best = _best_gain(u, places, cost, weights, gains, now.covered, now.is_open[places])
         squared = squared_differences(u[best][None], u)[0]
         best = jnp.argmax(now.is_open & (squared == 0))  # the lowest of equal rows
         column = cost(squared)
@@ -293,8 +225,7 @@ def _greedy(
         then = _Progress(gains, now.covered, covered, now.is_open.at[best].set(False))
         return then, (best.astype(jnp.int32), gain)
 
-    nothing = jnp.zeros(len(u), u.dtype)
-    start = _Progress(nothing, nothing, covered, is_open)
+    start = _Progress(jnp.zeros(len(places), u.dtype), jnp.zeros(len(u), u.dtype), covered, is_open)
     return Selection(*jax.lax.scan(pick, start, length=n_select)[1])
 
 
@@ -304,43 +235,60 @@ def _saved(covered: Float[Array, "..."], column: Float[Array, "..."]) -> Float[A
 
 
 def _update_gains(
-    centred: Float[Array, "n q"], cost: Cost, weights: Float[Array, " n"], now: _Progress, block_size: int
-) -> Float[Array, " n"]:
-    """Return the gains of all rows as of ``now.covered``, visiting the targets whose coverage changed.
+    atoms: Float[Array, "m q"],
+    centred: Float[Array, "n q"],
+    cost: Cost,
+    weights: Float[Array, " n"],
+    now: _Progress,
+    block_size: int,
+    axis_name: str | None,
+) -> Float[Array, " m"]:
+    """Return the gains of all atoms as of ``now.covered``, visiting the targets whose coverage changed.
 
     When most have changed the gains are summed anew, which costs no more and forgets old rounding errors.
     """
     gains, old, new = now.gains, now.counted, now.covered
     is_most = 2 * jnp.sum((old != new) & (weights > 0)) > jnp.sum(weights > 0)
     gains, old = jax.tree.map(lambda kept: jnp.where(is_most, 0.0, kept), (gains, old))
-    rank = jnp.cumsum((old != new) & (weights > 0))
+    rank = jnp.cumsum(_own_share((old != new) & (weights > 0), axis_name))
 
     def visit(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        done, gains = state
+        done, change = state
         rows = nth_true(rank, done, block_size)
         targets, before, after, weight = (
             values.at[rows].get(mode="fill", fill_value=0) for values in (centred, old, new, weights)
         )
-        block = cost(exact_squared_distances(centred, targets))
+        block = cost(exact_squared_distances(atoms, targets))
         lost = weight * (_saved(before, block) - _saved(after, block))
-        for part in lost.reshape(len(gains), -1, TILE).sum(axis=-1).T:
-            gains = gains - part
-        return done + block_size, gains
+        for part in lost.reshape(len(change), -1, TILE).sum(axis=-1).T:
+            change = change - part
+        return done + block_size, change
 
-    done = jnp.zeros((), rank.dtype)
-    gains = jax.lax.while_loop(lambda state: state[0] < rank[-1], visit, (done, gains))[1]
-    return jnp.where(jnp.any((weights > 0) & (new > 0)), gains, 0.0)
+    start = (jnp.zeros((), rank.dtype), jnp.zeros_like(gains))
+    change = jax.lax.while_loop(lambda state: state[0] < rank[-1], visit, start)[1]
+    return jnp.where(jnp.any((weights > 0) & (new > 0)), gains + total(change, axis_name), 0.0)
+
+
+def _own_share(mask: Bool[Array, " n"], axis_name: str | None) -> Bool[Array, " n"]:
+    """Return the true positions that are this device's to visit: dealt out one by one."""
+    return mask & (jnp.arange(len(mask)) % n_devices(axis_name) == device_index(axis_name))
+
+
+def _is_at(places: Int[Array, " m"], n: int) -> Bool[Array, " n"]:
+    """Return the positions as a mask."""
+    return jnp.zeros(n, bool).at[places].set(True)
 
 
 def _best_gain(
     u: Float[Array, "n q"],
+    places: Int[Array, " m"],
     cost: Cost,
     weights: Float[Array, " n"],
-    gains: Float[Array, " n"],
+    gains: Float[Array, " m"],
     covered: Float[Array, " n"],
-    is_open: Bool[Array, " n"],
-) -> tuple[Float[Array, " n"], Int[Array, ""]]:
-    """Return the gains with those of the leaders made exact, and the position of the best.
+    is_open: Bool[Array, " m"],
+) -> tuple[Float[Array, " m"], Int[Array, ""]]:
+    """Return the gains with those of the leaders made exact, and the position of the best in the pool.
 
     Lists of the largest gains are evaluated from scratch until no other row can reach the best: twice the
     largest error that the lists have shown is what the others are given in addition.
@@ -355,7 +303,7 @@ def _best_gain(
         # Ties with the leader go to the front, so that top_k takes them by position.
         key = jnp.where(waiting >= leader - TIE * jnp.abs(leader), jnp.inf, waiting)
         short = jax.lax.top_k(key, n_short)[1]
-        blocks = cost(squared_differences(u[short], u))
+        blocks = cost(squared_differences(u[places[short]], u))
         exact = jnp.sum(weights * _saved(covered, blocks), axis=-1)
         slack = jnp.maximum(slack, 2.0 * jnp.max(jnp.abs(exact - gains[short])))
         gains, is_exact = gains.at[short].set(exact), is_exact.at[short].set(True)
@@ -369,25 +317,33 @@ def _best_gain(
     slack, best = jnp.zeros((), gains.dtype), jnp.zeros((), position.dtype)
     start: tuple[Array, ...] = (gains, ~is_open, slack, best, jnp.array(True))
     gains, _, _, best, _ = jax.lax.while_loop(lambda state: state[-1], evaluate, start)
-    return gains, best
+    return gains, places[best]
 
 
-def _labelled_cover(
-    u: Float[Array, "n q"], cost: Cost, labeled: Bool[Array, " n"] | None, weights: Float[Array, " n"]
+def labelled_cover(
+    u: Float[Array, "n q"],
+    cost: Cost,
+    labeled: Bool[Array, " n"] | None,
+    weights: Float[Array, " n"],
+    axis_name: str | None = None,
 ) -> Float[Array, " n"]:
     """Return what each row costs to the labelled rows, infinite when there is none."""
     if labeled is None:
         return jnp.full(len(u), jnp.inf, u.dtype)
-    return _cover(u, cost, labeled, weights)
+    return _cover(u, cost, labeled, weights, axis_name)
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="axis_name")
 def _cover(
-    u: Float[Array, "n q"], cost: Cost, is_chosen: Bool[Array, " n"], weights: Float[Array, " n"]
+    u: Float[Array, "n q"],
+    cost: Cost,
+    is_chosen: Bool[Array, " n"],
+    weights: Float[Array, " n"],
+    axis_name: str | None,
 ) -> Float[Array, " n"]:
     """Return ``min_j D_ij`` over the chosen rows."""
-    centred = _centred(u, weights)
-    rank = jnp.cumsum(is_chosen)
+    centred = centred_rows(u, weights)
+    rank = jnp.cumsum(_own_share(is_chosen, axis_name))
 
     def visit(state: tuple[Array, Array]) -> tuple[Array, Array]:
         done, covered = state
@@ -397,7 +353,7 @@ def _cover(
         return done + TILE, jnp.minimum(covered, closest)
 
     start = (jnp.zeros((), rank.dtype), jnp.full(len(u), jnp.inf, u.dtype))
-    return jax.lax.while_loop(lambda state: state[0] < rank[-1], visit, start)[1]
+    return smallest(jax.lax.while_loop(lambda state: state[0] < rank[-1], visit, start)[1], axis_name)
 
 
 @jax.jit
@@ -417,160 +373,13 @@ def _coverage(
     return jax.lax.scan(add, covered, indices)[1]
 
 
-class _Pair(NamedTuple):
-    """For each target its nearest and second-nearest medoid; place k stands for the labelled rows."""
-
-    first: Int[Array, " n"]
-    first_cost: Float[Array, " n"]
-    second: Int[Array, " n"]
-    second_cost: Float[Array, " n"]
-
-
-class _Partition(NamedTuple):
-    """The medoids, the targets they serve, and F."""
-
-    medoids: Int[Array, " k"]
-    pair: _Pair
-    objective: Float[Array, ""]
-    is_improved: Bool[Array, ""]
-
-
-@functools.partial(jax.jit, static_argnames="block_size")
-def _refine(
-    u: Float[Array, "n q"],
-    indices: Int[Array, " k"],
-    pair: _Pair,
-    cost: Cost,
-    is_open: Bool[Array, " n"],
-    covered: Float[Array, " n"],
-    weights: Float[Array, " n"],
-    max_sweeps: int,
-    block_size: int,
-) -> Int[Array, " k"]:
-    """Return the medoids after the swaps; every argument is checked."""
-    centred = _centred(u, weights)
-    n_blocks = -(-len(u) // block_size)
-
-    def visit(block: Array, state: _Partition) -> _Partition:
-        rows = block * block_size + jnp.arange(block_size)
-        columns = cost(exact_squared_distances(centred, centred.at[rows].get(mode="clip")))
-        is_allowed = is_open.at[rows].get(mode="fill", fill_value=False)
-
-        def swap(state: _Partition) -> _Partition:
-            change = _swap_changes(state, columns, weights)
-            change = jnp.where(is_allowed & ~jnp.isin(rows, state.medoids), change, jnp.inf)
-            place, column = jnp.unravel_index(jnp.argmin(change), change.shape)
-            return _swap(u, centred, cost, weights, covered, state, place, rows[column])
-
-        start = state._replace(is_improved=jnp.array(True))
-        return jax.lax.while_loop(lambda state: state.is_improved, swap, start)
-
-    def sweep(state: tuple[Array, Array, _Partition]) -> tuple[Array, Array, _Partition]:
-        n_sweeps, _, before = state
-        after = jax.lax.fori_loop(0, n_blocks, visit, before)
-        return n_sweeps + 1, after.objective < before.objective, after
-
-    start = _Partition(indices, pair, jnp.sum(weights * pair.first_cost), jnp.array(False))
-    _, _, end = jax.lax.while_loop(
-        lambda state: (state[0] < max_sweeps) & state[1], sweep, (jnp.zeros((), int), jnp.array(True), start)
-    )
-    return end.medoids
-
-
-def _swap_changes(
-    state: _Partition, columns: Float[Array, "n b"], weights: Float[Array, " n"]
-) -> Float[Array, "k b"]:
-    """Return the change of F when the candidate of each column replaces each medoid."""
-    weight, first, second = weights[:, None], state.pair.first_cost[:, None], state.pair.second_cost[:, None]
-    kept = jnp.minimum(columns, first)
-    added = jnp.sum(weight * (kept - first), axis=0)
-    n_medoids = len(state.medoids)
-    removed = jax.ops.segment_sum(
-        weight * (jnp.minimum(columns, second) - kept), state.pair.first, num_segments=n_medoids + 1
-    )
-    return added + removed[:n_medoids]
-
-
-def _swap(
-    u: Float[Array, "n q"],
-    centred: Float[Array, "n q"],
-    cost: Cost,
-    weights: Float[Array, " n"],
-    covered: Float[Array, " n"],
-    state: _Partition,
-    place: Int[Array, ""],
-    candidate: Int[Array, ""],
-) -> _Partition:
-    """Return the partition with the medoid at ``place`` replaced, or as it was when F does not fall."""
-    first, first_cost, second, second_cost = state.pair
-    medoids = state.medoids.at[place].set(candidate)
-    column = cost(squared_differences(u[candidate][None], u)[0])
-    is_first, is_second = column < first_cost, column < second_cost
-    pair = _Pair(
-        jnp.where(is_first, place, first),
-        jnp.where(is_first, column, first_cost),
-        jnp.where(is_first, first, jnp.where(is_second, place, second)),
-        jnp.where(is_first, first_cost, jnp.where(is_second, column, second_cost)),
-    )
-    is_stale = (first == place) | (second == place)
-    pair = _renew_pairs(centred, medoids, cost, covered, pair, is_stale)
-    objective = jnp.sum(weights * pair.first_cost)
-    is_improved = objective < state.objective * (1.0 - TIE)
-    swapped = _Partition(medoids, pair, objective, is_improved)
-    kept = state._replace(is_improved=is_improved)
-    return jax.tree.map(lambda new, old: jnp.where(is_improved, new, old), swapped, kept)
-
-
-def _renew_pairs(
-    centred: Float[Array, "n q"],
-    medoids: Int[Array, " k"],
-    cost: Cost,
-    covered: Float[Array, " n"],
-    pair: _Pair,
-    is_stale: Bool[Array, " n"],
-) -> _Pair:
-    """Return the pairs with the stale ones found anew among all medoids and the labelled rows."""
-    rank = jnp.cumsum(is_stale)
-
-    def visit(state: tuple[Array, _Pair]) -> tuple[Array, _Pair]:
-        done, pair = state
-        rows = nth_true(rank, done, TILE)
-        targets = centred.at[rows].get(mode="clip")
-        block = cost(exact_squared_distances(centred[medoids], targets))
-        block = jnp.concatenate([block, covered.at[rows].get(mode="clip")[None]])
-        first = jnp.argmin(block, axis=0)
-        others = jnp.where(jnp.arange(len(block))[:, None] == first, jnp.inf, block)
-        second = jnp.argmin(others, axis=0)
-        found = _Pair(
-            first.astype(jnp.int32), jnp.min(block, axis=0), second.astype(jnp.int32), jnp.min(others, axis=0)
-        )
-        return done + TILE, jax.tree.map(lambda old, new: old.at[rows].set(new, mode="drop"), pair, found)
-
-    start = (jnp.zeros((), rank.dtype), pair)
-    return jax.lax.while_loop(lambda state: state[0] < rank[-1], visit, start)[1]
-
-
-@jax.jit
-def _nearest_pair(
-    u: Float[Array, "n q"],
-    medoids: Int[Array, " k"],
-    cost: Cost,
-    covered: Float[Array, " n"],
-    weights: Float[Array, " n"],
-) -> _Pair:
-    """Return the nearest and second-nearest medoid of every row."""
-    place, far = jnp.full(len(u), len(medoids), jnp.int32), jnp.full(len(u), jnp.inf, u.dtype)
-    unknown, is_stale = _Pair(place, far, place, far), jnp.ones(len(u), bool)
-    return _renew_pairs(_centred(u, weights), medoids, cost, covered, unknown, is_stale)
-
-
-def _centred(u: Float[Array, "n q"], weights: Float[Array, " n"]) -> Float[Array, "n q"]:
+def centred_rows(u: Float[Array, "n q"], weights: Float[Array, " n"]) -> Float[Array, "n q"]:
     """Return the rows around the mean of those that count, for small norms and so small rounding errors."""
     is_target = weights > 0
     return u - jnp.mean(u, axis=0, where=is_target[:, None])
 
 
-def _as_pytree(cost: Cost) -> Cost:
+def as_pytree(cost: Cost) -> Cost:
     """Return the cost as a pytree whose bound numbers are leaves and whose function is static."""
     return cost if isinstance(cost, jax.tree_util.Partial) else jax.tree_util.Partial(cost)
 
@@ -580,7 +389,7 @@ def _whole_tiles(block_size: int) -> int:
     return -(-block_size // TILE) * TILE
 
 
-def _checked(
+def checked(
     u: Array, labeled: Array | None, candidates: Array | None, weights: Array | None
 ) -> tuple[Array, Array, Array | None, Array]:
     """Return the features, what may be picked, what is labelled and the weights, of the right shapes."""
@@ -604,16 +413,3 @@ def _check_budget(n_select: int, is_open: Array) -> None:
     n_open = len(is_open) if isinstance(is_open, jax.core.Tracer) else int(is_open.sum())
     if not 1 <= n_select <= n_open:
         raise ValueError(f"n_select is {n_select}, wanted 1 to {n_open}: that many rows may be picked")
-
-
-def _check_start(indices: Array, is_unlabelled: Array) -> None:
-    """Raise when the positions are no set of unlabelled rows."""
-    if isinstance(indices, jax.core.Tracer) or isinstance(is_unlabelled, jax.core.Tracer):
-        return
-    start, n = np.asarray(indices), len(is_unlabelled)
-    if start.ndim != 1 or not start.size or len(np.unique(start)) < start.size:
-        raise ValueError(
-            f"indices has shape {start.shape}, wanted (k,) distinct positions; start from greedy's"
-        )
-    if start.min() < 0 or start.max() >= n or not np.asarray(is_unlabelled)[start].all():
-        raise ValueError(f"indices must be unlabelled positions in 0 to {n - 1}; start from greedy's")

@@ -348,8 +348,15 @@ def _rank(
     if config.readout == "norms":
         norms = row_norms(state, x, config, axis_name=axis_name)
         return readout.by_norms(norms.C, norms.P, fixed.dictionary, fixed.is_candidate, n_select)
-    u = learnt_space(state, x, config, axis_name=axis_name)
-    pool = readout.Pool(u, gather_rows(fixed.targets, axis_name) >= 0, fixed.is_labeled, fixed.is_candidate)
+    pool = readout.Pool(
+        u=learnt_space(state, x, config, axis_name=axis_name),
+        centroids=gather_rows(fixed.centroids, axis_name),
+        is_row=gather_rows(fixed.targets, axis_name) >= 0,
+        is_labeled=fixed.is_labeled,
+        is_candidate=fixed.is_candidate,
+    )
     select = {"greedy": readout.greedily, "refine": readout.refined}[config.readout]
-    picks = select(pool, config.power, n_exact)
-    return picks if n_exact == n_select else readout.with_rest(pool, config.power, picks, n_select)
+    picks = select(pool, config.power, n_exact, axis_name)
+    if n_exact == n_select:
+        return picks
+    return readout.with_rest(pool, config.power, picks, n_select, axis_name)

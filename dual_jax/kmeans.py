@@ -127,6 +127,24 @@ def kmeans(
     )
 
 
+@jax.jit
+def assign(
+    x: Float[Array, "n d"], centroids: Float[Array, "K d"]
+) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
+    """Return the nearest centroid of each row, the first of equals, and the squared distance to it.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> labels, squared = assign(jnp.array([[0.0], [4.0]]), jnp.array([[1.0], [3.0], [9.0]]))
+    >>> labels.tolist(), squared.tolist()
+    ([0, 1], [1.0, 1.0])
+    """
+    rows, mean = _centred_chunks(x, jnp.ones(len(x), x.dtype), _default_chunk(len(centroids)), None)
+    labels, distances = _nearest_all(rows, centroids - mean)
+    return labels.reshape(-1)[: len(x)], distances.reshape(-1)[: len(x)]
+
+
 @functools.partial(jax.jit, static_argnames=("n_clusters", "n_restarts", "chunk_size", "axis_name"))
 def _kmeans(
     key: Key[Array, ""],

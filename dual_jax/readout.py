@@ -10,15 +10,21 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from dual_jax import coverage
+from dual_jax import coverage, swaps
+from dual_jax.kmeans import assign
 from dual_jax.numerics import min_max
 from dual_jax.selection import Selection, top
 
+MAX_EXACT = 100_000  # rows up to which the greedy looks at every candidate
+PER_PICK, MIN_SHORTLIST = 8, 8192  # candidates beyond that
+N_TARGETS = 16_384  # rows on which the candidates that were not picked are rated beyond that
+
 
 class Pool(NamedTuple):
-    """All rows in the learnt space, and what they are: real or padding, labelled, open to be picked."""
+    """All rows in the learnt space, its centroids, and which rows are real, labelled, open to be picked."""
 
     u: Float[Array, "n q"]
+    centroids: Float[Array, "K q"]
     is_row: Bool[Array, " n"]
     is_labeled: Bool[Array, " n"]
     is_candidate: Bool[Array, " n"]
@@ -42,12 +48,16 @@ def by_norms(
     return top(jnp.zeros(len(is_candidate)).at[places].set(scores, mode="drop"), is_candidate, n_select)
 
 
-def greedily(pool: Pool, power: float, n_select: int) -> Selection:
+def greedily(pool: Pool, power: float, n_select: int, axis_name: str | None = None) -> Selection:
     """Return the candidates that greedily lower ``sum_i min_{j in S} ||u_i - u_j||^power``; nested.
 
-    Labelled rows are in S from the start. Source: Li et al., IJCAI 2020, Eq. (4), its l2-norm to the power
-    ``power``, its coefficients one-hot.
+    Labelled rows are in S from the start, and every row of the pool is a target. Up to `MAX_EXACT` rows all
+    candidates are looked at; of a larger pool a short list of `PER_PICK` for each pick, at least
+    `MIN_SHORTLIST`, which `spread_out` draws; it depends on ``n_select``, so then the picks are not nested.
+    Source: Li et al., IJCAI 2020, Eq. (4), its l2-norm to the power ``power``, its coefficients one-hot.
     """
+    size = max(PER_PICK * n_select, MIN_SHORTLIST)
+    is_short = len(pool.u) > max(MAX_EXACT, size)
     return coverage.greedy(
         pool.u,
         n_select,
@@ -55,13 +65,15 @@ def greedily(pool: Pool, power: float, n_select: int) -> Selection:
         labeled=pool.is_labeled,
         candidates=pool.is_candidate,
         weights=pool.is_row.astype(jnp.float32),
+        shortlist=spread_out(pool, pool.is_candidate, size) if is_short else None,
+        axis_name=axis_name,
     )
 
 
-def refined(pool: Pool, power: float, n_select: int) -> Selection:
+def refined(pool: Pool, power: float, n_select: int, axis_name: str | None = None) -> Selection:
     """Return `greedily`'s picks after k-medoids swaps at this budget: a lower objective, not nested."""
-    start = greedily(pool, power, n_select)
-    return coverage.refine(
+    start = greedily(pool, power, n_select, axis_name)
+    return swaps.refine(
         pool.u,
         start.indices,
         coverage.power_cost(power),
@@ -71,15 +83,39 @@ def refined(pool: Pool, power: float, n_select: int) -> Selection:
     )
 
 
-def with_rest(pool: Pool, power: float, picks: Selection, n_select: int) -> Selection:
-    """Return the picks followed by the other candidates, by the gain that each alone would still bring."""
+def with_rest(
+    pool: Pool, power: float, picks: Selection, n_select: int, axis_name: str | None = None
+) -> Selection:
+    """Return the picks followed by the other candidates, by the gain that each alone would still bring.
+
+    Of a pool above `MAX_EXACT` rows the gain is that on `N_TARGETS` rows that `spread_out` draws.
+    """
+    weights = pool.is_row.astype(jnp.float32)
+    if len(pool.u) > MAX_EXACT:
+        targets = spread_out(pool, pool.is_row, N_TARGETS)
+        weights = jnp.zeros_like(weights).at[targets].set(jnp.sum(weights) / N_TARGETS)
     gains = coverage.remaining_gains(
         pool.u,
         picks.indices,
         coverage.power_cost(power),
         labeled=pool.is_labeled,
-        weights=pool.is_row.astype(jnp.float32),
+        weights=weights,
+        axis_name=axis_name,
     )
     is_left = pool.is_candidate.at[picks.indices].set(False)
     rest = top(gains, is_left, n_select - len(picks.indices))
     return Selection(*(jnp.concatenate(parts) for parts in zip(picks, rest, strict=True)))
+
+
+def spread_out(pool: Pool, is_open: Bool[Array, " n"], size: int) -> Int[Array, " size"]:
+    """Return ``size`` open positions from all over the pool: a systematic sample, the same for any layout.
+
+    Rows are lined up cluster by cluster, from the centroid outwards, and every so many is taken: clusters
+    are there in proportion, with their middles and their rims. When fewer are open, closed rows follow.
+    """
+    labels, squared = assign(pool.u, pool.centroids)
+    order = jnp.lexsort((squared, labels, ~is_open))
+    n_open = jnp.sum(is_open)
+    steps = jnp.arange(size)
+    places = ((steps + 0.5) * (n_open / size)).astype(jnp.int32)
+    return order[jnp.where(n_open < size, steps, places)].astype(jnp.int32)

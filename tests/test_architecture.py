@@ -10,12 +10,12 @@ import dual_jax
 ROOT = Path(dual_jax.__file__).parent
 FLOORS = [
     ["collectives", "numerics", "selection"],
-    ["kernels", "graphs", "rowsparse", "kmeans", "coverage", "model"],
+    ["kernels", "graphs", "rowsparse", "kmeans", "coverage", "swaps", "model"],
     ["readout", "config", "sharding"],
     ["training", "fitting"],
     ["methods"],
-    ["data"],
-    ["store", "progress", "plots", "receipt", "estimator"],
+    ["store", "data"],
+    ["progress", "plots", "receipt", "estimator"],
     ["cli", "__main__", "__init__"],
 ]
 FLOOR = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}

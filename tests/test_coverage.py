@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dual_jax import coverage as module
-from dual_jax.coverage import coverage, greedy, nearest, power_cost, refine
+from dual_jax.coverage import coverage, greedy, power_cost, remaining_gains
+from dual_jax.swaps import nearest, refine
 
 HALF = power_cost(0.5)
 N, Q, K = 240, 12, 60
@@ -161,6 +162,35 @@ def test_only_candidates_are_returned_even_when_they_are_few():
     assert sorted(picks.indices.tolist()) == list(range(K))
 
 
+def test_a_short_list_picks_as_if_nothing_else_were_a_candidate():
+    shortlist = np.random.default_rng(2).permutation(N)[:100]
+    expected = greedy(pool(), K, HALF, candidates=np.isin(np.arange(N), shortlist))
+    picks = greedy(pool(), K, HALF, shortlist=shortlist)
+    assert picks.indices.tolist() == expected.indices.tolist()
+    np.testing.assert_array_equal(picks.scores, expected.scores)
+
+
+@pytest.mark.parametrize("n_devices", [2, 8])
+def test_the_number_of_devices_does_not_change_the_picks(n_devices):
+    labeled = np.arange(N) % 7 == 0
+    share = jax.pmap(
+        lambda labeled: greedy(pool(), K, HALF, labeled=labeled, axis_name="devices"), axis_name="devices"
+    )
+    picks = share(np.tile(labeled, (n_devices, 1)))
+    expected = greedy(pool(), K, HALF, labeled=labeled)
+    for indices, scores in zip(picks.indices, picks.scores, strict=True):
+        assert indices.tolist() == expected.indices.tolist()
+        # Another program sums in another order; the tie rule is for that.
+        np.testing.assert_allclose(scores, expected.scores, rtol=1e-6)
+
+
+def test_remaining_gains_are_those_of_adding_one_more_row():
+    picks, d = np.arange(0, N, 24), dissimilarity(pool())
+    expected = all_gains(d, d[:, picks].min(1), np.ones(N))
+    # Sums of 240 float32 numbers, many of them zero.
+    np.testing.assert_allclose(remaining_gains(pool(), picks, HALF), expected, rtol=1e-5, atol=1e-4)
+
+
 def test_targets_of_weight_zero_do_not_count():
     weights = np.where(np.arange(N) < 200, 1.0, 0.0).astype(np.float32)
     near, far = (np.concatenate([pool()[:200], np.full((40, Q), v, np.float32)]) for v in (0.0, 50.0))
@@ -181,7 +211,7 @@ def test_one_program_serves_all_masks_and_all_bandwidths():
     for scale in (12.0, 8.0):
         cost, labeled = jax.tree_util.Partial(rbf, scale=np.float32(scale)), np.arange(N) < scale
         picks = greedy(pool(5), K, cost, labeled=labeled)
-        programs.append(module._greedy._cache_size())
+        programs.append(module.greedy_picks._cache_size())
     assert programs[0] == programs[1]
     slow = dissimilarity(pool(5), lambda s: 1 - np.exp(-s / 8))
     assert picks.indices.tolist() == slow_greedy(slow, K, labeled)
