@@ -390,16 +390,17 @@ def test_a_plot_that_fails_costs_no_picks(monkeypatch):
     assert (len(picks()), receipt()["picks"]["n"]) == (5, 5)
 
 
-def test_data_list_shows_sizes_classes_and_what_is_missing(tmp_path, monkeypatch, capsys):
+def test_data_list_shows_sizes_classes_and_where_each_set_comes_from(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("DUAL_JAX_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     status = main(["data", "list", "--data-dir", str(tmp_path)])
 
     lines = {line.split()[0]: line.split(maxsplit=4)[1:] for line in capsys.readouterr().out.splitlines()}
     assert status == 0
-    assert lines["digits"] == ["1,797", "64", "10", "ready"]
+    assert lines["digits"] == ["1,797", "64", "10", "scikit-learn"]
     assert lines["mnist"][:3] == ["60,000", "784", "10"]
-    assert lines["mnist"][3].startswith("data file mnist/train-images-idx3-ubyte.gz is not found in")
+    assert lines["mnist"][3] == "missing: dual-jax data fetch mnist"
 
 
 def test_data_list_of_no_folder_is_a_mistake(capsys):

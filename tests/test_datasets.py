@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from dual_jax.data.datasets import find_file, load, names, waveform_generator
+from dual_jax.data.datasets import describe, load, names, waveform_generator
+from dual_jax.data.published import find_file
 
 BUNDLED = ("digits", "wine", "breast_cancer", "iris")
 FILES = tuple(name for name in names() if name not in BUNDLED)
@@ -113,35 +114,34 @@ def test_mnist_holds_pixels_of_0_to_255():
     assert (data.x.min(), data.x.max(), data.y[0]) == (0, 255, 7)
 
 
-def test_a_missing_file_says_where_it_was_looked_for(tmp_path, monkeypatch):
-    monkeypatch.setenv("DUAL_JAX_DATA", str(tmp_path / "b"))
-
-    with pytest.raises(
-        ValueError, match=r"training.csv is not found in .*a or .*b: .*--data-dir .*DUAL_JAX_DATA"
-    ):
-        load("urban", tmp_path / "a")
-
-
-def test_without_a_folder_the_flag_and_the_variable_are_named(monkeypatch):
+def test_a_description_says_where_a_set_comes_from(tmp_path, monkeypatch):
     monkeypatch.delenv("DUAL_JAX_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cached = tmp_path / "dual_jax/data/urban_land_cover/training.csv"
 
-    with pytest.raises(ValueError, match=r"nowhere to be looked for: .*--data-dir .*DUAL_JAX_DATA"):
-        load("urban")
-
-
-def test_the_given_folder_comes_before_the_variable(tmp_path, monkeypatch):
-    for folder in ("given", "variable"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "x").touch()
-    monkeypatch.setenv("DUAL_JAX_DATA", str(tmp_path / "variable"))
-
-    assert find_file("x", tmp_path / "given") == tmp_path / "given" / "x"
-    assert find_file("x") == tmp_path / "variable" / "x"
+    assert describe("urban") == (168, 147, 9, None)
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    assert describe("urban").place == f"cache {tmp_path}/dual_jax/data"
+    assert describe("iris").place == "scikit-learn"
 
 
-def test_an_unknown_name_gets_the_closest_and_all():
+def test_a_set_in_several_folders_names_them_and_one_file_less_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("DUAL_JAX_DATA", str(tmp_path / "b"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
+    for file in ("a/mnist/t10k-images-idx3-ubyte.gz", "b/mnist/t10k-labels-idx1-ubyte.gz"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).touch()
+
+    assert describe("mnist_test", tmp_path / "a").place == f"folder {tmp_path}/a and folder {tmp_path}/b"
+    (tmp_path / "b/mnist/t10k-labels-idx1-ubyte.gz").unlink()
+    assert describe("mnist_test", tmp_path / "a").place is None
+
+
+@pytest.mark.parametrize("use", [load, describe])
+def test_an_unknown_name_gets_the_closest_and_all(use):
     with pytest.raises(ValueError, match=r"'digit'; did you mean 'digits'\? known: urban, "):
-        load("digit")
+        use("digit")
 
 
 @needs_files

@@ -1,6 +1,8 @@
-"""``dual-jax data``: the built-in data sets."""
+"""``dual-jax data``: the built-in data sets, and how to get them."""
 
 import argparse
+import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,37 +15,75 @@ def add(commands: Any) -> None:
     data = commands.add_parser("data", help="built-in data sets").add_subparsers(
         metavar="COMMAND", required=True
     )
-    parser = data.add_parser("list", help="show them, and which have their files here")
-    add_common(parser)
-    parser.set_defaults(prepare=_prepare_list)
+    listing = data.add_parser("list", help="show them, and where each comes from")
+    listing.set_defaults(prepare=_prepare_list)
+    fetching = data.add_parser("fetch", help="download them into the cache, or into --data-dir")
+    fetching.add_argument("names", nargs="+", metavar="NAME", help="as in `dual-jax data list`")
+    fetching.set_defaults(prepare=_prepare_fetch)
+    for parser in (listing, fetching):
+        add_common(parser)
 
 
 def _prepare_list(args: argparse.Namespace, command: str) -> Work:
     """Return the listing of built-in data sets, after looking whether its folder exists."""
-    if args.data_dir is not None and not args.data_dir.is_dir():
-        raise ValueError(f"--data-dir {args.data_dir} is no folder: give the one that holds the data sets")
+    _check_folder(args.data_dir)
     return partial(_list, args.data_dir)
 
 
-def _list(data_dir: Path | None) -> None:
-    """Print each built-in data set with its size, and whether it can be loaded here."""
-    from dual_jax.data import datasets
+def _prepare_fetch(args: argparse.Namespace, command: str) -> Work:
+    """Return the downloads, after looking whether they are known, can be made and can be written."""
+    from dual_jax.data.fetch import downloader
+    from dual_jax.data.published import cache_dir, check_name
 
-    print(f"{'name':<15} {'rows':>7} {'features':>8} {'classes':>7}  files")
-    for name in datasets.names():
-        source = datasets.SOURCES[name]
-        rows, features = source.shape
-        print(
-            f"{name:<15} {rows:>7,} {features:>8,} {len(source.class_sizes):>7}  {_at_hand(name, data_dir)}"
-        )
+    for name in args.names:
+        check_name(name)
+    downloader()
+    _check_folder(args.data_dir)
+    folder = args.data_dir or cache_dir()
+    _make_writable(folder)
+    return partial(_fetch, args.names, folder)
 
 
-def _at_hand(name: str, data_dir: Path | None) -> str:
-    """Return "ready", or what is missing or broken."""
-    from dual_jax.data import datasets
+def _check_folder(data_dir: Path | None) -> None:
+    if data_dir is not None and not data_dir.is_dir():
+        raise ValueError(f"--data-dir {data_dir} is no folder: give the one that holds the data sets")
 
+
+def _make_writable(folder: Path) -> None:
+    """Make a folder for downloads, or raise ValueError when none can be written there."""
     try:
-        datasets.load(name, data_dir)
-    except ValueError as error:
-        return str(error).split(":")[0]
-    return "ready"
+        folder.mkdir(parents=True, exist_ok=True)
+        is_writable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        is_writable = False
+    if not is_writable:
+        raise ValueError(f"cannot write into {folder}: choose another folder with --data-dir")
+
+
+def _list(data_dir: Path | None) -> None:
+    """Print each built-in data set with its size and where it comes from."""
+    from dual_jax.data import datasets
+
+    print(f"{'name':<15} {'rows':>7} {'features':>8} {'classes':>7}  from")
+    for name in datasets.names():
+        rows, features, classes, place = datasets.describe(name, data_dir)
+        origin = place or f"missing: dual-jax data fetch {name}"
+        print(f"{name:<15} {rows:>7,} {features:>8,} {classes:>7}  {origin}")
+
+
+def _fetch(names: list[str], folder: Path) -> None:
+    """Download each data set that is not there, one after another, also when one fails."""
+    from dual_jax.data.fetch import fetch
+
+    errors = {}
+    for name in names:
+        try:
+            written = fetch(name, folder)
+        except OSError as error:
+            print(error, file=sys.stderr)
+            errors[name] = error
+        else:
+            print(f"{name}: {'fetched into' if written else 'already in'} {folder}")
+    if errors:
+        first = next(iter(errors.values()))
+        raise OSError(f"{len(errors)} of {len(names)} data sets not fetched: {', '.join(errors)}") from first

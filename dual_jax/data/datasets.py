@@ -1,13 +1,12 @@
 """The data sets of the paper and a few more, by name: features, classes, and what was done to them.
 
-Files are looked for in one place (`find_file`); nothing is downloaded here. What is loaded is checked against
-the published shape and class sizes, so a truncated or edited file is an error and not
-a slightly other result.
+`dual_jax.data.published` looks for the files and `dual_jax.data.fetch` downloads them. What is loaded is
+checked against the published shape and class sizes, so a truncated or edited file is an error and not a
+slightly other result.
 """
 
 import difflib
 import gzip
-import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -20,9 +19,7 @@ from jaxtyping import Float, Int, PRNGKeyArray, Shaped, UInt8
 
 from dual_jax.data.checks import impute_median
 from dual_jax.data.files import parsing
-
-VARIABLE = "DUAL_JAX_DATA"
-DataDir = str | os.PathLike[str] | None
+from dual_jax.data.published import DataDir, cache_dir, find_file, find_folder, paths_of
 
 
 class Dataset(NamedTuple):
@@ -34,6 +31,15 @@ class Dataset(NamedTuple):
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...] | None
     note: str
+
+
+class Description(NamedTuple):
+    """The size of a data set and where it comes from: None when a file of it is missing."""
+
+    n_rows: int
+    n_features: int
+    n_classes: int
+    place: str | None
 
 
 class _Source(NamedTuple):
@@ -58,7 +64,8 @@ def load(name: str, data_dir: DataDir = None) -> Dataset:
         One of `names`. ``digits``, ``wine``, ``breast_cancer`` and ``iris`` come with scikit-learn, the
         others are files.
     data_dir : path, optional
-        The folder that holds the files; then ``$DUAL_JAX_DATA`` is looked at.
+        The folder that holds the files; then ``$DUAL_JAX_DATA`` is looked at, and last the cache that
+        ``dual-jax data fetch`` fills.
 
     Returns
     -------
@@ -76,11 +83,7 @@ def load(name: str, data_dir: DataDir = None) -> Dataset:
     >>> iris.x.shape, iris.class_names
     ((150, 4), ('setosa', 'versicolor', 'virginica'))
     """
-    if name not in SOURCES:
-        close = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"no built-in data set {name!r}; {hint}known: {', '.join(names())}")
-    source = SOURCES[name]
+    source = _source(name)
     dataset = source.read(data_dir)
     class_sizes = np.unique(dataset.y, return_counts=True)[1].tolist()
     seen = dataset.x.shape, tuple(sorted(class_sizes, reverse=True))
@@ -92,23 +95,34 @@ def load(name: str, data_dir: DataDir = None) -> Dataset:
     return dataset
 
 
-def find_file(relative: str, data_dir: DataDir = None) -> Path:
-    """Return the file of that name under ``data_dir`` or ``$DUAL_JAX_DATA``, the first that has it.
+def describe(name: str, data_dir: DataDir = None) -> Description:
+    """Return what a data set is and where it comes from, without loading it.
 
     Raises
     ------
     ValueError
-        When none has it, saying where it was looked for.
+        When there is no such set.
+
+    Examples
+    --------
+    >>> describe("iris")
+    Description(n_rows=150, n_features=4, n_classes=3, place='scikit-learn')
     """
-    folders = [Path(folder) for folder in (data_dir, os.environ.get(VARIABLE)) if folder]
-    for folder in folders:
-        if (folder / relative).is_file():
-            return folder / relative
-    looked = f"not found in {' or '.join(map(str, folders))}" if folders else "nowhere to be looked for"
-    raise ValueError(
-        f"data file {relative} is {looked}: give the folder that holds it with --data-dir (data_dir=) "
-        f"or ${VARIABLE}"
-    )
+    source = _source(name)
+    homes = dict.fromkeys(find_folder(path, data_dir) for path in paths_of(name))
+    kinds: dict[Path | None, str] = {cache_dir(): "cache"}
+    places = [f"{kinds.get(home, 'folder')} {home}" for home in homes] or ["scikit-learn"]
+    place = None if None in homes else " and ".join(places)
+    return Description(*source.shape, len(source.class_sizes), place)
+
+
+def _source(name: str) -> _Source:
+    """Return the source of that name, or raise naming the closest one and all."""
+    if name not in SOURCES:
+        close = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"no built-in data set {name!r}; {hint}known: {', '.join(names())}")
+    return SOURCES[name]
 
 
 def waveform_generator(key: PRNGKeyArray | int, n: int) -> Dataset:
