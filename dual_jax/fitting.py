@@ -8,18 +8,19 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax import readout
 from dual_jax.collectives import gather_rows
 from dual_jax.config import DualConfig
+from dual_jax.layout import in_blocks, in_one_piece
 from dual_jax.model import total_loss
 from dual_jax.selection import Selection
 from dual_jax.sharding import AXIS, EVERYWHERE, ROWS, deal, on_mesh, specs
@@ -44,6 +45,25 @@ class Chunk(NamedTuple):
     step: int  # steps done in this stage
     n_steps: int  # steps at most
     terms: dict[str, np.ndarray]  # each term, and "loss", at the steps of this chunk
+
+
+class Stand(NamedTuple):
+    """How far a fit has come at a break: all that it needs to go on from there."""
+
+    stage: str  # "pretrain" or "train"
+    step: int  # steps done in this stage
+    state: TrainState
+    history: dict[str, dict[str, Any]]
+
+
+class Keeper(Protocol):
+    """What keeps a fit so that it can go on later; `dual_jax.checkpoint.Checkpoint` does, in a folder."""
+
+    def open(self, inputs: Any, shapes: Callable[[str], TrainState]) -> Stand | None:
+        """Return where the fit of these inputs stands, its state in one piece, or None for a new fit."""
+
+    def keep(self, stand: Callable[[], Stand], *, at_once: bool = False) -> None:
+        """Keep what ``stand()`` returns, its state in one piece, when it is time or ``at_once``."""
 
 
 class Fitted(NamedTuple):
@@ -71,6 +91,7 @@ def fit(
     labeled: Bool[Array, " n"] | None = None,
     candidates: Bool[Array, " n"] | None = None,
     callbacks: Callbacks = (),
+    keeper: Keeper | None = None,
 ) -> Fitted:
     """Return DUAL trained on a pool, and its ranking of all candidates.
 
@@ -88,6 +109,8 @@ def fit(
         Rows that have a label, and rows that may be ranked; see `dual_jax.selection`.
     callbacks
         Called with a `Chunk` after every 50 steps.
+    keeper
+        Keeps the fit at these breaks, and lets it go on where it stood: see `dual_jax.checkpoint`.
 
     Raises
     ------
@@ -105,7 +128,7 @@ def fit(
     """
     callbacks = tuple(callbacks)
     state, history = train(
-        key, x, config, mesh=mesh, labeled=labeled, candidates=candidates, callbacks=callbacks
+        key, x, config, mesh=mesh, labeled=labeled, candidates=candidates, callbacks=callbacks, keeper=keeper
     )
     _tell(callbacks, Chunk("rank", 0, 1, {}))
     ranking = jax.block_until_ready(rank(state, deal(x, mesh, jnp.nan), config, mesh=mesh))
@@ -123,6 +146,7 @@ def train(
     labeled: Bool[Array, " n"] | None = None,
     candidates: Bool[Array, " n"] | None = None,
     callbacks: Callbacks = (),
+    keeper: Keeper | None = None,
 ) -> tuple[TrainState, dict[str, dict[str, Any]]]:
     """Return the state after the three stages, and the history; parameters are those of `fit`."""
     config.check()
@@ -140,12 +164,53 @@ def train(
         dictionary_size=places,
         block_rows=config.rows_in_block(n_local, places),
     )
+    kept = _Kept(keeper, n, config, mesh)
+    start = kept.open((key, x, config, labeled, candidates), x)
     x, labeled, candidates = deal(x, mesh, jnp.nan), deal(labeled, mesh, False), deal(candidates, mesh, False)
-    state = init(key_init, x, config)
-    state, pretrain_history = _run("pretrain", state, x, config, config.pretrain_steps, mesh, callbacks)
-    state = _start(key_selection, state, x, config, labeled, candidates, mesh)
-    state, history = _run("train", state, x, config, config.steps, mesh, callbacks)
-    return state, {"pretrain": pretrain_history, "train": history}
+    stand = start or Stand("pretrain", 0, init(key_init, x, config), {})
+    if stand.stage == "pretrain":
+        stand = _run(stand, x, config, config.pretrain_steps, mesh, callbacks, kept)
+        state = _start(key_selection, stand.state, x, config, labeled, candidates, mesh)
+        stand = Stand("train", 0, state, stand.history)
+    stand = _run(stand, x, config, config.steps, mesh, callbacks, kept)
+    kept.keep(stand, at_once=True)
+    return stand.state, stand.history
+
+
+class _Kept(NamedTuple):
+    """A keeper that sees states in one piece, and none where there is none."""
+
+    keeper: Keeper | None
+    n: int
+    config: DualConfig
+    mesh: Mesh | None
+
+    def open(self, inputs: Any, x: Array) -> Stand | None:
+        if self.keeper is None:
+            return None
+        stand = self.keeper.open(inputs, partial(_shapes, x, self.config))
+        if stand is None:
+            return None
+        n_shares = self.mesh.size if self.mesh else 1
+        state = in_blocks(stand.state, n_shares, self.config.block_rows or self.n)
+        if self.mesh is None:
+            return stand._replace(state=jax.tree.map(jnp.asarray, state))
+        places = jax.tree.map(partial(NamedSharding, self.mesh), specs(state, _is_split))
+        return stand._replace(state=jax.device_put(state, places))
+
+    def keep(self, stand: Stand, *, at_once: bool = False) -> None:
+        if self.keeper is not None:
+            n_shares = self.mesh.size if self.mesh else 1
+            n_clusters = self.config.n_clusters or 0
+            whole = partial(in_one_piece, stand.state, self.n, n_clusters, n_shares)
+            self.keeper.keep(lambda: stand._replace(state=whole()), at_once=at_once)
+
+
+def _shapes(x: Array, config: DualConfig, stage: str) -> TrainState:
+    """Return the shapes of a state in one piece."""
+    key, config = jax.random.key(0), dataclasses.replace(config, block_rows=len(x))
+    state = jax.eval_shape(init, key, x, config)
+    return state if stage == "pretrain" else jax.eval_shape(start_selection, key, state, x, config)
 
 
 def _count(mask: Array) -> int | None:
@@ -243,29 +308,36 @@ def _advance(
 
 
 def _run(
-    stage: str,
-    state: TrainState,
+    stand: Stand,
     x: Array,
     config: DualConfig,
     n_steps: int,
     mesh: Mesh | None,
     callbacks: Callbacks,
-) -> tuple[TrainState, dict[str, Any]]:
-    """Return the state after a stage and its terms, a number a step."""
+    kept: _Kept,
+) -> Stand:
+    """Return where the fit stands after the rest of a stage; its history has a number a step."""
+    stage, step, state, before = stand
     if isinstance(x, jax.core.Tracer):
-        return _advance(state, x, config, n_steps, stage, n_steps, mesh)
-    chunks: list[dict[str, np.ndarray]] = []
-    for done in range(0, n_steps, CHUNK):
+        state, values = _advance(state, x, config, n_steps, stage, n_steps, mesh)
+        return Stand(stage, n_steps, state, {**before, stage: values})
+    history = before.get(stage, {})
+    for done in range(step, n_steps, CHUNK):
+        if _has_converged(history.get("loss", np.zeros(0)), config.tolerance):
+            break
         n_now = min(CHUNK, n_steps - done)
         state, values = _advance(state, x, config, n_now, stage, CHUNK, mesh)
-        chunks.append({name: np.asarray(value)[:n_now] for name, value in values.items()})
-        _stop_unless_finite(stage, done, chunks[-1])
-        _tell(callbacks, Chunk(stage, done + n_now, n_steps, chunks[-1]))
-        if _has_converged([chunk["loss"] for chunk in chunks[-2:]], config.tolerance):
-            break
-    if not chunks:
-        return state, {}
-    return state, {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        values = {name: np.asarray(value)[:n_now] for name, value in values.items()}
+        _stop_unless_finite(stage, done, values)
+        history = {name: np.append(history.get(name, values[name][:0]), values[name]) for name in values}
+        stand = Stand(stage, done + n_now, state, {**before, stage: history})
+        kept.keep(stand)
+        try:
+            _tell(callbacks, Chunk(stage, done + n_now, n_steps, values))
+        except BaseException:  # a callback may stop the fit, as on Ctrl-C
+            kept.keep(stand, at_once=True)
+            raise
+    return stand._replace(history={**before, stage: history})
 
 
 def _stop_unless_finite(stage: str, done: int, values: dict[str, np.ndarray]) -> None:
@@ -280,11 +352,11 @@ def _stop_unless_finite(stage: str, done: int, values: dict[str, np.ndarray]) ->
         )
 
 
-def _has_converged(losses: list[np.ndarray], tolerance: float) -> bool:
+def _has_converged(losses: np.ndarray, tolerance: float) -> bool:
     """Return whether the mean loss of the last chunk is hardly below that of the chunk before."""
-    if len(losses) < 2 or tolerance <= 0:
+    if len(losses) < 2 * CHUNK or tolerance <= 0:
         return False
-    before, now = losses[0].mean(), losses[1].mean()
+    before, now = losses[-2 * CHUNK : -CHUNK].mean(), losses[-CHUNK:].mean()
     return bool(before - now < tolerance * abs(before))
 
 

@@ -1,13 +1,28 @@
-"""Writing results so that a killed run leaves either the old file or the new one."""
+"""Files that survive: a killed run leaves either the old one or the new one, and none holds code.
+
+Arrays go into an uncompressed .npz beside a JSON text that says what they are; reading one runs nothing.
+"""
 
 import hashlib
+import json
 import os
 import secrets
 import stat
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
+
+import jax
+import numpy as np
+
+ABOUT = "about"  # name of the JSON text among the arrays
+FORMAT = 1
+
+Writer = Callable[[IO[bytes]], Any]
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes | str | Writer) -> None:
     """Replace the file at ``path`` by ``data`` in one step, or leave it as it was.
 
     The bytes go to a hidden file in the same folder, to the disk, and then take the name. A symbolic link is
@@ -17,8 +32,9 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
     ----------
     path : path
         Where to write; its folder must exist.
-    data : bytes or str
-        The whole content; text is written as UTF-8, line ends as they are.
+    data : bytes, str or function
+        The whole content; text is written as UTF-8, line ends as they are. A function writes it to the open
+        file that it is given.
 
     Raises
     ------
@@ -34,24 +50,30 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
     'rank,index\\n1,7\\n'
     """
     target = Path(path).resolve()
-    content = data.encode() if isinstance(data, str) else data
+    write = data if callable(data) else _writer(data)
     if target.is_dir():
         raise ValueError(f"{path} is a folder; give the name of a file in it")
     if not target.parent.is_dir():
         raise ValueError(f"cannot write {path}: the folder {target.parent} does not exist; create it first")
     if target.exists() and not target.is_file():
-        target.write_bytes(content)
+        with target.open("wb") as file:
+            write(file)
         return
-    _replace(target, content)
+    _replace(target, write)
 
 
-def _replace(target: Path, content: bytes) -> None:
-    """Write ``content`` beside ``target`` and rename it over it."""
+def _writer(data: bytes | str) -> Writer:
+    content = data.encode() if isinstance(data, str) else data
+    return lambda file: file.write(content)
+
+
+def _replace(target: Path, write: Writer) -> None:
+    """Write beside ``target`` and rename over it."""
     beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
@@ -66,3 +88,69 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 sum of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_arrays(path: str | os.PathLike[str], kind: str, about: dict[str, Any], tree: Any) -> None:
+    """Write the arrays of a pytree and what they are, atomically.
+
+    Parameters
+    ----------
+    path : path
+        Where to write; its folder must exist.
+    kind : str
+        What the file is, for `read_arrays` to look at.
+    about : dict
+        Anything that JSON can hold.
+    tree : pytree
+        Its leaves are stored under their paths in it.
+    """
+    text = json.dumps({"format": FORMAT, "kind": kind, **about}, allow_nan=False)
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    arrays = {jax.tree_util.keystr(where): np.asarray(leaf) for where, leaf in leaves}
+    write_atomically(path, lambda file: np.savez(file, **{ABOUT: np.array(text)}, **arrays))  # type: ignore
+
+
+def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what `write_arrays` wrote: what the arrays are, and the arrays by their path.
+
+    Raises
+    ------
+    ValueError
+        When the file is none of that kind, is broken, or was written by a later version.
+    """
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about = json.loads(str(arrays.pop(ABOUT)))
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no dual-jax {kind}, or broken: {error}") from error
+    if not isinstance(about, dict) or about.get("kind") != kind:
+        raise ValueError(f"{path} is no dual-jax {kind}")
+    if about["format"] > FORMAT:
+        raise ValueError(
+            f"{path} has format {about['format']} and this version reads up to {FORMAT}: upgrade"
+        )
+    return about, arrays
+
+
+def filled(like: Any, arrays: dict[str, np.ndarray], *, path: str | os.PathLike[str] = "") -> Any:
+    """Return a pytree of the structure and shapes of ``like`` with its leaves taken from ``arrays``.
+
+    Raises
+    ------
+    ValueError
+        When an array is missing or has another shape or type.
+    """
+
+    def leaf(where: Any, shape: Any) -> np.ndarray:
+        name = jax.tree_util.keystr(where)
+        array = arrays.get(name)
+        if array is None or (array.shape, array.dtype) != (shape.shape, shape.dtype):
+            seen = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
+            wanted = f"{shape.dtype}{list(shape.shape)}"
+            raise ValueError(f"{path} holds {seen} for {name}, wanted {wanted}: it is of other settings")
+        return array
+
+    return jax.tree_util.tree_map_with_path(leaf, like)

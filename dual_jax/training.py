@@ -223,7 +223,7 @@ def _share_out(rows: Array, axis_name: str | None) -> Array:
     return own_rows(jnp.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1)), axis_name)
 
 
-def _cuts(n_targets: int, n_centroids: int, block_rows: int) -> list[Block]:
+def cuts(n_targets: int, n_centroids: int, block_rows: int) -> list[Block]:
     """Return which samples and which centroids each target block rebuilds, as slices."""
     n_blocks = -(-n_targets // block_rows)
     ends = [i * n_centroids // n_blocks for i in range(n_blocks + 1)]
@@ -257,7 +257,7 @@ def _initial_coefficients(
         return jnp.where(is_free, scale * jax.vmap(lambda row: initial(key, row, m))(rows), 0.0)
 
     blocks = []
-    for cut in _cuts(n_local, k_local, config.rows_in_block(n_local, m)):
+    for cut in cuts(n_local, k_local, config.rows_in_block(n_local, m)):
         is_free = masks(fixed.dictionary, fixed.targets[cut.C], fixed.sizes[cut.P])
         c = draw(key_c, fixed.targets[cut.C], fixed.scales.n_rows, is_free.C)
         blocks.append(Block(c, draw(key_p, centroid[cut.P], n_clusters, is_free.P)))
@@ -285,7 +285,7 @@ class _Piece(NamedTuple):
 
 def _pieces(params: Params, samples: Space, x: Array, fixed: Fixed) -> list[_Piece]:
     pieces = []
-    for c, p, cut in zip(params.C, params.P, _cuts(len(x), len(fixed.sizes), len(params.C[0])), strict=True):
+    for c, p, cut in zip(params.C, params.P, cuts(len(x), len(fixed.sizes), len(params.C[0])), strict=True):
         rows, own, position = jax.tree.map(lambda a, cut=cut: a[cut.C], (flat(x), samples, fixed.targets))
         targets = Targets(rows, own, position, fixed.centroids[cut.P], fixed.sizes[cut.P])
         pieces.append(_Piece(Block(c, p), targets, cut))

@@ -10,12 +10,12 @@ import dual_jax
 ROOT = Path(dual_jax.__file__).parent
 FLOORS = [
     ["collectives", "numerics", "selection"],
-    ["kernels", "graphs", "rowsparse", "kmeans", "coverage", "swaps", "model"],
+    ["kernels", "graphs", "rowsparse", "grouplasso", "robustlasso", "kmeans", "coverage", "swaps", "model"],
     ["readout", "config", "sharding"],
-    ["training", "fitting"],
+    ["training", "layout", "fitting"],
     ["methods"],
     ["store", "data"],
-    ["progress", "plots", "receipt", "estimator"],
+    ["progress", "plots", "receipt", "checkpoint", "estimator"],
     ["cli", "__main__", "__init__"],
 ]
 FLOOR = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}

@@ -1,0 +1,110 @@
+"""Keeping a long fit in a folder, so that it goes on after a kill as if nothing had been."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dual_jax import receipt
+from dual_jax.fitting import Stand
+from dual_jax.store import filled, read_arrays, write_arrays
+from dual_jax.training import TrainState
+
+NAME = "fit.npz"
+KIND = "checkpoint"
+SECONDS = 30.0
+
+
+class Checkpoint:
+    """A folder that keeps where a fit stands; give it to `dual_jax.fit` as ``keeper``.
+
+    The same fit started again with the same folder goes on from there: on the same devices with the very same
+    numbers, on others with what their rounding leaves. A finished fit is kept too, so that starting it again
+    takes no time. Another pool, seed, setting, or version of the package is refused.
+
+    Parameters
+    ----------
+    folder : path
+        It is made when it does not exist.
+    seconds : float
+        Time between two writings; a stopped fit is written at once.
+
+    Examples
+    --------
+    >>> import tempfile, jax, dual_jax as dj
+    >>> x, config = jax.random.normal(jax.random.key(0), (40, 5)), dj.DualConfig(pretrain_steps=50, steps=10)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     first = dj.fit(jax.random.key(1), x, config, keeper=Checkpoint(folder))
+    ...     again = dj.fit(jax.random.key(1), x, config, keeper=Checkpoint(folder))
+    >>> bool((first.ranking.indices == again.ranking.indices).all())
+    True
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], seconds: float = SECONDS):
+        self.folder = Path(folder)
+        self.seconds = seconds
+        self._fingerprint = ""
+        self._written = 0.0
+
+    def open(self, inputs: Any, shapes: Callable[[str], TrainState]) -> Stand | None:
+        """Return where the fit of these inputs stands, or None when the folder holds none.
+
+        Raises
+        ------
+        ValueError
+            The folder holds the fit of other inputs, or cannot be used.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot use {self.folder} to keep the fit: {error.strerror}") from error
+        for rest in self.folder.glob(".*.tmp"):  # of a writing that was killed
+            rest.unlink(missing_ok=True)
+        self._fingerprint, self._written = _fingerprint(inputs), time.monotonic()
+        path = self.folder / NAME
+        if not path.exists():
+            return None
+        about, arrays = read_arrays(path, KIND)
+        if about["inputs"] != self._fingerprint:
+            raise ValueError(
+                f"{self.folder} keeps the fit of another pool, seed, setting or version: give an empty "
+                f"folder, or delete {path} if that fit is not needed any more"
+            )
+        history: dict[str, dict[str, np.ndarray]] = {stage: {} for stage in about["history"]}
+        for stage, names in about["history"].items():
+            history[stage] = {name: arrays.pop(f"['history']['{stage}']['{name}']") for name in names}
+        state = filled({"state": shapes(about["stage"])}, arrays, path=path)["state"]
+        return Stand(about["stage"], about["step"], state, history)
+
+    def keep(self, stand: Callable[[], Stand], *, at_once: bool = False) -> None:
+        """Write where the fit stands when the time has come, or ``at_once``."""
+        if not at_once and time.monotonic() - self._written < self.seconds:
+            return
+        stage, step, state, history = stand()
+        about = {
+            "stage": stage,
+            "step": step,
+            "inputs": self._fingerprint,
+            "history": {stage: list(terms) for stage, terms in history.items()},
+        }
+        write_arrays(self.folder / NAME, KIND, about, {"state": state, "history": history})
+        self._written = time.monotonic()
+
+
+def _fingerprint(inputs: Any) -> str:
+    """Return a sum over everything that decides the picks: key, pool, settings, masks, and the versions."""
+    key, x, config, labeled, candidates = inputs
+    digest = hashlib.sha256()
+    for array in (jax.random.key_data(key), x, labeled, candidates):
+        digest.update(np.ascontiguousarray(array).tobytes() + str(np.shape(array)).encode())
+    settings = receipt.configuration(config) | {
+        "dual-jax": receipt.versions()["dual-jax"],
+        "block_rows": None,
+    }
+    digest.update(receipt.as_json(settings).encode())
+    return digest.hexdigest()
