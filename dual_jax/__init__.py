@@ -1,7 +1,7 @@
 """Which samples should be labelled? Deep Unsupervised Active Learning (DUAL) in JAX.
 
-``DUALSelector`` is the scikit-learn estimator; ``init``, ``pretrain_step``, ``start_selection``,
-``train_step``, ``rank`` and ``fit`` are the functional core.
+``DUALSelector`` is the scikit-learn estimator and ``Selector`` that of every other method; ``init``,
+``pretrain_step``, ``start_selection``, ``train_step``, ``rank`` and ``fit`` are the functional core.
 """
 
 from importlib import import_module
@@ -25,8 +25,13 @@ from dual_jax.training import (
 if TYPE_CHECKING:
     from dual_jax.estimator import DUALSelector
     from dual_jax.methods import METHODS
+    from dual_jax.selector import Selector
 
-_LAZY = {"DUALSelector": "dual_jax.estimator", "METHODS": "dual_jax.methods"}
+_LAZY = {
+    "DUALSelector": "dual_jax.estimator",
+    "METHODS": "dual_jax.methods",
+    "Selector": "dual_jax.selector",
+}
 
 __all__ = [
     "METHODS",
@@ -35,6 +40,7 @@ __all__ = [
     "KMeansResult",
     "Module",
     "Selection",
+    "Selector",
     "TrainState",
     "coefficients",
     "dense",

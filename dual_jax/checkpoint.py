@@ -2,8 +2,11 @@
 
 import hashlib
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import jax
 import numpy as np
 
 from dual_jax import receipt
-from dual_jax.fitting import Stand
+from dual_jax.fitting import Chunk, Stand
 from dual_jax.store import filled, read_arrays, write_arrays
 from dual_jax.training import TrainState
 
@@ -96,15 +99,40 @@ class Checkpoint:
         self._written = time.monotonic()
 
 
+@contextmanager
+def stopping_at_a_break() -> Iterator[Callable[[Chunk], None]]:
+    """Give a callback for a fit that ends it at its next break once Ctrl-C has come, so that it is kept.
+
+    A second Ctrl-C ends it at once. Outside the main thread, which alone hears it, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda _: None
+        return
+    is_wanted = threading.Event()
+    former = signal.getsignal(signal.SIGINT)
+
+    def note(*_: Any) -> None:
+        is_wanted.set()
+        signal.signal(signal.SIGINT, former)
+
+    def stop(_: Chunk) -> None:
+        if is_wanted.is_set():
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
 def _fingerprint(inputs: Any) -> str:
     """Return a sum over everything that decides the picks: key, pool, settings, masks, and the versions."""
     key, x, config, labeled, candidates = inputs
     digest = hashlib.sha256()
     for array in (jax.random.key_data(key), x, labeled, candidates):
         digest.update(np.ascontiguousarray(array).tobytes() + str(np.shape(array)).encode())
-    settings = receipt.configuration(config) | {
-        "dual-jax": receipt.versions()["dual-jax"],
-        "block_rows": None,
-    }
-    digest.update(receipt.as_json(settings).encode())
+    # Blocks follow the devices, and how many picks are ranked exactly is no matter of training.
+    settings = receipt.configuration(config) | {"block_rows": None, "n_exact": None}
+    digest.update(receipt.as_json(settings | receipt.versions()).encode())
     return digest.hexdigest()

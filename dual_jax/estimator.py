@@ -1,27 +1,27 @@
 """Selection with scikit-learn's contract: fit on a pool, read the picks."""
 
 import dataclasses
-import numbers
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse
 from jaxtyping import Array, Float, Int
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
 
 from dual_jax import progress
+from dual_jax.checkpoint import Checkpoint
 from dual_jax.config import DualConfig, Readout
-from dual_jax.data.checks import as_mask, check_n_select, check_pool
+from dual_jax.data.checks import check_n_select
 from dual_jax.data.scaling import apply, fit_scaler
 from dual_jax.fitting import Chunk, fit, rank
+from dual_jax.request import read_request, read_table, seed_from, set_picks
 from dual_jax.sharding import deal, make_mesh
 
-MAX_DENSE = 1 << 28  # cells of a sparse pool that is made dense: 1 GiB in float32
 TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table is one compilation
 ROWS_PER_DEVICE = 1000  # below this another device costs more than it saves
 
@@ -111,7 +111,15 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None, *, labeled: Any = None, candidates: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        labeled: Any = None,
+        candidates: Any = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+    ) -> Self:
         """Train on the pool and rank its candidates.
 
         Parameters
@@ -122,40 +130,34 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             No label is ever read.
         labeled, candidates : bool mask, positions, or index labels of a frame, optional
             Rows that have a label already: they count as picked. Rows that may be picked: all by default.
+        checkpoint_dir : path, optional
+            A folder that keeps the fit every half minute; the same fit started again with it goes on from
+            there, see `dual_jax.checkpoint`.
 
         Raises
         ------
         ValueError, TypeError
             The pool, a mask, the number of picks or a setting cannot be used; the message says what to do.
         """
-        x, ids = self._read(X, reset=True)
-        n = len(x)
-        is_labeled = as_mask(labeled, n, ids=ids, name="labeled")
-        is_open = as_mask(candidates, n, ids=ids, name="candidates", default=True) & ~is_labeled
-        n_select = check_n_select(self.n_to_select, int(is_open.sum()))
-        self.config_ = self._settings(n_select)
-        self._scaler = fit_scaler(x, self.scale)
-        self._pool = jnp.asarray(apply(self._scaler, x))
+        request = read_request(self, X, labeled, candidates)
+        self.config_ = self._settings(request.n_select)
+        self._scaler = fit_scaler(request.x, self.scale)
+        self._pool = jnp.asarray(apply(self._scaler, request.x))
         with progress.callback(self.verbose) as report:
             fitted = fit(
-                self._key(),
+                jax.random.key(seed_from(self.random_state)),
                 self._pool,
                 self.config_,
-                mesh=self._mesh(n),
-                labeled=jnp.asarray(is_labeled),
-                candidates=jnp.asarray(is_open),
+                mesh=self._mesh(len(self._pool)),
+                labeled=jnp.asarray(request.is_labeled),
+                candidates=jnp.asarray(request.is_open),
                 callbacks=[*self.callbacks, *([report] if report else [])],
+                keeper=None if checkpoint_dir is None else Checkpoint(checkpoint_dir),
             )
         self.state_, self.history_, self.n_exact_ = fitted.state, fitted.history, fitted.n_exact
         self.params_ = fitted.state.params
         self.n_iter_ = len(self.history_["train"].get("loss", ()))
-        self.ranking_ = np.asarray(fitted.ranking.indices)
-        self.scores_ = np.full(n, np.nan, np.float32)
-        self.scores_[self.ranking_] = fitted.ranking.scores
-        self.sample_indices_ = self.ranking_[:n_select]
-        self.sample_ids_ = self.sample_indices_ if ids is None else np.asarray(ids)[self.sample_indices_]
-        self.support_ = np.zeros(n, bool)
-        self.support_[self.sample_indices_] = True
+        set_picks(self, request, fitted.ranking)
         return self
 
     def select(self, n_select: int) -> Int[np.ndarray, " k"]:
@@ -176,7 +178,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def transform(self, X: Any) -> Float[Any, "m p"]:
         """Return the encoder's embedding of rows: (m, latent_dim) float32, on the side where ``X`` is."""
         check_is_fitted(self)
-        x, _ = self._read(X, reset=False)
+        x, _ = read_table(self, X, reset=False)
         scaled = apply(self._scaler, x)
         starts = range(0, len(x), TRANSFORM_ROWS)
         codes = [self._encode(jnp.asarray(scaled[start : start + TRANSFORM_ROWS])) for start in starts]
@@ -193,25 +195,6 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             self.params_.network.encoder, jnp.zeros((1, self.n_features_in_)), self.config_
         ).shape[1]
 
-    def _read(self, X: Any, *, reset: bool) -> tuple[Any, Any]:
-        """Return the checked table, unscaled, and the frame's index."""
-        if scipy.sparse.issparse(X):
-            X = _dense(X)
-        ids = getattr(X, "index", None) if hasattr(X, "columns") else None
-        if isinstance(X, jax.Array):
-            x = check_pool(X, min_rows=2 if reset else 1)
-            if reset:
-                self.n_features_in_ = x.shape[1]
-            elif x.shape[1] != self.n_features_in_:
-                wanted = f"{self.n_features_in_} features"
-                raise ValueError(f"X has {x.shape[1]} features, but DUALSelector is expecting {wanted}")
-            return x, ids
-        if not hasattr(X, "shape"):
-            X = np.asarray(X)
-        if len(X.shape) == 2:  # names and number of features
-            validate_data(self, X, reset=reset, skip_check_array=True)
-        return check_pool(X, min_rows=2 if reset else 1, dtype=np.float64), ids
-
     def _settings(self, n_select: int) -> DualConfig:
         """Return the configuration with this estimator's own parameters put in."""
         config = DualConfig() if self.config is None else self.config
@@ -227,11 +210,6 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         config = dataclasses.replace(config, n_exact=n_exact)
         config.check()
         return config
-
-    def _key(self) -> Array:
-        if isinstance(self.random_state, numbers.Integral):
-            return jax.random.key(int(self.random_state))
-        return jax.random.key(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _mesh(self, n: int) -> Any:
         """Return the devices as a mesh, or None when one device is as good."""
@@ -252,13 +230,3 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 @jax.jit
 def _encoded(encoder: Any, x: Float[Array, "m d"], config: DualConfig) -> Float[Array, "m p"]:
     return config.modules(x).encoder.apply(encoder, x)
-
-
-def _dense(X: Any) -> np.ndarray:
-    cells = X.shape[0] * X.shape[1]
-    if cells > MAX_DENSE:
-        raise ValueError(
-            f"The sparse pool has {X.shape[0]} x {X.shape[1]} cells, and at most {MAX_DENSE} are made dense: "
-            "reduce its features first, for instance with TruncatedSVD."
-        )
-    return X.toarray()

@@ -419,7 +419,8 @@ def _rank(
     fixed = started(state)
     if config.readout == "norms":
         norms = row_norms(state, x, config, axis_name=axis_name)
-        return readout.by_norms(norms.C, norms.P, fixed.dictionary, fixed.is_candidate, n_select)
+        of_p = jnp.where(config.beta > 0, norms.P, 0.0)  # without its branch P is but its random start
+        return readout.by_norms(norms.C, of_p, fixed.dictionary, fixed.is_candidate, n_select)
     pool = readout.Pool(
         u=learnt_space(state, x, config, axis_name=axis_name),
         centroids=gather_rows(fixed.centroids, axis_name),

@@ -32,6 +32,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from dual_jax.numerics import TINY, matmul, safe_divide, safe_sqrt, squared_norms
 
+MAX_INPUTS = 128  # wider inputs enter distances by this many principal directions
 N_NEAR, SCALE_SAMPLE, SCALE_BATCH = 10, 2048, 64  # of `neighbour_scale`
 SHARPNESS = 10.0  # of the simplex: a step of B of 0.1 multiplies a coefficient by e
 RESIDUAL_FLOOR = 1e-8  # inside the root of the simplex objective's residuals
@@ -120,7 +121,7 @@ class Space(NamedTuple):
     """
 
     z: Any  # (rows, p); None for centroids
-    inputs: Any = None  # (rows, d), standardised
+    inputs: Any = None  # (rows, d), standardised; or as many principal directions as `MAX_INPUTS`
     codes: Any = None  # (rows, p), standardised
     gain: Any = None  # (rows,)
 
@@ -144,6 +145,7 @@ class Scales(NamedTuple):
 
     n_rows: Float[Array, ""]
     x: Moments
+    x_basis: Any  # (d, MAX_INPUTS) orthonormal, None where d is no more
     x_sumsq: Float[Array, ""]  # |X|_F^2
     neighbour: Float[Array, ""]  # s0: mean squared distance in u to the 10 nearest rows
 
@@ -328,6 +330,8 @@ def simplex(
 def _squashed_space(x: Array, z: Array, z_moments: Moments, scales: Scales) -> Space:
     """Return inputs beside codes, each standardised as a whole, with lengths l mapped to log(1 + l)."""
     inputs, codes = _standardise(x, scales.x), _standardise(z, z_moments)
+    if scales.x_basis is not None:
+        inputs = matmul(inputs, scales.x_basis)
     length = safe_sqrt(0.5 * (squared_norms(inputs) + squared_norms(codes)))
     return Space(z, inputs, codes, 0.5**0.5 * jnp.log1p(length) / length)
 

@@ -6,9 +6,10 @@ device (a TPU multiplies in bfloat16 unless told otherwise).
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 TINY = 1e-12
+N_ITERATIONS = 4  # of `principal_directions`
 NEAR = 1e-3  # squared distances below this share of the squared norms are formed by differences
 
 
@@ -86,6 +87,22 @@ def exact_squared_distances(
 
     done = jnp.zeros((), rank.dtype)
     return jax.lax.while_loop(lambda state: state[0] < rank[-1], recompute, (done, squared))[1]
+
+
+def principal_directions(
+    key: Key[Array, ""], x: Float[Array, "n d"], n_directions: int
+) -> Float[Array, "d n_directions"]:
+    """Return orthonormal directions that hold nearly the most variance of centred rows.
+
+    Subspace iteration from random directions; O(n d n_directions). Source: Halko, Martinsson and Tropp, SIAM
+    Review 2011, Algorithm 4.4.
+    """
+    start = jnp.linalg.qr(jax.random.normal(key, (x.shape[1], n_directions)))[0]
+
+    def iterate(_: Array, basis: Array) -> Array:
+        return jnp.linalg.qr(matmul(x.T, matmul(x, basis)))[0]
+
+    return jax.lax.fori_loop(0, N_ITERATIONS, iterate, start)
 
 
 def nth_true(rank: Int[Array, " n"], start: Int[Array, ""], size: int) -> Int[Array, " size"]:

@@ -14,6 +14,7 @@ depend on ``n_select``.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -43,6 +44,26 @@ def first_best(scores: Float[Array, " n"], is_open: Bool[Array, " n"]) -> Int[Ar
 
 
 def top(scores: Float[Array, " n"], is_open: Bool[Array, " n"], n_select: int) -> Selection:
-    """Return the ``n_select`` open rows of largest score, ties by position."""
-    order = jnp.argsort(jnp.where(is_open, -scores, jnp.inf), stable=True)[:n_select].astype(jnp.int32)
+    """Return the ``n_select`` open rows of largest score, ties by position (`TIE` below the best of them)."""
+    falling = jnp.argsort(jnp.where(is_open, -scores, jnp.inf), stable=True)
+    tie = _ties(jnp.where(is_open, scores, -jnp.inf)[falling])
+    order = falling[jnp.lexsort((falling, tie))][:n_select].astype(jnp.int32)
     return Selection(order, scores[order])
+
+
+def _ties(falling: Float[Array, " n"]) -> Int[Array, " n"]:
+    """Return the number of the tie that each of the falling scores belongs to.
+
+    A tie reaches from its best score to `TIE` below it, where the next one begins; the beginnings are found
+    by doubling: after r rounds those of the first 2^r ties are known.
+    """
+    n = len(falling)
+    is_first = jnp.zeros(n, bool).at[0].set(True)
+    after = jnp.searchsorted(-falling, TIE * jnp.abs(falling) - falling, side="right")
+
+    def double(_: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        is_first, after = state
+        is_first = is_first.at[jnp.where(is_first, after, n)].set(True, mode="drop")
+        return is_first, after.at[after].get(mode="fill", fill_value=n)
+
+    return jnp.cumsum(jax.lax.fori_loop(0, n.bit_length(), double, (is_first, after))[0])

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.collectives import device_index, gather_rows, n_devices, own_rows, scatter_rows, total
 from dual_jax.config import DualConfig
 from dual_jax.kmeans import kmeans
 from dual_jax.model import (
+    MAX_INPUTS,
     OBJECTIVES,
     Autoencoder,
     Block,
@@ -31,7 +33,7 @@ from dual_jax.model import (
     neighbour_scale,
     total_loss,
 )
-from dual_jax.numerics import TINY, squared_norms
+from dual_jax.numerics import TINY, principal_directions, squared_norms
 
 
 class OptState(NamedTuple):
@@ -164,7 +166,7 @@ def start_selection(
     candidates
         Rows that may be ranked; all by default. Other unlabelled rows are targets only.
     """
-    key_dictionary, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 4)
+    key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
     x, is_row = real_rows(x)
     is_labeled = is_row & (jnp.zeros(len(x), bool) if labeled is None else labeled)
     is_candidate = is_row & ~is_labeled & (jnp.ones(len(x), bool) if candidates is None else candidates)
@@ -176,9 +178,13 @@ def start_selection(
     objective = OBJECTIVES[config.objective]
     z = config.modules(x).encoder.apply(state.params.network.encoder, x)
     z_all, rows, is_row_all = (gather_rows(a, axis_name) for a in (z, flat(x), is_row))
+    x_moments = moments(rows, is_row_all)
+    centred = jnp.where(is_row_all[:, None], rows - x_moments.mean, 0.0)
+    is_wide = rows.shape[1] > MAX_INPUTS
     scales = Scales(
         n_rows=jnp.sum(is_row_all, dtype=jnp.float32),
-        x=moments(rows, is_row_all),
+        x=x_moments,
+        x_basis=principal_directions(key_basis, centred, MAX_INPUTS) if is_wide else None,
         x_sumsq=jnp.sum(squared_norms(rows)) + TINY,
         neighbour=jnp.ones(()),
     )
@@ -256,10 +262,11 @@ def _initial_coefficients(
         scale = jnp.sqrt(2.0 / (n_targets + jnp.sum(fixed.dictionary >= 0)))
         return jnp.where(is_free, scale * jax.vmap(lambda row: initial(key, row, m))(rows), 0.0)
 
-    blocks = []
+    blocks: list[Block] = []
     for cut in cuts(n_local, k_local, config.rows_in_block(n_local, m)):
         is_free = masks(fixed.dictionary, fixed.targets[cut.C], fixed.sizes[cut.P])
-        c = draw(key_c, fixed.targets[cut.C], fixed.scales.n_rows, is_free.C)
+        rows = _after(blocks[-1].C, fixed.targets[cut.C]) if blocks else fixed.targets[cut.C]
+        c = draw(key_c, rows, fixed.scales.n_rows, is_free.C)
         blocks.append(Block(c, draw(key_p, centroid[cut.P], n_clusters, is_free.P)))
     return _transpose(blocks)
 
@@ -433,7 +440,9 @@ def _update_block(
     """Return a block and its state after one step; masked entries have no gradient and stay exactly 0."""
 
     def update(gradient: Array, opt_state: Any, raw: Array, is_free: Array) -> tuple[Array, Any]:
-        new, opt_state = _update(optimizer, jnp.where(is_free, gradient, 0.0), opt_state, raw)
+        # By rows, as C and its moments are stored: else a TPU turns these round like the gradient, in a copy.
+        gradient = with_layout_constraint(jnp.where(is_free, gradient, 0.0), Layout((0, 1)))
+        new, opt_state = _update(optimizer, gradient, opt_state, raw)
         return jnp.where(is_free, new, 0.0), opt_state
 
     (c, c_state), (p, p_state) = map(update, gradient, opt_state, raw, free)

@@ -12,10 +12,11 @@ FLOORS = [
     ["collectives", "numerics", "selection"],
     ["kernels", "graphs", "rowsparse", "grouplasso", "robustlasso", "kmeans", "coverage", "swaps", "model"],
     ["readout", "config", "sharding"],
-    ["training", "layout", "fitting"],
+    ["training", "layout", "fitting", "grid"],
     ["methods"],
     ["store", "data"],
-    ["progress", "plots", "receipt", "checkpoint", "estimator"],
+    ["progress", "plots", "receipt", "checkpoint", "request", "estimator", "selector"],
+    ["records", "experiment", "standings", "figures", "reproduction"],
     ["cli", "__main__", "__init__"],
 ]
 FLOOR = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}

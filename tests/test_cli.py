@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -15,9 +16,10 @@ import pytest
 
 import dual_jax
 from dual_jax import store
+from dual_jax.checkpoint import NAME, Checkpoint
 from dual_jax.cli import data, main, options, select
 from dual_jax.config import DualConfig
-from dual_jax.data import scaling
+from dual_jax.data import datasets, scaling
 
 ROWS = np.random.default_rng(0).normal(size=(30, 3)).round(3)
 IDS = [f"{i:03d}" for i in range(30)]
@@ -27,7 +29,7 @@ quick = partial(DualConfig, pretrain_steps=3, steps=3, latent_dim=2, hidden=(4,)
 @pytest.fixture(autouse=True)
 def short(monkeypatch, tmp_path):
     """A few steps of a small network, in an empty folder, without a cache of compiled programs."""
-    monkeypatch.setattr(select, "_config", lambda method: quick())
+    monkeypatch.setattr(select, "_config", lambda method, knobs: quick())
     monkeypatch.setenv(options.NO_CACHE, "1")
     monkeypatch.chdir(tmp_path)
 
@@ -184,7 +186,7 @@ def test_the_plot_is_drawn_in_the_format_of_its_name():
 
 def test_the_seed_and_the_method_reach_the_fit(monkeypatch):
     seen = []
-    monkeypatch.setattr(select, "_config", lambda method: seen.append(method) or quick())
+    monkeypatch.setattr(select, "_config", lambda method, knobs: seen.append(method) or quick())
     write("pool.npy", npy(ROWS))
 
     main(["select", "pool.npy", "-n", "5", "--seed", "1", "--method", "dual_paper"])
@@ -195,11 +197,49 @@ def test_the_seed_and_the_method_reach_the_fit(monkeypatch):
     assert first != picks()
 
 
-def test_each_method_is_a_configuration(monkeypatch):
+def test_duals_two_methods_are_configurations_and_their_knobs_are_its_fields(monkeypatch):
     monkeypatch.undo()
 
-    assert select._config("dual") == DualConfig(n_exact=1)
-    assert select._config("dual_paper") == DualConfig.paper(n_exact=1)
+    assert select._config("dual", {}) == DualConfig(n_exact=1)
+    assert select._config("dual_paper", {"beta": 0.2}) == DualConfig.paper(n_exact=1, beta=0.2)
+
+
+@pytest.mark.parametrize(("pool", "method", "is_nested"), [("iris", "ted", True), ("wine", "kmeans", False)])
+def test_any_method_picks_and_its_receipt_says_whether_the_order_is_nested(pool, method, is_nested):
+    assert main(["select", pool, "-n", "5", "--method", method, "--quiet", "--seed", "3"]) == 0
+
+    expected = dual_jax.Selector(method, 5, random_state=3).fit(datasets.load(pool).x).sample_indices_
+    found = receipt()
+    assert [int(pick["index"]) for pick in picks()] == expected.tolist()
+    assert (found["method"], found["is_nested"], found["knobs"]) == (method, is_nested, {})
+    assert (found["steps"], found["final_terms"]) == ({}, {})
+
+
+def test_knobs_reach_the_method_and_the_receipt_in_the_type_of_their_defaults():
+    write("pool.npy", npy(ROWS))
+    words = ["select", "pool.npy", "-n", "5", "--method", "ted", "--quiet"]
+
+    main(words)
+    first = picks()
+    main([*words, "--knob", "kernel=rbf", "--knob", "width=2"])
+
+    assert receipt()["knobs"] == {"kernel": "rbf", "width": 2.0}
+    assert receipt()["configuration"] == {"regularization": 0.01, "kernel": "rbf", "width": 2.0}
+    assert picks() != first
+
+
+def test_labelled_rows_and_the_scaling_reach_any_method():
+    write("pool.npy", npy(ROWS))
+    write("done.csv", "index\n3\n")
+
+    main(["select", "pool.npy", "-n", "5", "--method", "ted", "--labeled", "done.csv", "--scale", "l2"])
+
+    expected = dual_jax.Selector("ted", 5, scale="l2").fit(ROWS, labeled=[3]).sample_indices_
+    assert [int(pick["index"]) for pick in picks()] == expected.tolist()
+
+
+def test_the_methods_on_offer_are_all_of_them():
+    assert tuple(dual_jax.METHODS) == options.METHODS
 
 
 def test_the_scalings_on_offer_are_those_of_the_scaler():
@@ -228,6 +268,20 @@ MISTAKES = {
     "Excel under the name of text": (b"PK\x03\x04" + b"x" * 50, [], "not what its name says"),
     "not UTF-8": (GOOD.encode() + b"\xff,1,2,3\n", [], "not UTF-8"),
     "unknown method": (GOOD, ["--method", "magic"], "invalid choice: 'magic'"),
+    "unknown knob": (GOOD, ["--knob", "stepz=3"], "no knob 'stepz' (did you mean steps"),
+    "knob of another method": (GOOD, ["--method", "kcenter", "--knob", "a=1"], "no knob 'a'; it takes none"),
+    "knob without a value": (GOOD, ["--knob", "steps"], "'steps' is not NAME=VALUE"),
+    "knob of another type": (
+        GOOD,
+        ["--method", "ted", "--knob", "width=wide"],
+        "width='wide' cannot be used",
+    ),
+    "knob out of range": (GOOD, ["--method", "ted", "--knob", "width=-1"], "width=-1 is out of range"),
+    "knob that the method refuses": (
+        GOOD,
+        ["--method", "ted", "--knob", "kernel=x"],
+        "kernel='x' is unknown",
+    ),
     "unknown scaling": (GOOD, ["--scale", "log"], "invalid choice: 'log'"),
     "unknown imputation": (GOOD, ["--impute", "mean"], "invalid choice: 'mean'"),
     "negative seed": (GOOD, ["--seed=-1"], "no integer from 0"),
@@ -359,6 +413,29 @@ def test_the_traceback_is_shown_when_asked_for(monkeypatch, capsys):
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
+def test_a_fit_that_control_c_ended_goes_on_with_resume(monkeypatch):
+    words, keep = ["select", "iris", "-n", "3", "--quiet"], Checkpoint.keep
+    assert main(words) == 0
+    whole = picks()
+
+    def keep_and_press_control_c(self, stand, *, at_once=False):
+        keep(self, stand, at_once=at_once)
+        if not at_once:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Checkpoint, "keep", keep_and_press_control_c)
+    assert main([*words, "--resume", "kept", "--out", "again.csv"]) == 130
+    assert os.listdir("kept") == [NAME]
+    monkeypatch.setattr(Checkpoint, "keep", keep)
+    assert main([*words, "--resume", "kept", "--out", "again.csv"]) == 0
+    assert picks("again.csv") == whole
+
+
+def test_a_method_without_long_fits_has_nothing_to_resume(capsys):
+    assert main(["select", "iris", "-n", "3", "--method", "ted", "--resume", "kept"]) == 2
+    assert "keeps the long fits of dual and dual_paper" in capsys.readouterr().err
+
+
 def test_control_c_is_status_130_without_a_traceback(monkeypatch, capsys):
     monkeypatch.setattr(select, "_pick", failing(KeyboardInterrupt))
 
@@ -424,6 +501,17 @@ def test_version_and_help_are_status_0(words, capsys):
     assert (
         f"dual-jax {dual_jax.__version__}" if words == ["--version"] else "usage"
     ) in capsys.readouterr().out
+
+
+def test_help_imports_neither_the_methods_nor_scikit_learn():
+    heavy = "{'dual_jax.methods', 'dual_jax.estimator', 'dual_jax.selector', 'sklearn'}"
+    code = (
+        f"import sys; from dual_jax import cli; cli.main(['select', '-h']); print({heavy} & {{*sys.modules}})"
+    )
+
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert shown.splitlines()[-1] == "set()"
 
 
 def test_no_command_is_a_mistake(capsys):

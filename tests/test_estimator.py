@@ -90,7 +90,7 @@ def test_a_jax_array_stays_on_its_device(monkeypatch):
     x = jnp.asarray(X, jnp.float32)
     fitted = selector()
     monkeypatch.setattr(
-        "dual_jax.estimator.validate_data", lambda *_, **__: pytest.fail("a device array went to the host")
+        "dual_jax.request.validate_data", lambda *_, **__: pytest.fail("a device array went to the host")
     )
     fitted.fit(x)
     assert isinstance(fitted.transform(x), jax.Array)
@@ -100,7 +100,7 @@ def test_a_jax_array_stays_on_its_device(monkeypatch):
 def test_sparse_pools_are_made_dense_up_to_a_limit(monkeypatch):
     sparse = scipy.sparse.csr_array(X)
     np.testing.assert_array_equal(selector().fit(sparse).ranking_, selector().fit(X).ranking_)
-    monkeypatch.setattr("dual_jax.estimator.MAX_DENSE", 100)
+    monkeypatch.setattr("dual_jax.request.MAX_DENSE", 100)
     with pytest.raises(ValueError, match="31 x 6 cells, and at most 100"):
         selector().fit(sparse)
 

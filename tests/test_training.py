@@ -10,7 +10,17 @@ import optax
 import pytest
 
 from dual_jax.config import DualConfig
-from dual_jax.training import coefficients, init, pretrain_step, row_norms, start_selection, train_step
+from dual_jax.model import MAX_INPUTS
+from dual_jax.training import (
+    coefficients,
+    init,
+    learnt_space,
+    pretrain_step,
+    row_norms,
+    start_selection,
+    started,
+    train_step,
+)
 
 N, D = 31, 6  # odd: no two devices hold the same number of rows
 X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
@@ -152,3 +162,16 @@ def test_no_array_of_the_size_of_c_is_made_during_a_step(objective):
     state = jax.eval_shape(lambda x: start_selection(KEY, init(KEY, x, config), x, config), x)
     memory = train_step.lower(state, x, config).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 4 * n * n
+
+
+def test_wide_inputs_enter_distances_by_their_principal_directions():
+    wide = jax.random.normal(KEY, (N, 20)) @ jax.random.normal(jax.random.key(8), (20, MAX_INPUTS + 40))
+    config = dataclasses.replace(DualConfig(), n_clusters=3, hidden=(8,), latent_dim=4)
+    state = start_selection(KEY, init(KEY, wide, config), wide, config)
+    basis = started(state).scales.x_basis
+    assert basis.shape == (MAX_INPUTS + 40, MAX_INPUTS)
+    u = learnt_space(state, wide, config)
+    assert u.shape == (N, MAX_INPUTS + 4)
+    centred = wide - wide.mean(0)
+    # Rows of rank 20 lose nothing; float32.
+    np.testing.assert_allclose(centred @ basis @ basis.T, centred, atol=1e-3)

@@ -1,4 +1,4 @@
-"""The command line: ``dual-jax select`` and ``dual-jax data``; a file each.
+"""The command line, ``dual-jax COMMAND``: a file a command.
 
 A command first finds every mistake of its caller and then returns the work that is left, so that no mistake
 costs a training run. What is heavy to import is imported by the command that needs it.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from dual_jax import __version__
-from dual_jax.cli import data, select
+from dual_jax.cli import data, reproduce, select
 
 MISTAKES = (ValueError, TypeError, ImportError, OSError)  # before the work; during it they are failures
 OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -81,6 +81,6 @@ def _parser() -> Parser:
     parser = Parser("dual-jax", description="Say which samples of an unlabelled pool to label.")
     parser.add_argument("--version", action="version", version=f"dual-jax {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (select, data):
+    for command in (select, data, reproduce):
         command.add(commands)
     return parser

@@ -1,11 +1,13 @@
 """``dual-jax select``: from a pool to a list of rows to label, its receipt and its map."""
 
 import argparse
+import ast
 import csv
 import io
 import os
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dual_jax.cli.options import (
+    METHODS,
     NO_CACHE,
     SCALINGS,
     Work,
@@ -28,25 +31,31 @@ if TYPE_CHECKING:
     from dual_jax.config import DualConfig
     from dual_jax.data.tables import Pool
 
-METHODS = ("dual", "dual_paper")
+KEPT = ("dual", "dual_paper")  # methods whose fits show progress and can be kept
 SHOWN_NAMES = 8  # columns named in the summary
 
 
 class Task(NamedTuple):
-    """A selection that is ready to run: the pool, its checked numbers, who is labelled, how many to pick."""
+    """A selection that is ready to run: pool, checked numbers, who is labelled, how many to pick, knobs."""
 
     pool: "Pool"
     x: np.ndarray
     is_labeled: np.ndarray
     n_select: int
+    knobs: dict[str, Any]
 
 
 class Picked(NamedTuple):
-    """What a method gives back: positions, their scores, its settings, and the terms of its loss a step."""
+    """What a method gives back.
+
+    Positions, their scores, all settings in force, whether fewer picks would be the first of these, and the
+    terms of DUAL's loss a step.
+    """
 
     indices: np.ndarray
     scores: np.ndarray
-    config: "DualConfig"
+    settings: dict[str, Any]
+    is_nested: bool
     history: dict[str, dict[str, np.ndarray]]
 
 
@@ -59,7 +68,10 @@ def add(commands: Any) -> None:
     add = parser.add_argument
     add("pool", metavar="POOL", help=".npy, .npz, .csv, .tsv or .parquet file, or a built-in data set")
     add("-n", "--n-to-select", type=int, required=True, metavar="N", help="how many rows to pick")
-    add("--method", choices=METHODS, default="dual", help="default: %(default)s")
+    methods = f"one of {', '.join(METHODS)}; default: %(default)s"
+    add("--method", choices=METHODS, default="dual", metavar="NAME", help=methods)
+    knobs = "a setting of the method, such as width=2; once for each"
+    add("--knob", type=_knob, action="append", default=[], metavar="NAME=VALUE", dest="knobs", help=knobs)
     add("--labeled", type=Path, metavar="FILE", help="rows with a label: a column of ids, or 'index'")
     add("--id-column", metavar="NAME", help="the pool's column of ids")
     add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
@@ -69,10 +81,22 @@ def add(commands: Any) -> None:
     add(
         "--seed", type=seed_number, default=0, help="the same seed gives the same picks; default: %(default)s"
     )
+    add("--resume", type=Path, metavar="DIR", help="keep the fit there, and go on with the one that is there")
     add_common(parser)
     add("--quiet", action="store_true", help="no summary and no progress")
     add("--no-compile-cache", action="store_true", help=f"compile anew, as with ${NO_CACHE}=1")
     parser.set_defaults(prepare=_prepare)
+
+
+def _knob(text: str) -> tuple[str, Any]:
+    """Return the name and the value of a knob; argparse turns the error into its own."""
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as width=2")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):  # a word without quotes
+        return name, value
 
 
 def _prepare(args: argparse.Namespace, command: str) -> Work:
@@ -82,6 +106,9 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     from dual_jax.data.checks import check_n_select, check_pool
     from dual_jax.data.tables import read_labeled, read_pool
 
+    if args.resume is not None and args.method not in KEPT:
+        raise ValueError(f"--resume keeps the long fits of {' and '.join(KEPT)}; {args.method} has none")
+    knobs = _checked_knobs(args.method, dict(args.knobs)) if args.knobs else {}
     if not args.no_compile_cache and not os.environ.get(NO_CACHE):
         keep_compiled_programs()
     imported = time.perf_counter()
@@ -92,8 +119,26 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
         is_labeled[read_labeled(args.labeled, args.id_column, pool)] = True
     n_select = check_n_select(args.n_to_select, int((~is_labeled).sum()))
     load_seconds = time.perf_counter() - imported
-    task = Task(pool, np.asarray(x), is_labeled, n_select)
+    task = Task(pool, np.asarray(x), is_labeled, n_select, knobs)
+    if knobs:
+        _rehearse(args.method, task)
     return partial(_select, args, task, command, started, clock, load_seconds)
+
+
+def _checked_knobs(method: str, knobs: dict[str, Any]) -> dict[str, Any]:
+    from dual_jax.selector import check_knobs
+
+    return check_knobs(method, knobs)
+
+
+def _rehearse(method: str, task: Task) -> None:
+    """Let the method look at its knobs and at the pool's shape, without any work."""
+    import jax
+
+    from dual_jax.methods import METHODS
+
+    shape = jax.ShapeDtypeStruct(task.x.shape, np.float32)
+    jax.eval_shape(partial(METHODS[method], n_select=task.n_select, **task.knobs), jax.random.key(0), shape)
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -125,13 +170,7 @@ def _select(
 
     compiled, began = compile_seconds(), time.perf_counter()
     picked = _pick(
-        args.method,
-        task.x,
-        task.n_select,
-        labeled=task.is_labeled,
-        scale=args.scale,
-        seed=args.seed,
-        verbose=int(not args.quiet),
+        args.method, task, scale=args.scale, seed=args.seed, verbose=int(not args.quiet), folder=args.resume
     )
     fitted, compiled = time.perf_counter(), compile_seconds() - compiled
     write_atomically(args.out, _csv(picked, task.pool.ids))
@@ -150,40 +189,40 @@ def _select(
         print(_summary(args, task, seconds))
 
 
-def _pick(
-    method: str,
-    x: np.ndarray,
-    n_select: int,
-    *,
-    labeled: np.ndarray,
-    scale: str,
-    seed: int,
-    verbose: int,
-) -> Picked:
+def _pick(method: str, task: Task, *, scale: str, seed: int, verbose: int, folder: Path | None) -> Picked:
     """Return the picks of a method on a pool as read: the one place that knows methods."""
+    if method in KEPT:
+        return _pick_by_dual(method, task, scale, seed, verbose, folder)
+    from dual_jax.selector import Selector
+
+    selector = Selector(method, task.n_select, scale=scale, random_state=seed, **task.knobs)
+    picks = selector.fit(task.x, labeled=task.is_labeled).sample_indices_
+    return Picked(picks, selector.scores_[picks], selector.knobs_, selector.is_nested_, {})
+
+
+def _pick_by_dual(
+    method: str, task: Task, scale: str, seed: int, verbose: int, folder: Path | None
+) -> Picked:
+    """Return DUAL's picks, with its progress shown, its loss kept, and the fit itself kept in ``folder``."""
+    from dual_jax.checkpoint import stopping_at_a_break
     from dual_jax.estimator import DUALSelector
+    from dual_jax.receipt import configuration
 
-    config = _config(method)
-    selector = DUALSelector(
-        n_select,
-        max_iter=config.steps,
-        pretrain_iter=config.pretrain_steps,
-        latent_dim=config.latent_dim,
-        readout=config.readout,
-        scale=scale,
-        random_state=seed,
-        config=config,
-        verbose=verbose,
-    ).fit(x, labeled=labeled)
+    config = _config(method, task.knobs)
+    selector = DUALSelector(task.n_select, scale=scale, random_state=seed, config=config, verbose=verbose)
+    with stopping_at_a_break() if folder else nullcontext() as stop:
+        selector.set_params(callbacks=[stop] if stop else [])
+        selector.fit(task.x, labeled=task.is_labeled, checkpoint_dir=folder)
     picks = selector.sample_indices_
-    return Picked(picks, selector.scores_[picks], selector.config_, selector.history_)
+    settings, is_nested = configuration(selector.config_), config.readout != "refine"
+    return Picked(picks, selector.scores_[picks], settings, is_nested, selector.history_)
 
 
-def _config(method: str) -> "DualConfig":
+def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
     from dual_jax.config import DualConfig
 
     # Only the picks are written, so the read-out need not order more than these.
-    return DualConfig.paper(n_exact=1) if method == "dual_paper" else DualConfig(n_exact=1)
+    return DualConfig.paper(n_exact=1, **knobs) if method == "dual_paper" else DualConfig(n_exact=1, **knobs)
 
 
 def _csv(picked: Picked, ids: np.ndarray | None) -> str:
@@ -206,8 +245,10 @@ def _receipt(
     return {
         "arguments": {name: value for name, value in vars(args).items() if name != "prepare"},
         "method": args.method,
+        "is_nested": picked.is_nested,
+        "knobs": task.knobs,
         "seed": args.seed,
-        "configuration": receipt.configuration(picked.config),
+        "configuration": picked.settings,
         "input": {
             "source": pool.source,
             "sha256": pool.sha256,

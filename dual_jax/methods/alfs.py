@@ -53,8 +53,10 @@ def alfs(
 
     Labelled rows may be used without penalty, forbidden rows may not be used; both are rebuilt. Rows of W
     that are zero follow by the share of the penalty that they reach. Deterministic and nested. A score
-    belongs to a row: near-duplicates share it, long rows and outliers lead. Cost O(n d min(n, d)) per
-    iteration, some hundreds of them; memory O(n d).
+    belongs to a row: near-duplicates share it, long rows and outliers lead.
+
+    Cost: O(n d min(n, d)) work an iteration, some tens of them and 2000 at most, whatever ``n_select``;
+    O(n d) memory.
 
     Parameters
     ----------

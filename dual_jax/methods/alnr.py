@@ -57,7 +57,10 @@ def alnr(
     rebuilt. Rows whose beta is zero follow by the share of the penalty that they reach. Deterministic and
     nested. A score belongs to a row: near-duplicates share it. Outliers are in nobody's neighbourhood and
     come last. Unscaled features spoil the neighbourhoods, and the origin matters: centred rows are rebuilt
-    differently. Cost O(n^2 d) for the neighbours, then O(n k^3) per sweep; memory O(n (k^2 + d)).
+    differently.
+
+    Cost: O(n^2 d) work once for the neighbours and O(n k^3) a sweep with k = ``n_neighbors``, some hundred
+    sweeps and 1000 at most, whatever ``n_select``; O(n (k^2 + d)) memory and blocks of 256 x n.
 
     Parameters
     ----------

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.graphs import lle_weights, nearest_neighbors
-from dual_jax.rowsparse import Locality, by_l1_norms, prepare, robust_lasso
+from dual_jax.robustlasso import Locality, robust_lasso
+from dual_jax.rowsparse import by_l1_norms, prepare
 from dual_jax.selection import Selection
 
 
@@ -22,7 +23,7 @@ def alsr(
     penalty: Float[Array, ""] | float = 1.0,
     locality: Float[Array, ""] | float = 0.1,
     n_neighbors: int = 5,
-    max_iter: Int[Array, ""] | int = 200,
+    max_iter: Int[Array, ""] | int = 1000,
 ) -> Selection:
     """Return the rows that rebuild the pool most, in a fit that each row's neighbours rebuild as well.
 
@@ -55,7 +56,9 @@ def alsr(
 
     Notes
     -----
-    Work: O(n d^2 + d^3 + n d k) an iteration and O(n^2 d) once, memory O(256 n + n d k).
+    Cost: O(n^2 d) work once, for the neighbours and to rank, and O(n d (d + k)) an iteration with
+    k = ``n_neighbors``, some hundreds of them and 1000 at most, whatever ``n_select``; O(n d k) memory and
+    blocks of 256 x n. min(n, d) stands in place of d when d > n.
 
     Examples
     --------

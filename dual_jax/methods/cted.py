@@ -1,15 +1,11 @@
 """Convex transductive experimental design: a group lasso over the rows that rebuild the pool."""
 
-from functools import partial
-
-import jax
 from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.methods.dcted import dcted
 from dual_jax.selection import Selection
 
 
-@partial(jax.jit, static_argnames="n_select")
 def cted(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
@@ -27,8 +23,8 @@ def cted(
 
     which is ``||X - XA||_F^2 + 2 sqrt(gamma) ||A||_{2,1}``, the top branch of DUAL's Eq. (5) with a fixed
     latent space and without the zero diagonal. Source: Yu, Zhu, Xu and Gong, SIGIR 2008. Solved in beta
-    alone, by exact coordinate steps to a relative duality gap of 1e-6, with exact zeros
-    (`dual_jax.rowsparse.group_lasso`), instead of a fixed number of alternations.
+    alone, by coordinate and Newton steps to a relative duality gap of 1e-6, with exact zeros
+    (`dual_jax.grouplasso.group_lasso`), instead of a fixed number of alternations.
 
     Rows are divided by their root mean squared length, not centred. Labelled rows are in the dictionary
     without penalty; forbidden rows are not in it and still are targets. Picks come by beta; rows with
@@ -53,7 +49,8 @@ def cted(
 
     Notes
     -----
-    Work: O(n d^2) a sweep with at most 200 sweeps, memory O(n d); min(n, d) in place of d when d > n.
+    Cost: O(n d^2) work a sweep, some ten sweeps and 200 at most, and O(n log n) to rank, whatever
+    ``n_select``; O(n d) memory. min(n, d) stands in place of d when d > n.
 
     Examples
     --------

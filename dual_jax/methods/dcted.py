@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from dual_jax.grouplasso import Problem, group_lasso
 from dual_jax.numerics import TINY, matmul
-from dual_jax.rowsparse import Problem, group_lasso, prepare, ranking, row_norms
+from dual_jax.rowsparse import prepare, ranking, row_norms
 from dual_jax.selection import Selection
 
 
@@ -31,8 +32,8 @@ def dcted(
     with S the squared cosines between rows and ``lambda = diversity * gamma * penalty / 2`` (beta grows as
     1 / penalty, so ``diversity`` means the same at any penalty). Source: Shi and Shen, IJCAI 2016, of which
     only the idea (CTED and a diversity regularizer) could be read: the quadratic form and S are INFERRED. S
-    is positive semi-definite, so the problem is convex. Solved by exact coordinate steps until the
-    optimality conditions hold to 1e-6 (`dual_jax.rowsparse.group_lasso`). ``diversity = 0`` is exactly
+    is positive semi-definite, so the problem is convex. Solved by coordinate and Newton steps until the
+    optimality conditions hold to 1e-6 (`dual_jax.grouplasso.group_lasso`). ``diversity = 0`` is exactly
     `cted`, whose docstring says the rest: scaling, labelled and forbidden rows, order of unused rows, and
     when it fails.
 
@@ -52,7 +53,8 @@ def dcted(
 
     Notes
     -----
-    Work: O(n d^2) a sweep with at most 200 sweeps, memory O(n d).
+    Cost: O(n d^2) work a sweep, some ten sweeps and 200 at most, and O(n log n) to rank, whatever
+    ``n_select``; O(n d) memory. min(n, d) stands in place of d when d > n.
 
     Examples
     --------

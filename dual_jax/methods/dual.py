@@ -32,13 +32,37 @@ def dual(
     steps: int = 300,
     readout: Readout = "greedy",
 ) -> Selection:
-    """Return DUAL's picks in the recommended configuration; nested with the greedy read-out.
+    """Return DUAL's picks in the recommended configuration.
 
-    Objective: `dual_jax.model.simplex`, then greedy coverage in the learnt space, Eq. (4). Source: Li et al.,
-    IJCAI 2020, changed as `dual_jax.config.DualConfig` says. Knobs are its fields. Weak where rare groups
-    matter (coverage follows density) and, like every method here, where features are unscaled.
+    Objective: `dual_jax.model.simplex`, then greedy coverage in the learnt space, Eq. (4) with one-hot
+    coefficients. Source: Li et al., IJCAI 2020, changed as `dual_jax.config.DualConfig` says.
 
-    Cost: O(n^2 (p + d)) work a step and 20 n^2 bytes; the read-out O(n^2 log k (p + d)).
+    Nested with the greedy read-out and with ``"norms"``. Labelled rows may rebuild others at no penalty and
+    are covered from the start; forbidden rows are rebuilt and want cover. Coverage follows density, so rare
+    groups get few picks; features must be scaled; with budgets of a few rows the first pick is central.
+
+    Parameters
+    ----------
+    key
+        Draws the network and the seeds of its k-means.
+    x, n_select, labeled, candidates
+        See `dual_jax.selection`.
+    alpha, beta, gamma, eta, temperature
+        Weights of the objective, as in `dual_jax.config.DualConfig`, whose defaults these are.
+    pretrain_steps, steps
+        Full-batch steps of the autoencoder and of the joint stage, static; all of them are run.
+    readout
+        ``"greedy"``, ``"refine"`` (swaps for this one budget) or ``"norms"`` (the paper's), static.
+
+    Returns
+    -------
+    Selection
+        Positions and gains of the read-out.
+
+    Notes
+    -----
+    Cost, with m rows in the dictionary (all n up to n = 5,792, then 2^25 / n, but 1,024 at least) and p the
+    latent width: O(m n (d + p)) work a step and 20 m n bytes; O(n^2 (d + p) log n_select) work for the picks.
 
     Examples
     --------
@@ -60,7 +84,6 @@ def dual(
     return _picks(key, x, n_select, config, labeled, candidates)
 
 
-@partial(jax.jit, static_argnames=("n_select", "pretrain_steps", "steps"))
 def dual_wo(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
@@ -74,10 +97,22 @@ def dual_wo(
     pretrain_steps: int = 1000,
     steps: int = 300,
 ) -> Selection:
-    """Return DUAL's picks without the cluster branch (beta = 0); nested.
+    """Return DUAL's picks without the cluster branch, `dual` with ``beta = 0``; nested.
 
     Source: the ablation of Li et al., IJCAI 2020, section 4, in the recommended configuration. Objective,
-    cost and weaknesses are those of `dual`.
+    cost and weaknesses are those of `dual`, and so are the parameters.
+
+    Parameters
+    ----------
+    key, x, n_select, labeled, candidates
+        See `dual_jax.selection`.
+    alpha, gamma, temperature, pretrain_steps, steps
+        As in `dual`.
+
+    Returns
+    -------
+    Selection
+        Positions and gains of the read-out.
 
     Examples
     --------
@@ -86,15 +121,20 @@ def dual_wo(
     >>> len(dual_wo(jax.random.key(1), x, 5, pretrain_steps=20, steps=5).indices)
     5
     """
-    config = DualConfig(
+    return dual(
+        key,
+        x,
+        n_select,
+        labeled=labeled,
+        candidates=candidates,
         alpha=alpha,
         beta=0.0,
         gamma=gamma,
+        eta=0.0,
         temperature=temperature,
         pretrain_steps=pretrain_steps,
         steps=steps,
     )
-    return _picks(key, x, n_select, config, labeled, candidates)
 
 
 @partial(jax.jit, static_argnames=("n_select", "n_clusters", "pretrain_steps", "steps"))
@@ -120,7 +160,27 @@ def dual_paper(
     Near-duplicates share their score and are picked together; on unscaled features the ranking is largely
     its random start.
 
-    Cost: O(n^2 p) work a step and 16 n^2 bytes.
+    Parameters
+    ----------
+    key
+        Draws the network and the seeds of its k-means; C and P start from the released seeds.
+    x, n_select, labeled, candidates
+        See `dual_jax.selection`.
+    alpha, beta, gamma, eta
+        Weights of Eqs. (5), (7) and (10); a cell of the released grid, whose best differs from data to data.
+    n_clusters
+        K of Eq. (6), static; the released 5.
+    pretrain_steps, steps
+        Full-batch steps of both stages, static; the released 5,000 and 2,500.
+
+    Returns
+    -------
+    Selection
+        Positions, and the sum of the min-max scaled row norms of C and P.
+
+    Notes
+    -----
+    Cost: that of `dual` a step, with 12 m n bytes; O(m n) work to rank, whatever ``n_select``.
 
     Examples
     --------

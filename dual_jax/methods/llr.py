@@ -42,8 +42,10 @@ def llr(
 
     H = (mu M + S)^{-1} has a condition number of 1 / (1e-5 mu): the graph is made on the device, then all
     runs in float64 on the host (``jax.pure_callback``; inside ``jit`` and ``vmap`` too). X - Y, H (X - Y) and
-    the diagonals of H and H^2 are rank-updated, so that a pick costs O(n (n + d + n_select)) after O(n^3)
-    at the start; memory is some 4 n^2 numbers of 8 bytes.
+    the diagonals of H and H^2 are rank-updated.
+
+    Cost: O(n^3 + n^2 d) work once and O(n (n + d + n_select)) a pick; O(n (n + n_select)) memory, some 4 n^2
+    numbers of 8 bytes.
 
     Parameters
     ----------

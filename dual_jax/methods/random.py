@@ -3,9 +3,10 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from dual_jax.selection import Selection, pickable, top
+from dual_jax.selection import Selection, pickable
 
 
 @partial(jax.jit, static_argnames=("n_select",))
@@ -43,4 +44,5 @@ def random(
     """
     n = len(x)
     places = jax.random.permutation(key, n)
-    return top(1.0 - places / n, pickable(n, labeled, candidates), n_select)
+    order = jnp.argsort(jnp.where(pickable(n, labeled, candidates), places, n))[:n_select].astype(jnp.int32)
+    return Selection(order, 1.0 - places[order] / n)

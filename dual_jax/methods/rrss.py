@@ -5,7 +5,8 @@ from functools import partial
 import jax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from dual_jax.rowsparse import by_l1_norms, prepare, robust_lasso
+from dual_jax.robustlasso import robust_lasso
+from dual_jax.rowsparse import by_l1_norms, prepare
 from dual_jax.selection import Selection
 
 
@@ -52,7 +53,8 @@ def rrss(
 
     Notes
     -----
-    Work: O(n d^2 + d^3) an iteration and O(n^2 d) once, memory O(256 n); min(n, d) in place of d when d > n.
+    Cost: O(n d^2) work an iteration, some hundreds of them and 1000 at most, and O(n^2 d) once to rank,
+    whatever ``n_select``; O(n d) memory and blocks of 256 x n. min(n, d) stands in place of d when d > n.
 
     Examples
     --------

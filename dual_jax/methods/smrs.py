@@ -6,17 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from dual_jax.grouplasso import Problem, group_lasso
 from dual_jax.numerics import TINY, matmul, unit_power
-from dual_jax.rowsparse import (
-    Problem,
-    compact,
-    first_of_equals,
-    group_lasso,
-    ranking,
-    row_norms,
-    span,
-    unexplained,
-)
+from dual_jax.rowsparse import compact, first_of_equals, ranking, row_norms, span, unexplained
 from dual_jax.selection import Selection, pickable
 
 
@@ -36,8 +28,8 @@ def smrs(
 
     Source: Elhamifar, Sapiro and Vidal, CVPR 2012. The constraint makes the choice independent of the
     origin, and prefers rows near the hull of the pool. The authors solve it by ADMM; here the same optimum is
-    found by exact coordinate steps on the strengths of rows, to a relative duality gap of 1e-6
-    (`dual_jax.rowsparse.group_lasso`): the constraint is a constant feature with ridge 0.
+    found by coordinate and Newton steps on the strengths of rows, to a relative duality gap of 1e-6
+    (`dual_jax.grouplasso.group_lasso`): the constraint is a constant feature with ridge 0.
 
     Rows are centred and divided by their root mean squared length. Labelled rows are in the dictionary
     without penalty: with the origin at their mean they meet the constraint for all others, and what they span
@@ -61,7 +53,8 @@ def smrs(
 
     Notes
     -----
-    Work: O(n d^2) a sweep with at most 200 sweeps, memory O(n d); min(n, d) in place of d when d > n.
+    Cost: O(n d^2) work a sweep, some ten sweeps and 200 at most, and O(n log n) to rank, whatever
+    ``n_select``; O(n d) memory. min(n, d) stands in place of d when d > n.
 
     Examples
     --------

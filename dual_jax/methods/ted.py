@@ -1,15 +1,19 @@
 """Transductive experimental design, greedy: rows from which a ridge regression rebuilds the pool best."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.kernels import kernel_matrix
 from dual_jax.numerics import matmul, nth_true, squared_norms, unit_power
-from dual_jax.rowsparse import first_of_equals
+from dual_jax.rowsparse import definite_inverse, first_of_equals
 from dual_jax.selection import Selection, first_best, pickable
+
+STRETCH = 8  # picks at most between two passes over a kernel matrix
+FALL = 1 / 16  # and fewer where the best score falls to this share: rounding stays that of its start
 
 
 @partial(jax.jit, static_argnames=("n_select", "kernel"))
@@ -59,7 +63,8 @@ def ted(
 
     Notes
     -----
-    Work: Linear and d <= n: O(n d^2 + d^3) a pick, memory O(n d). Otherwise O(n^2) a pick, memory O(n^2).
+    Cost: linear with d <= n, O(n d^2) work a pick and O(n d) memory. Otherwise O(n^2 d) work once, O(n^2) a
+    pick, and O(n^2) memory.
 
     Examples
     --------
@@ -95,9 +100,7 @@ def by_features(
 
     def pick(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         information, is_open = state
-        root = jnp.linalg.cholesky(information)
-        whiten = jax.scipy.linalg.solve_triangular(root, jnp.eye(len(root)), lower=True)
-        inverse = matmul(whiten.T, whiten)
+        inverse = definite_inverse(information)
         lengths = jnp.sum(matmul(x, inverse) * x, axis=1)
         energies = jnp.sum(matmul(x, matmul(matmul(inverse, scatter), inverse)) * x, axis=1)
         scores = mu * energies / (lengths + 1.0)
@@ -110,6 +113,18 @@ def by_features(
     return Selection(*jax.lax.scan(pick, (start, is_open), length=n_select)[1])
 
 
+class _Stretch(NamedTuple):
+    """Picks since the kernel matrix K was last deflated, which lacks ``sum_t v_t v_t^T``; and all picks."""
+
+    vectors: Float[Array, "b n"]  # v_t, zero where none is yet
+    energies: Float[Array, " n"]  # squared lengths of the rows of K, deflated
+    diagonal: Float[Array, " n"]  # of K, deflated
+    length: Int[Array, ""]
+    is_open: Bool[Array, " n"]
+    picks: Selection
+    n_done: Int[Array, ""]
+
+
 def by_deflation(
     gram: Float[Array, "n n"],
     is_open: Bool[Array, " n"],
@@ -117,21 +132,73 @@ def by_deflation(
     mu: Float[Array, ""] | float,
     n_select: int,
 ) -> Selection:
-    """Return the picks from the kernel matrix, one rank-one deflation for each labelled row and each pick."""
-    rank, is_first = jnp.cumsum(labeled), first_of_equals(gram, is_open)
+    """Return the picks from the kernel matrix, one rank-one deflation for each labelled row and each pick.
 
-    def deflate(gram: Array, row: Array) -> Array:
-        column = gram[row]
-        return gram - jnp.outer(column / (column[row] + mu), column)
+    A pass over the matrix costs more than all else, so the deflations of some picks are carried out at once.
+    In between the squared lengths of its rows are brought up to date.
+    """
+    is_first, rank = first_of_equals(gram, is_open), jnp.cumsum(labeled)
 
-    def pick(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        gram, is_open = state
-        scores = squared_norms(gram) / (jnp.maximum(jnp.diagonal(gram), 0.0) + mu)
-        best = first_best(scores, _prefer(is_open, is_first)).astype(jnp.int32)
-        return (deflate(gram, best), is_open.at[best].set(False)), (best, scores[best])
+    def know(i: Array, gram: Array) -> Array:
+        row = nth_true(rank, i, 1)[0]
+        return gram - jnp.outer(gram[row] / (gram[row, row] + mu), gram[row])
 
-    gram = jax.lax.fori_loop(0, rank[-1], lambda i, gram: deflate(gram, nth_true(rank, i, 1)[0]), gram)
-    return Selection(*jax.lax.scan(pick, (gram, is_open), length=n_select)[1])
+    def stretch(carry: tuple[Array, _Stretch]) -> tuple[Array, _Stretch]:
+        gram, last = carry
+        start = last._replace(
+            vectors=jnp.zeros_like(last.vectors),
+            energies=squared_norms(gram),
+            diagonal=jnp.diagonal(gram),
+            length=jnp.zeros_like(last.length),
+        )
+        limit = FALL * _best_score(start, mu)
+
+        def goes_on(now: _Stretch) -> Array:
+            is_sharp = (now.length < STRETCH) & (_best_score(now, mu) >= limit)
+            return (now.n_done < n_select) & (is_sharp | (now.length == 0))
+
+        now = jax.lax.while_loop(goes_on, lambda now: _pick(gram, now, mu, is_first), start)
+        return gram - matmul(now.vectors.T, now.vectors), now
+
+    gram = jax.lax.fori_loop(0, rank[-1], know, gram)
+    zero, zeros = jnp.zeros((), jnp.int32), jnp.zeros_like(gram[0])
+    nothing = Selection(jnp.zeros(n_select, jnp.int32), jnp.zeros(n_select, gram.dtype))
+    start = _Stretch(jnp.zeros((STRETCH, len(gram))), zeros, zeros, zero, is_open, nothing, zero)
+    return jax.lax.while_loop(lambda carry: carry[1].n_done < n_select, stretch, (gram, start))[1].picks
+
+
+def _pick(
+    gram: Float[Array, "n n"], now: _Stretch, mu: Float[Array, ""] | float, is_first: Bool[Array, " n"]
+) -> _Stretch:
+    """Return the stretch after one more pick.
+
+    With v the new vector and k_j a row of the deflated K, ``||k_j - v_j v||^2`` needs ``K v`` alone.
+    """
+    scores = _scores(now, mu)
+    best = first_best(scores, _prefer(now.is_open, is_first)).astype(jnp.int32)
+    column = gram[best] - matmul(now.vectors[:, best][None], now.vectors)[0]
+    vector = column / jnp.sqrt(jnp.maximum(column[best], 0.0) + mu)
+    image = matmul(gram, vector[:, None])[:, 0]
+    image = image - matmul(matmul(now.vectors, vector[:, None]).T, now.vectors)[0]
+    energies = now.energies - 2.0 * vector * image + vector**2 * jnp.sum(vector**2)
+    indices, gains = now.picks
+    return _Stretch(
+        now.vectors.at[now.length].set(vector),
+        jnp.maximum(energies, 0.0),
+        now.diagonal - vector**2,
+        now.length + 1,
+        now.is_open.at[best].set(False),
+        Selection(indices.at[now.n_done].set(best), gains.at[now.n_done].set(scores[best])),
+        now.n_done + 1,
+    )
+
+
+def _scores(now: _Stretch, mu: Float[Array, ""] | float) -> Float[Array, " n"]:
+    return now.energies / (jnp.maximum(now.diagonal, 0.0) + mu)
+
+
+def _best_score(now: _Stretch, mu: Float[Array, ""] | float) -> Float[Array, ""]:
+    return jnp.max(_scores(now, mu), where=now.is_open, initial=0.0)
 
 
 def _prefer(is_open: Bool[Array, " n"], is_first: Bool[Array, " n"]) -> Bool[Array, " n"]:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dual_jax.methods.activeft import _best_labeled, _loss, activeft
 
@@ -50,9 +51,9 @@ def test_the_loss_and_its_gradient_are_those_of_the_formula():
     f, centers = unit(RNG.normal(size=(12, 3))), unit(RNG.normal(size=(4, 3)))
     labeled = np.isin(np.arange(12), [0, 7])
     small = [jnp.asarray(a, jnp.float32) for a in (centers, f)]
-    rivals = _best_labeled(small[1], jnp.asarray(labeled))
+    rivals = jax.jit(_best_labeled)(small[1], jnp.asarray(labeled))
 
-    loss, gradient = jax.value_and_grad(_loss)(
+    loss, gradient = jax.jit(jax.value_and_grad(_loss))(
         small[0], small[1], jnp.asarray(labeled), rivals, TEMPERATURE, BALANCE
     )
 
@@ -60,6 +61,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_formula():
     np.testing.assert_allclose(gradient, slow_gradient(centers, f, labeled), atol=1e-5)  # float32
 
 
+@pytest.mark.slow
 def test_without_labels_a_mask_of_none_and_one_of_falses_agree():
     none = activeft(KEY, GROUPS, 3, learning_rate=0.05)
     falses = activeft(KEY, GROUPS, 3, labeled=np.zeros(24, bool), learning_rate=0.05)
@@ -67,6 +69,7 @@ def test_without_labels_a_mask_of_none_and_one_of_falses_agree():
     assert none.indices.tolist() == falses.indices.tolist()
 
 
+@pytest.mark.slow
 def test_the_directions_of_labelled_rows_are_left_to_them():
     labeled = np.isin(np.arange(24), [0, 1, 2, 3, 4, 5, 6])
 
@@ -75,6 +78,7 @@ def test_the_directions_of_labelled_rows_are_left_to_them():
     assert sorted(indices // 8) == [1, 2]
 
 
+@pytest.mark.slow
 def test_lengths_do_not_matter():
     lengths = np.random.default_rng(1).uniform(0.5, 2.0, size=(24, 1)).astype(np.float32)
 

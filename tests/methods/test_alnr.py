@@ -58,11 +58,13 @@ def test_the_neighbourhood_and_the_weights_are_those_of_the_definition(x):
     np.testing.assert_allclose(closeness, expected, atol=1e-5)  # exponentials of float32 squares
 
 
+@pytest.mark.slow
 def test_nothing_is_used_above_the_largest_weight(x):
     assert (alnr(KEY, x, 7, n_neighbors=K, regularization=1.01).scores <= 0.0).all()
     assert alnr(KEY, x, 7, n_neighbors=K, regularization=0.9).scores[0] > 0.0
 
 
+@pytest.mark.slow
 def test_scores_are_the_norms_of_the_weighted_coefficients(x):
     a, closeness = dense(solve(x, is_open=~NONE, is_free=NONE, regularization=0.1))
     norms = np.sqrt((weighted(a, closeness) ** 2).sum(0))
@@ -82,12 +84,7 @@ def test_labelled_rows_rebuild_at_no_cost_and_forbidden_ones_do_not(x):
     assert max(abs(residual[i] @ x[j]) for i, j in neighbours) < 1e-2
 
 
-def test_the_order_is_nested_and_does_not_depend_on_the_order_of_rows(x):
-    picks, order = alnr(KEY, x, N, n_neighbors=K).indices, np.random.default_rng(1).permutation(N)
-    np.testing.assert_array_equal(alnr(KEY, x, 7, n_neighbors=K).indices, picks[:7])
-    np.testing.assert_array_equal(order[np.asarray(alnr(KEY, x[order], 7, n_neighbors=K).indices)], picks[:7])
-
-
+@pytest.mark.slow
 def test_the_middle_of_each_group_comes_before_its_ends_and_an_outlier_last():
     groups = [[1.0, 0.0], [1.1, 0.0], [1.2, 0.0], [0.0, 1.0], [0.0, 1.1], [0.0, 1.2], [9.0, 9.0]]
     picks = alnr(KEY, jnp.array(groups), 7, n_neighbors=2).indices.tolist()

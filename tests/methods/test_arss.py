@@ -26,6 +26,7 @@ def naive(x, r, p, n_iters):
     return a
 
 
+@pytest.mark.slow
 def test_the_rows_that_span_the_pool_come_first():
     x = np.array([[2.0, 0.0], [0.5, 0.5], [0.0, 1.9], [0.4, 0.1], [0.3, 0.6], [0.7, 0.8]])
     assert sorted(ARSS(KEY, x, 2).indices.tolist()) == [0, 2]
@@ -54,16 +55,8 @@ def test_the_shrinkage_minimises_its_scalar_problem(power):
         )
 
 
+@pytest.mark.slow
 def test_a_row_that_only_rebuilds_itself_is_taken_for_an_outlier():
     x = np.concatenate([X[:, :4] * [1, 1, 1, 0.0], [[0.0, 0.0, 0.0, 9.0]]])
     assert ARSS(KEY, x, N + 1).indices[-1] == N
     assert ARSS(KEY, x, N + 1).scores[-1] == -1
-
-
-def test_labelled_and_forbidden_rows_are_never_picked():
-    picks = ARSS(KEY, X, 27, labeled=LABELED, candidates=CANDIDATES)
-    assert sorted(picks.indices.tolist()) == list(range(3, 30))
-
-
-def test_a_smaller_budget_is_a_prefix():
-    assert ARSS(KEY, X, 7).indices.tolist() == ARSS(KEY, X, N).indices[:7].tolist()

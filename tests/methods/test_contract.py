@@ -1,8 +1,10 @@
 """What must hold for every selection method, run over all entries of METHODS.
 
-All runs share one pool of 24 x 4 and one budget where they can, because a new shape is a new compilation.
+All runs share one pool of 24 x 4 and one budget where they can, because a new shape is a new compilation;
+what needs a compilation of its own is slow. DUAL trains for a few steps.
 """
 
+import doctest
 import functools
 import inspect
 import re
@@ -20,11 +22,17 @@ RANDOM = {"activeft", "dual", "dual_paper", "dual_wo", "kmeans", "probcover", "r
 # Those that promise not to pick a sample twice while others are left.
 DIVERSE = {"dpp", "facility", "kcenter", "kmeans", "probcover", "rrqr", "ted", "typiclust", "usl"}
 
+# Those that hold an n x n array: coefficients, a kernel or a graph.
+SQUARE = {"dual", "dual_paper", "dual_wo", "llr", "maed"}
+
 POOL = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
 TWICE = np.concatenate([POOL[: N // 2], POOL[: N // 2]])
 LABELED = np.isin(np.arange(N), [2, 11, 17])
 CANDIDATES = ~np.isin(np.arange(N), [0, 5, 6, 23])
 
+SHORT = {"pretrain_steps": 20, "steps": 5}  # in more, Adam blows up the rounding in which two programs differ
+
+slow = pytest.mark.slow
 every_method = pytest.mark.parametrize("name", METHODS)
 n_compilations = []
 jax.monitoring.register_event_duration_secs_listener(
@@ -48,10 +56,21 @@ def defaults(name):
     return {knob: value for knob, value in float_knobs(name).items() if value is not None}
 
 
+def statics(name):
+    return {knob: value for knob, value in SHORT.items() if knob in parameters(name)}
+
+
 def run(name, x=POOL, n_select=K, seed=0, labeled=None, candidates=None, **knobs):
-    knobs = defaults(name) | knobs
+    knobs = statics(name) | defaults(name) | knobs
     picks = METHODS[name](jax.random.key(seed), x, n_select, labeled=labeled, candidates=candidates, **knobs)
     return np.asarray(picks.indices), np.asarray(picks.scores)
+
+
+def largest_array(program):
+    """Entries of the largest array that a traced program makes, loops and branches included."""
+    values = [value for step in program.eqns for value in jax.tree.leaves(list(step.params.values()))]
+    inner = [largest_array(value) for value in values if hasattr(value, "eqns")]
+    return max([variable.aval.size for step in program.eqns for variable in step.outvars] + inner, default=0)
 
 
 @functools.cache
@@ -81,7 +100,18 @@ def test_the_docstring_tells_the_cost_whether_it_is_nested_and_every_knob(name):
 
 
 @every_method
-@pytest.mark.parametrize("n_select", [1, K, N])
+@slow
+def test_the_example_of_the_docstring_holds(name):
+    function = inspect.unwrap(METHODS[name].select)
+    finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
+    for example in finder.find(function, name, globs={name: METHODS[name].select}):
+        runner.run(example)
+    assert runner.tries > 0
+    assert runner.failures == 0
+
+
+@every_method
+@pytest.mark.parametrize("n_select", [pytest.param(1, marks=slow), K, pytest.param(N, marks=slow)])
 def test_picks_are_distinct_positions_with_a_finite_score_each(name, n_select):
     indices, scores = picks_of(name, n_select)
 
@@ -94,6 +124,7 @@ def test_picks_are_distinct_positions_with_a_finite_score_each(name, n_select):
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].is_nested])
+@slow
 def test_the_first_picks_of_a_nested_method_do_not_depend_on_the_budget(name):
     order = picks_of(name, N)[0]
 
@@ -110,6 +141,7 @@ def test_the_same_key_gives_the_same_picks(name):
 
 
 @every_method
+@slow
 def test_an_outer_jit_with_vmap_over_keys_and_float_knobs_gives_the_same_picks(name):
     grid = {knob: jnp.array([value, 0.9 * value]) for knob, value in defaults(name).items()}
     lower = {knob: 0.9 * value for knob, value in defaults(name).items()}
@@ -117,7 +149,7 @@ def test_an_outer_jit_with_vmap_over_keys_and_float_knobs_gives_the_same_picks(n
     @jax.jit
     @functools.partial(jax.vmap, in_axes=(0, None, 0))
     def both(key, x, knobs):
-        return METHODS[name](key, x, K, **knobs).indices
+        return METHODS[name](key, x, K, **knobs, **statics(name)).indices
 
     indices = both(jnp.stack([jax.random.key(0)] * 2), POOL, grid)
 
@@ -126,12 +158,12 @@ def test_an_outer_jit_with_vmap_over_keys_and_float_knobs_gives_the_same_picks(n
 
 
 @every_method
-@pytest.mark.slow
+@slow
 def test_without_jit_the_picks_are_the_same(name):
     bare = inspect.unwrap(METHODS[name].select)
     masks = {"labeled": jnp.zeros(N, bool), "candidates": jnp.ones(N, bool)}
 
-    picks = bare(jax.random.key(0), jnp.asarray(POOL), K, **masks, **defaults(name))
+    picks = bare(jax.random.key(0), jnp.asarray(POOL), K, **masks, **statics(name), **defaults(name))
 
     assert picks.indices.tolist() == picks_of(name)[0].tolist()
 
@@ -174,7 +206,7 @@ def test_new_masks_and_new_float_knobs_do_not_compile_again(name):
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if None in float_knobs(name).values()])
-@pytest.mark.slow
+@slow
 def test_a_float_knob_that_a_rule_stands_in_for_may_be_vmapped_too(name):
     first = {knob: 1.0 for knob, value in float_knobs(name).items() if value is None}
     second = dict.fromkeys(first, 0.9)
@@ -191,6 +223,16 @@ def test_a_sample_that_is_there_twice_is_picked_once(name):
     indices = run(name, TWICE)[0]
 
     assert len(set((indices % (N // 2)).tolist())) == K
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in SQUARE])
+def test_no_array_has_an_entry_for_each_pair_of_rows(name):
+    x, masks = jnp.zeros((4096, D)), {"labeled": jnp.zeros(4096, bool), "candidates": jnp.ones(4096, bool)}
+    select = functools.partial(METHODS[name].select, n_select=K, **masks)
+
+    program = jax.make_jaxpr(lambda key, x: select(key, x))(jax.random.key(0), x)
+
+    assert largest_array(program.jaxpr) <= 4096 * 256 * D  # a block of 256 rows, with its differences
 
 
 @every_method

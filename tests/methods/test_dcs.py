@@ -22,7 +22,9 @@ def leverages(x, rank):
     return (u[:, :rank] ** 2).sum(1)
 
 
-@pytest.mark.parametrize("rank", [1, 4, 8])
+@pytest.mark.parametrize(
+    "rank", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_scores_are_the_leverages_of_the_given_rank_in_falling_order(x, rank):
     picks = dcs(KEY, x, N, rank=rank)
     expected = leverages(x, rank)
@@ -54,12 +56,14 @@ def test_centring_is_an_option(x):
     np.testing.assert_array_equal(picks.indices, centred.indices)
 
 
+@pytest.mark.slow
 def test_labelled_rows_are_scored_with_the_pool_and_left_out(x):
     order = np.asarray(dcs(KEY, x, N).indices)
     labeled = jnp.zeros(N, bool).at[order[:4]].set(True)
     np.testing.assert_array_equal(dcs(KEY, x, N - 4, labeled=labeled).indices, order[4:])
 
 
+@pytest.mark.slow
 def test_a_lone_direction_has_leverage_one():
     x = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 5.0]])
     picks = dcs(KEY, x, 3, rank=2)
@@ -70,3 +74,9 @@ def test_a_lone_direction_has_leverage_one():
 def test_a_rank_below_one_is_refused(x):
     with pytest.raises(ValueError, match="rank=0"):
         dcs(KEY, x, 3, rank=0)
+
+
+def test_copies_come_in_the_order_of_their_positions(x):
+    picks = np.asarray(dcs(KEY, np.concatenate([x, x[::-1]]), 2 * N).indices)
+    place = np.argsort(picks)
+    assert (place[:N] < place[N:][::-1]).all()

@@ -32,6 +32,7 @@ def slow_dpp(k, n_select, done):
     return done[n_before:], gains
 
 
+@pytest.mark.slow
 def test_on_a_line_the_picks_spread_from_the_row_nearest_to_the_mean():
     x = jnp.array([[0.0], [1.0], [2.0], [9.0], [10.0]])
 
@@ -49,6 +50,7 @@ def test_after_labelled_rows_each_pick_raises_the_determinant_most(kernel, n_sel
     np.testing.assert_allclose(picks.scores, gains, rtol=1e-3, atol=1e-4)  # logs of float32 residuals
 
 
+@pytest.mark.slow
 def test_past_the_rank_the_picks_are_spread_over_the_pool():
     picks = dpp(KEY, X, 7, kernel="linear")
 
@@ -58,6 +60,7 @@ def test_past_the_rank_the_picks_are_spread_over_the_pool():
     assert picks.scores[4:].tolist() == pytest.approx([np.log(RANK * longest)] * 3, rel=1e-5)  # float32
 
 
+@pytest.mark.slow
 def test_a_duplicate_of_a_labelled_row_comes_last():
     x = np.concatenate([X[:6], X[:1]])
 
@@ -66,5 +69,6 @@ def test_a_duplicate_of_a_labelled_row_comes_last():
     assert indices[-1] == 6
 
 
+@pytest.mark.slow
 def test_a_pool_of_equal_rows_is_picked_in_order():
     assert dpp(KEY, jnp.zeros((4, 2)), 3, kernel="linear").indices.tolist() == [0, 1, 2]

@@ -36,13 +36,16 @@ def slow_greedy(s, n_select, done=(), is_open=None):
     return done[-n_select:], gains
 
 
+@pytest.mark.slow
 def test_three_groups_on_a_line_get_their_middle_rows():
     x = jnp.array([[0.0], [1.0], [2.0], [20.0], [21.0], [22.0], [50.0], [51.0]])
 
     assert facility(KEY, x, 3, width=1.0).indices.tolist() == [1, 4, 6]
 
 
-@pytest.mark.parametrize(("similarity", "s"), [("rbf", rbf(X)), ("cosine", cosine(X))])
+@pytest.mark.parametrize(
+    ("similarity", "s"), [("rbf", rbf(X)), pytest.param("cosine", cosine(X), marks=pytest.mark.slow)]
+)
 def test_picks_and_gains_are_those_of_the_slow_greedy(similarity, s):
     expected, gains = slow_greedy(s, 7)
 
@@ -52,6 +55,7 @@ def test_picks_and_gains_are_those_of_the_slow_greedy(similarity, s):
     np.testing.assert_allclose(picks.scores, gains, rtol=1e-5, atol=1e-5)  # float32 sums of 24 similarities
 
 
+@pytest.mark.slow
 def test_labelled_rows_cover_and_forbidden_rows_want_cover():
     labeled, candidates = np.isin(np.arange(24), [1, 2, 3]), np.arange(24) < 18
     expected, gains = slow_greedy(rbf(X), 7, done=[1, 2, 3], is_open=candidates & ~labeled)
@@ -62,6 +66,7 @@ def test_labelled_rows_cover_and_forbidden_rows_want_cover():
     np.testing.assert_allclose(picks.scores, gains, rtol=1e-4, atol=1e-5)  # gains are differences of sums
 
 
+@pytest.mark.slow
 def test_the_default_width_is_the_median_distance_so_that_units_do_not_matter():
     here, there = facility(KEY, X, 7), facility(KEY, 1000 * X, 7)
 
@@ -69,6 +74,7 @@ def test_the_default_width_is_the_median_distance_so_that_units_do_not_matter():
     np.testing.assert_allclose(here.scores, there.scores, rtol=1e-4)  # a median of float32 distances
 
 
+@pytest.mark.slow
 def test_a_grid_of_widths_is_one_vmap():
     picks = jax.vmap(lambda width: facility(KEY, X, 7, width=width))(jnp.array([0.5, WIDTH]))
 

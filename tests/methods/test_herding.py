@@ -51,6 +51,7 @@ def test_picks_and_scores_are_those_of_the_formula(kernel):
     np.testing.assert_allclose(picks.scores, scores, rtol=1e-4, atol=1e-5)  # float32 sums of 24 kernels
 
 
+@pytest.mark.slow
 def test_the_blocks_of_a_longer_pool_give_the_same_picks():
     x = np.random.default_rng(1).normal(size=(300, 3)).astype(np.float32)
 
@@ -59,6 +60,7 @@ def test_the_blocks_of_a_longer_pool_give_the_same_picks():
     assert picks.indices.tolist() == slow_herding(kernel_of(x, "rbf"), 7)[0]
 
 
+@pytest.mark.slow
 def test_the_picks_follow_the_pool_more_closely_than_nearly_all_random_sets():
     k, draw = kernel_of(X, "rbf"), np.random.default_rng(0)
     random = [discrepancy(k, draw.choice(24, 7, replace=False)) for _ in range(200)]

@@ -25,12 +25,14 @@ def test_forbidden_rows_are_clustered_and_their_neighbours_picked():
     assert picks.indices.tolist() == [1, 7, 8]
 
 
+@pytest.mark.slow
 def test_a_labelled_row_holds_its_group():
     picks = kmeans(KEY, LINE, 2, labeled=NONE.at[6].set(True), candidates=ALL)
     assert picks.indices.tolist() == [2, 8]
     assert picks.scores.tolist() == [5.0, 1.0]
 
 
+@pytest.mark.slow
 def test_labelled_rows_that_hold_all_leave_distinct_rows():
     copies = jnp.repeat(jnp.array([[0.0], [5.0], [9.0]]), 3, axis=0)
     labeled = NONE.at[jnp.array([0, 3, 6])].set(True)
@@ -40,6 +42,7 @@ def test_labelled_rows_that_hold_all_leave_distinct_rows():
 
 
 @pytest.mark.parametrize("n_select", [1, 9])
+@pytest.mark.slow
 def test_fewer_distinct_rows_than_clusters_still_give_distinct_picks(n_select):
     copies = jnp.repeat(jnp.array([[0.0], [5.0], [9.0]]), 3, axis=0)
     picks = kmeans(KEY, copies, n_select, labeled=NONE, candidates=ALL)
@@ -47,6 +50,7 @@ def test_fewer_distinct_rows_than_clusters_still_give_distinct_picks(n_select):
     assert picks.scores.sum() == 9.0
 
 
+@pytest.mark.slow
 def test_clusters_are_as_tight_as_those_of_scikit_learn():
     x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
     picks = kmeans(KEY, x, 6)
@@ -59,6 +63,7 @@ def test_clusters_are_as_tight_as_those_of_scikit_learn():
     assert inertia(picks.indices) < 1.1 * inertia(nearest)  # two local optima of one problem
 
 
+@pytest.mark.slow
 def test_the_key_decides():
     x = jax.random.normal(jax.random.key(1), (60, 3))
     once, again, other = kmeans(KEY, x, 6), kmeans(KEY, x, 6), kmeans(jax.random.key(2), x, 6)

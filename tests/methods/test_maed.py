@@ -11,6 +11,7 @@ from dual_jax.methods.ted import ted
 
 KEY = jax.random.key(0)
 N, D, K = 30, 4, 12
+kernels = jax.jit(kernel_matrix, static_argnums=2)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def sequential(gram, n_select, mu=0.01, labeled=()):
     return picks, scores
 
 
-@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+@pytest.mark.parametrize("kernel", ["linear", pytest.param("rbf", marks=pytest.mark.slow)])
 def test_without_the_graph_it_is_ted(x, kernel):
     bent, plain = maed(KEY, x, K, beta=0.0, kernel=kernel), ted(KEY, x, K, kernel=kernel)
     np.testing.assert_array_equal(bent.indices, plain.indices)
@@ -56,7 +57,7 @@ def test_without_the_graph_it_is_ted(x, kernel):
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 @pytest.mark.parametrize("beta", [0.1, 10.0])
 def test_picks_and_scores_are_those_of_the_definition(x, kernel, beta):
-    gram = np.float64(kernel_matrix(jnp.asarray(x), jnp.asarray(x), kernel))
+    gram = np.float64(kernels(x, x, kernel))
     picks, scores = sequential(bent_kernel(x, gram, beta), K)
     found = maed(KEY, x, K, beta=beta, kernel=kernel)
     np.testing.assert_array_equal(found.indices[:D], picks[:D])
@@ -64,22 +65,21 @@ def test_picks_and_scores_are_those_of_the_definition(x, kernel, beta):
     np.testing.assert_allclose(found.scores[:D], scores[:D], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_labelled_rows_deflate_the_kernel_first(x):
-    gram = np.float64(kernel_matrix(jnp.asarray(x), jnp.asarray(x), "rbf"))
+    gram = np.float64(kernels(x, x, "rbf"))
     picks, _ = sequential(bent_kernel(x, gram, 1.0), K, labeled=(3, 8))
     found = maed(KEY, x, K, kernel="rbf", labeled=jnp.zeros(N, bool).at[jnp.array([3, 8])].set(True))
     np.testing.assert_array_equal(found.indices, picks)
 
 
+@pytest.mark.slow
 def test_more_features_than_rows_take_the_kernel_path(x):
     wide = np.pad(x, ((0, 0), (0, N)))
     np.testing.assert_array_equal(maed(KEY, wide, D).indices, maed(KEY, x, K).indices[:D])
 
 
-def test_the_order_is_nested(x):
-    np.testing.assert_array_equal(maed(KEY, x, 7).indices, maed(KEY, x, N).indices[:7])
-
-
+@pytest.mark.slow
 def test_groups_that_the_graph_joins_give_one_pick_each():
     line = jnp.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2], [9.0], [9.1], [9.2]])
     picks = maed(KEY, line, 3, beta=100.0, n_neighbors=2, kernel="rbf", width=1.0)

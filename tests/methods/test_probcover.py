@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dual_jax.kmeans import kmeans
 from dual_jax.methods.probcover import _pure_radius, probcover
@@ -28,6 +29,7 @@ def slow_cover(inside, n_select, labeled):
     return picks, counts
 
 
+@pytest.mark.slow
 def test_on_a_line_the_largest_group_is_covered_first_and_the_rest_is_spread():
     x = jnp.array([[0.0], [1.0], [2.0], [8.0], [9.0], [2.5]])
 
@@ -49,6 +51,7 @@ def test_picks_and_counts_are_those_of_the_slow_greedy_until_all_is_covered():
     assert picks.scores.tolist() == counts
 
 
+@pytest.mark.slow
 def test_forbidden_rows_want_cover_and_are_not_picked():
     x = jnp.array([[0.0], [5.0], [6.0], [7.0], [20.0]])
     candidates = np.array([True, True, False, False, True])
@@ -59,6 +62,7 @@ def test_forbidden_rows_want_cover_and_are_not_picked():
     assert picks.scores.tolist() == [2.0, 1.0]
 
 
+@pytest.mark.slow
 def test_the_default_radius_is_the_largest_with_enough_pure_balls():
     labels = np.asarray(kmeans(KEY, X - X.mean(0), 10).labels)
     radius = float(_pure_radius(KEY, jnp.asarray(X), 0.75, 10))
@@ -71,6 +75,7 @@ def test_the_default_radius_is_the_largest_with_enough_pure_balls():
     assert share(radius * (1 + 2e-4)) < 0.75
 
 
+@pytest.mark.slow
 def test_one_cluster_for_all_covers_the_pool_at_once_and_spreads_the_rest():
     x = jnp.ones((4, 2)).at[3].set(2.0)
 

@@ -61,9 +61,3 @@ def test_copies_and_axes_on_a_plane():
     picks = rrqr(KEY, x, 4)
     assert picks.indices.tolist() == [0, 2, 3, 1]  # the copy waits for the row of zeros
     np.testing.assert_allclose(picks.scores, [3.0, 2.0, 0.0, 3.0], rtol=1e-6)
-
-
-def test_the_order_is_nested_and_does_not_depend_on_the_order_of_rows(x):
-    picks, order = rrqr(KEY, x, N).indices, np.random.default_rng(1).permutation(N)
-    np.testing.assert_array_equal(rrqr(KEY, x, 7).indices, picks[:7])
-    np.testing.assert_array_equal(order[np.asarray(rrqr(KEY, x[order], N).indices)], picks)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dual_jax.kmeans import kmeans
 from dual_jax.methods.typiclust import typiclust
@@ -10,6 +11,7 @@ from dual_jax.methods.typiclust import typiclust
 KEY = jax.random.key(0)
 X = np.random.default_rng(4).normal(size=(24, 4)).astype(np.float32)
 K = 7
+clusters = jax.jit(kmeans, static_argnums=2)
 LABELED = np.isin(np.arange(24), [1, 5, 9])
 
 
@@ -38,6 +40,7 @@ def slow_picks(typicality, labels, labeled, n_select):
     return picks
 
 
+@pytest.mark.slow
 def test_the_middle_rows_of_two_groups_are_picked_the_larger_group_first():
     x = jnp.array([[20.0], [21.0], [22.0], [23.5], [0.0], [1.0], [2.0], [2.9], [4.5]])
 
@@ -45,7 +48,7 @@ def test_the_middle_rows_of_two_groups_are_picked_the_larger_group_first():
 
 
 def test_picks_and_typicalities_are_those_of_the_slow_version():
-    labels = np.asarray(kmeans(KEY, X, K).labels)
+    labels = np.asarray(clusters(KEY, X, K).labels)
     typicality = slow_typicality(X, labels)
 
     picks = typiclust(KEY, X, K, labeled=LABELED)
@@ -54,14 +57,16 @@ def test_picks_and_typicalities_are_those_of_the_slow_version():
     np.testing.assert_allclose(picks.scores, typicality[picks.indices], rtol=1e-4)  # float32 distances
 
 
+@pytest.mark.slow
 def test_with_few_clusters_the_visits_go_round():
-    labels = np.asarray(kmeans(KEY, X, 3).labels)
+    labels = np.asarray(clusters(KEY, X, 3).labels)
 
     picks = typiclust(KEY, X, K, labeled=LABELED, n_clusters=3)
 
     assert picks.indices.tolist() == slow_picks(slow_typicality(X, labels), labels, LABELED, K)
 
 
+@pytest.mark.slow
 def test_a_labelled_group_waits_for_the_others():
     x = jnp.array([[0.0], [1.0], [2.0], [2.9], [4.5], [20.0], [21.0], [22.0], [23.5]])
 
@@ -70,6 +75,7 @@ def test_a_labelled_group_waits_for_the_others():
     assert indices.tolist() == [6, 2]
 
 
+@pytest.mark.slow
 def test_an_outlier_alone_in_its_cluster_comes_last():
     x = np.concatenate([np.arange(12.0), 100 + np.arange(12.0), [1000.0]])[:, None]
 

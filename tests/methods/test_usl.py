@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dual_jax.kmeans import kmeans
 from dual_jax.methods.usl import usl
@@ -10,6 +11,7 @@ from dual_jax.methods.usl import usl
 KEY = jax.random.key(0)
 X = np.random.default_rng(4).normal(size=(24, 4)).astype(np.float32)
 K = 7
+clusters = jax.jit(kmeans, static_argnums=2)
 
 
 def scaled(x):
@@ -39,6 +41,7 @@ def slow_usl(x, labels, is_open, labeled, n_neighbors, repulsion=0.5, momentum=0
     return sorted(chosen, key=lambda i: -utility[i]), utility
 
 
+@pytest.mark.slow
 def test_the_densest_rows_of_two_far_groups_are_picked():
     x = jnp.array([[0.0], [1.0], [2.0], [20.0], [21.0], [22.0]])
 
@@ -46,7 +49,7 @@ def test_the_densest_rows_of_two_far_groups_are_picked():
 
 
 def test_picks_and_utilities_are_those_of_the_slow_rounds():
-    labels = np.asarray(kmeans(KEY, scaled(X), K).labels)
+    labels = np.asarray(clusters(KEY, scaled(X), K).labels)
     is_open = np.arange(24) != 4
     expected, utility = slow_usl(X, labels, is_open, np.zeros(24, bool), 5)
 
@@ -56,8 +59,9 @@ def test_picks_and_utilities_are_those_of_the_slow_rounds():
     np.testing.assert_allclose(picks.scores, utility[expected], rtol=1e-4, atol=1e-4)  # float32 distances
 
 
+@pytest.mark.slow
 def test_labelled_rows_push_the_picks_away():
-    labels = np.asarray(kmeans(KEY, scaled(X), K).labels)
+    labels = np.asarray(clusters(KEY, scaled(X), K).labels)
     labeled = np.isin(np.arange(24), [1, 8])
     expected, utility = slow_usl(X, labels, ~labeled, labeled, 5)
 
@@ -68,10 +72,12 @@ def test_labelled_rows_push_the_picks_away():
     np.testing.assert_allclose(picks.scores[:n_clusters], utility[expected], rtol=1e-4, atol=1e-4)  # as above
 
 
+@pytest.mark.slow
 def test_the_units_of_the_features_do_not_matter():
     assert usl(KEY, X, K).indices.tolist() == usl(KEY, 1000 * X, K).indices.tolist()
 
 
+@pytest.mark.slow
 def test_clusters_without_an_open_row_leave_their_pick_to_the_best_of_the_others():
     x = jnp.array([[0.0], [1.0], [2.0], [20.0], [21.0], [22.0]])
 

@@ -1,0 +1,152 @@
+"""Time a grid of weights as one vmapped program: ``python -m bench.grid --out bench/results/grid.json``.
+
+Beside it stand the same runs one after another in JAX (each trains its own autoencoder, as calling the method
+does), the same cells in programs of one (the autoencoder shared, as in the vmapped grid), and a plain PyTorch
+loop where torch is installed. Steps are a tenth of the released recipe's; times are linear in them.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bench.kmeans import machine, mixture
+from dual_jax import grid
+from dual_jax.config import DualConfig
+from dual_jax.methods import METHODS
+
+PRETRAIN_STEPS, STEPS = 500, 250
+WEIGHTS = (0.01, 0.1, 1.0, 10.0)
+SIZES = ((84, 147), (480, 5), (800, 64))  # half of Urban, Mammographic, Plant
+N_SPLITS = 2
+
+
+def configs() -> list[DualConfig]:
+    """Return the 16 cells of the released grid."""
+    return [
+        DualConfig.paper(alpha=r, beta=r, gamma=q / r, eta=q / r, pretrain_steps=PRETRAIN_STEPS, steps=STEPS)
+        for q in WEIGHTS
+        for r in WEIGHTS
+    ]
+
+
+def twice(function: Callable[[], Any]) -> dict[str, float]:
+    """Return the seconds of the first call, which compiles, and of the second; wall and of all processors."""
+    times = []
+    for _ in range(2):
+        start, busy = time.perf_counter(), time.process_time()
+        function()
+        times.append((time.perf_counter() - start, time.process_time() - busy))
+    return {"first_call_s": times[0][0], "seconds": times[1][0], "cpu_seconds": times[1][1]}
+
+
+def vmapped(keys: jax.Array, pools: jax.Array, n_select: int, max_bytes: int) -> None:
+    cells = configs()
+    networks = grid.pretrain(keys, pools, cells[0])
+    for _ in grid.select(keys, networks, pools, cells, n_select, max_bytes=max_bytes):
+        pass
+
+
+def one_after_another(keys: jax.Array, pools: jax.Array, n_select: int) -> None:
+    for key, pool in zip(keys, pools, strict=True):
+        for cell in configs():
+            weights = {name: getattr(cell, name) for name in ("alpha", "beta", "gamma", "eta")}
+            picks = METHODS["dual_paper"](
+                key, pool, n_select, pretrain_steps=PRETRAIN_STEPS, steps=STEPS, **weights
+            )
+            jax.block_until_ready(picks.indices)
+
+
+def pytorch(pools: np.ndarray, n_select: int) -> None:
+    """Train and rank every cell as the released code does: one full-batch loop after another."""
+    import torch
+    from sklearn.cluster import KMeans
+    from torch import nn
+
+    def network(widths: tuple[int, ...]) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for n_in, n_out in itertools.pairwise(widths):
+            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        return nn.Sequential(*layers[:-1])
+
+    def step(optimizer: Any, loss: Any) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    for pool in pools:
+        x, n, d = torch.tensor(pool), *pool.shape
+        encoder, decoder = network((d, 128, 64, 32)), network((32, 64, 128, d))
+        optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 1e-3)
+        for _ in range(PRETRAIN_STEPS):
+            step(optimizer, ((decoder(encoder(x)) - x) ** 2).mean())
+        start = [{k: v.clone() for k, v in module.state_dict().items()} for module in (encoder, decoder)]
+        codes = encoder(x).detach().numpy()
+        centroids = torch.tensor(KMeans(5, n_init=1, random_state=0).fit(codes).cluster_centers_)
+        for cell in configs():
+            for module, state in zip((encoder, decoder), start, strict=True):
+                module.load_state_dict(state)
+            c = nn.Parameter(nn.init.xavier_normal_(torch.empty(n, n)))
+            p = nn.Parameter(nn.init.xavier_normal_(torch.empty(5, n)))
+            optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters(), c, p], 1e-3)
+            for _ in range(STEPS):
+                z = encoder(x)
+                rebuilt = c @ z
+                top = ((rebuilt - z) ** 2).sum() + cell.gamma * c.norm(dim=0).sum()
+                bottom = ((p @ z - centroids) ** 2).sum() + cell.eta * p.norm(dim=0).sum()
+                error = ((decoder(rebuilt) - x) ** 2).sum()
+                step(optimizer, error + cell.alpha * top + cell.beta * bottom)
+            scores = [(s - s.min()) / (s.max() - s.min()) for s in (c.norm(dim=0), p.norm(dim=0))]
+            (-sum(scores)).argsort()[:n_select]
+
+
+def measure(n: int, d: int) -> dict[str, Any]:
+    """Return the record of one size."""
+    rows = mixture(N_SPLITS * n, d, 9)
+    pools = rows.reshape(N_SPLITS, n, d)
+    keys, on_device = jax.random.split(jax.random.key(0), N_SPLITS), jnp.asarray(pools)
+    record = {
+        "n": n,
+        "d": d,
+        "cells": N_SPLITS * len(WEIGHTS) ** 2,
+        "pretrain_steps": PRETRAIN_STEPS,
+        "steps": STEPS,
+        "vmapped": twice(lambda: vmapped(keys, on_device, n // 2, grid.MAX_BYTES)),
+        "programs_of_one": twice(lambda: vmapped(keys, on_device, n // 2, 1)),
+        "one_after_another": twice(lambda: one_after_another(keys, on_device, n // 2)),
+    }
+    try:
+        record["pytorch"] = twice(lambda: pytorch(pools, n // 2))
+    except ImportError as error:
+        record["pytorch"] = {"absent": f"{error}; pip install torch"}
+    return record | {"load": os.getloadavg()[0]}
+
+
+def as_size(text: str) -> tuple[int, int]:
+    n, d = map(int, text.split("x"))
+    return n, d
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="where to write the JSON")
+    parser.add_argument("--sizes", type=as_size, nargs="+", default=SIZES, help="pools, as ROWSxFEATURES")
+    args = parser.parse_args()
+    result = {"machine": machine(), "records": [measure(*size) for size in args.sizes]}
+    text = json.dumps(result, indent=2)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""``dual-jax reproduce``: the paper's experiments, from the data sets to the figures."""
+
+import argparse
+import os
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dual_jax.cli.options import NO_CACHE, Work, add_common, keep_compiled_programs, seed_number
+
+if TYPE_CHECKING:
+    from dual_jax.reproduction.jobs import Job
+    from dual_jax.reproduction.study import Study
+
+FIGURES = ("2", "3", "4", "5", "6")
+QUICK, CHECK = "quick", "check"
+LIMIT = 30.0  # minutes
+
+_REPRODUCE = (
+    "Run the experiments of the paper and draw their figures. Records are kept in OUT/records, a line a "
+    "result; what is there is not run again, so a run can be stopped, and started in pieces."
+)
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("reproduce", help="run the paper's experiments", description=_REPRODUCE)
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="the folder of records, figures and tables")
+    add(
+        "--figure",
+        default="all",
+        metavar="N,...",
+        help="2 accuracy, 3 AUC, 4 ablation, 5 map, 6 sensitivity, all (default); check: the released recipe "
+        "on the released data set, unscaled",
+    )
+    add("--data", metavar="NAME,...", help="only these of the protocol's data sets")
+    add("--methods", metavar="NAME,...", help="only these methods")
+    add(
+        "--protocol",
+        choices=("fair", "paper"),
+        default="fair",
+        help="fair (default): one label-free default for all data; paper: DUAL's weights chosen on the test "
+        "set, beside random with the same freedom",
+    )
+    add("--quick", action="store_true", help="three small sets without files, two splits, a dozen methods")
+    add("--draw-only", action="store_true", help="run nothing, draw what is in the records")
+    add(
+        "--limit",
+        type=float,
+        default=LIMIT,
+        metavar="MINUTES",
+        help="leave a method out of a data set where its picking would take longer; default: %(default)s",
+    )
+    add("--seed", type=seed_number, default=0, help="default: %(default)s")
+    add_common(parser)
+    parser.set_defaults(prepare=_prepare)
+
+
+def _prepare(args: argparse.Namespace, command: str) -> Work:
+    """Return the experiments that are asked for, after finding all mistakes in that."""
+    figures = _names("--figure", args.figure, (*FIGURES, "all", CHECK))
+    asked = set(FIGURES) if "all" in figures else set(figures)
+    protocol_name = _protocol(args, asked)
+    asked = {"2"} if protocol_name == CHECK else asked
+    if not args.limit > 0:
+        raise ValueError(f"--limit {args.limit} leaves every method out: give minutes above 0")
+    _check_folder(args.out)
+    from dual_jax.plots import check_suffix
+
+    check_suffix("figure.png")
+    if args.draw_only:
+        from dual_jax.records import read_folder
+
+        if not read_folder(args.out / "records"):
+            raise ValueError(f"{args.out / 'records'} holds no records: run without --draw-only first")
+        return partial(_draw, args.out, asked)
+    if not os.environ.get(NO_CACHE):
+        keep_compiled_programs()
+    from dual_jax.data.datasets import load
+    from dual_jax.methods import METHODS
+    from dual_jax.reproduction.protocols import PROTOCOLS
+    from dual_jax.reproduction.study import open_study
+
+    protocol = PROTOCOLS[protocol_name]
+    names = _names("--data", args.data, protocol.data) if args.data else protocol.data
+    methods = _names("--methods", args.methods, tuple(METHODS)) if args.methods else tuple(METHODS)
+    folder = args.out / "records"
+    studies = [open_study(protocol, load(name, args.data_dir), folder, args.seed) for name in names]
+    return partial(_run, args, studies, asked, methods)
+
+
+def _names(option: str, text: str, known: Sequence[str]) -> list[str]:
+    """Return the names in a list with commas; ValueError for one that is not known."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        seen = unknown[0] if unknown else text
+        raise ValueError(f"{option} {seen!r} is not known here: choose from {', '.join(known)}")
+    return names
+
+
+def _protocol(args: argparse.Namespace, asked: set[str]) -> str:
+    """Return the protocol that the options name together."""
+    if CHECK in asked and (len(asked) > 1 or args.quick or args.protocol != "fair"):
+        raise ValueError("--figure check stands alone: leave out other figures, --quick and --protocol")
+    if args.quick and args.protocol != "fair":
+        raise ValueError(f"--quick is a small run of protocol fair: leave it out for {args.protocol}")
+    if args.protocol == "paper" and not asked & {"2", "3"}:
+        raise ValueError("protocol paper has figures 2 and 3: ask for those, or for protocol fair")
+    return CHECK if CHECK in asked else QUICK if args.quick else args.protocol
+
+
+def _check_folder(out: Path) -> None:
+    """Raise ValueError when results cannot be written to a folder of that name."""
+    target = out.resolve()
+    if target.exists() and not target.is_dir():
+        raise ValueError(f"--out {out} is a file: give a folder")
+    if not target.exists() and not target.parent.is_dir():
+        raise ValueError(f"--out {out}: the folder {target.parent} does not exist; create it first")
+    if not os.access(target if target.exists() else target.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {out}: permission denied; choose another folder")
+
+
+def _run(
+    args: argparse.Namespace, studies: Iterable["Study"], asked: set[str], methods: Sequence[str]
+) -> None:
+    """Say what the work will take, do it, and draw what it gave."""
+    from dual_jax.reproduction.jobs import jobs
+
+    (args.out / "records").mkdir(parents=True, exist_ok=True)
+    print("Looking what is left to do, and what it will take; large data sets need a small run for that.")
+    work: list[Job] = []
+    for study in studies:
+        own = jobs(study, asked, methods.__contains__, 60.0 * args.limit)
+        print(f"  {study.data.name:<14} {len(own):>4} pieces, about {_span(sum(job.seconds for job in own))}")
+        work += own
+    print(f"In all about {_span(sum(job.seconds for job in work))} on two cores.", flush=True)
+    _do(work)
+    _draw(args.out, asked)
+
+
+def _do(work: Sequence["Job"]) -> None:
+    """Do the pieces one after another, and say after each what is left by the pace so far."""
+    start, done, total = time.perf_counter(), 0.0, sum(job.seconds for job in work)
+    for number, job in enumerate(work, 1):
+        began = time.perf_counter()
+        n_records = len(job.run())
+        now, done = time.perf_counter(), done + job.seconds
+        left = (total - done) * ((now - start) / done if done > 0 else 1.0)
+        took = f"{n_records} records in {_span(now - began)}"
+        print(f"[{number}/{len(work)}] {job.data}: {job.title}: {took}; about {_span(left)} left", flush=True)
+
+
+def _span(seconds: float) -> str:
+    """Return a length of time in words."""
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _draw(out: Path, asked: set[str]) -> None:
+    """Draw from the records, and name the files."""
+    from dual_jax.reproduction.report import report
+
+    for path in report(out, asked):
+        print(path)

@@ -1,0 +1,202 @@
+"""The one record runner: methods pick from splits of data sets, judges score the picks, a record a cell.
+
+A cell is one split, one method with its settings, one order, one view of the features, one judge and one
+budget. What is in the records is not done again, so a run can be stopped and started at any cell.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from dual_jax.config import DualConfig
+from dual_jax.data.evaluation import JUDGES, Split, Table, quiet
+from dual_jax.methods import METHODS
+from dual_jax.receipt import compile_seconds
+from dual_jax.records import Record, append
+
+
+class Entry(NamedTuple):
+    """A method as it is compared.
+
+    Attributes
+    ----------
+    method
+        Its name in `dual_jax.METHODS`: it is called through that signature, which has no labels.
+    knobs
+        Its keyword arguments; its defaults where empty.
+    n_orders
+        How often it runs, each time with another key.
+    views
+        The features that the judges see its picks in; it always picks from the raw ones.
+    """
+
+    method: str
+    knobs: Mapping[str, Any] = {}
+    n_orders: int = 1
+    views: tuple[str, ...] = ("raw",)
+
+    @property
+    def title(self) -> str:
+        """The method with its settings, where it has any."""
+        return self.method + (f" ({self.settings})" if self.knobs else "")
+
+    @property
+    def settings(self) -> str:
+        """The knobs as one word of a record, such as ``"alpha=0.1,beta=1"``."""
+        return ",".join(f"{name}={value}" for name, value in self.knobs.items())
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether one run at the largest budget serves all."""
+        return METHODS[self.method].is_nested and self.knobs.get("readout") != "refine"
+
+
+class Cell(NamedTuple):
+    """What identifies a record."""
+
+    protocol: str
+    data: str
+    split: int
+    method: str
+    settings: str
+    order: int
+    view: str
+    judge: str
+    budget: int
+
+
+class Picked(NamedTuple):
+    """Picks, best first, and the seconds that they took."""
+
+    indices: Int[np.ndarray, " k"]
+    seconds: float
+    compile_seconds: float
+
+
+View = tuple[Table, Table]  # pool and test set as a judge sees them
+Views = Mapping[str, Callable[[], View]]
+
+
+def finished(records: Iterable[Record]) -> dict[Cell, Record]:
+    """Return the records of cells by their cell; records of other kinds are left out."""
+    return {
+        Cell(*(record[name] for name in Cell._fields)): record for record in records if "kind" not in record
+    }
+
+
+def cells(
+    protocol: str,
+    split: Split,
+    entry: Entry,
+    budgets: Sequence[int],
+    judges: Sequence[str] = ("svm",),
+) -> list[Cell]:
+    """Return the cells of a method on a split."""
+    return [
+        Cell(protocol, split.data, split.number, entry.method, entry.settings, order, view, judge, budget)
+        for order in range(entry.n_orders)
+        for view in entry.views
+        for judge in judges
+        for budget in budgets
+    ]
+
+
+def run(
+    entry: Entry,
+    wanted: Sequence[Cell],
+    split: Split,
+    views: Views,
+    key: Key[Array, ""],
+    path: str | os.PathLike[str],
+) -> list[Record]:
+    """Return the record of each wanted cell of a method on a split; each is in the file once it is made.
+
+    Parameters
+    ----------
+    entry, wanted
+        A method, and those of its `cells` that have no record yet.
+    split
+        From `dual_jax.data.evaluation.halve`.
+    views
+        For each name of a view a function that returns it; ``{"raw": lambda: (split.pool, split.test)}``.
+    key
+        Of the experiment; splits and orders get their own from it.
+    path
+        The file of records, ``.jsonl``.
+    """
+    pool = jnp.asarray(split.pool.x)
+    picked: dict[tuple[int, int], Picked] = {}
+    for order in sorted({cell.order for cell in wanted}):
+        budgets = sorted({cell.budget for cell in wanted if cell.order == order})
+        for budget, picks in pick(entry, order_key(key, split.number, order), pool, budgets).items():
+            picked[order, budget] = picks
+    return judge([(cell, picked[cell.order, cell.budget]) for cell in wanted], split, views, path)
+
+
+def order_key(key: Key[Array, ""], split: int, order: int) -> Key[Array, ""]:
+    """Return the key of an order on a split."""
+    return jax.random.fold_in(jax.random.fold_in(key, split), order)
+
+
+def pick(
+    entry: Entry, key: Key[Array, ""], pool: Float[Array, "n d"], budgets: Sequence[int]
+) -> dict[int, Picked]:
+    """Return a method's picks at each budget: prefixes of one run where it is nested, else a run each."""
+    if not entry.is_nested:
+        return {budget: _timed(entry, key, pool, budget) for budget in budgets}
+    whole = _timed(entry, key, pool, max(budgets))
+    return {budget: whole._replace(indices=whole.indices[:budget]) for budget in budgets}
+
+
+def _timed(entry: Entry, key: Key[Array, ""], pool: Float[Array, "n d"], n_select: int) -> Picked:
+    compiled, start = compile_seconds(), time.perf_counter()
+    indices = np.asarray(METHODS[entry.method](key, pool, n_select, **entry.knobs).indices)
+    seconds = time.perf_counter() - start
+    return Picked(indices, seconds, compile_seconds() - compiled)
+
+
+def judge(
+    tasks: Sequence[tuple[Cell, Picked]], split: Split, views: Views, path: str | os.PathLike[str]
+) -> list[Record]:
+    """Return the record of each cell; they are judged side by side and written in their order."""
+    seen = {name: views[name]() for name in {cell.view for cell, _ in tasks}}
+
+    def score(task: tuple[Cell, Picked]) -> Record:
+        cell, picked = task
+        pool, test = seen[cell.view]
+        chosen = Table(pool.x[picked.indices], pool.y[picked.indices])
+        start = time.perf_counter()
+        result = JUDGES[cell.judge](chosen, test, split.n_classes)
+        return {
+            **cell._asdict(),
+            **result._asdict(),
+            "n_pool": len(pool.y),
+            "seconds": round(picked.seconds, 4),
+            "compile_seconds": round(picked.compile_seconds, 4),
+            "judge_seconds": round(time.perf_counter() - start, 4),
+        }
+
+    records = []
+    with quiet(), ThreadPoolExecutor(os.cpu_count()) as workers:
+        for record in workers.map(score, tasks):
+            append(path, record)
+            records.append(record)
+    return records
+
+
+def encoded(split: Split, encoder: Any, config: DualConfig) -> View:
+    """Return pool and test set as codes of an encoder with these parameters.
+
+    The released code judges in those of the encoder after stage 1, not after stage 3.
+    """
+    apply = jax.jit(config.modules(jnp.asarray(split.pool.x)).encoder.apply)
+    codes = (np.asarray(apply(encoder, jnp.asarray(table.x))) for table in (split.pool, split.test))
+    pool, test = map(Table, codes, (split.pool.y, split.test.y))
+    return pool, test

@@ -1,0 +1,80 @@
+"""Results as JSON lines: one record a line, on the disk before the next one is made.
+
+A killed run leaves whole lines and perhaps one torn last line, which is ignored when read and removed before
+the next record is written. A file has one writer at a time.
+"""
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+def read(path: str | os.PathLike[str]) -> list[Record]:
+    """Return the records of a file, ``.jsonl`` or ``.jsonl.gz``; none where there is no file.
+
+    Raises
+    ------
+    ValueError
+        When a line that is not the torn last one is no JSON, saying which.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "records.jsonl"
+    ...     append(path, {"method": "ted", "accuracy": 0.5})
+    ...     read(path)
+    [{'method': 'ted', 'accuracy': 0.5}]
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    whole, _, _ = text.rpartition("\n")
+    return [_parse(line, f"{path}, line {i}") for i, line in enumerate(whole.splitlines(), 1) if line]
+
+
+def read_folder(folder: str | os.PathLike[str]) -> list[Record]:
+    """Return the records of all ``.jsonl`` and ``.jsonl.gz`` files in a folder, by name of file."""
+    paths = [path for path in Path(folder).glob("*.jsonl*") if path.name.endswith((".jsonl", ".jsonl.gz"))]
+    return [record for path in sorted(paths) for record in read(path)]
+
+
+def append(path: str | os.PathLike[str], record: Record) -> None:
+    """Add a record and return once it is on the disk.
+
+    Raises
+    ------
+    ValueError
+        When a number in it is not finite: JSON has none such.
+    """
+    line = json.dumps(record, allow_nan=False) + "\n"
+    with open(path, "a+b") as file:
+        _drop_torn_line(file)
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _parse(line: str, where: str) -> Record:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is no JSON ({error.msg}): remove it or restore the file") from error
+
+
+def _drop_torn_line(file: Any) -> None:
+    """Cut a file after its last line end; no writer of ours leaves more than one line unfinished."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return
+    file.seek(end - 1)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
