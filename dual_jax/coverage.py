@@ -216,7 +216,8 @@ def greedy_picks(
     def pick(now: _Progress, _: None) -> tuple[_Progress, tuple[Array, Array]]:
         gains = _update_gains(atoms, centred, cost, weights, now, block_size, axis_name)
         gains, best = _best_gain(u, places, cost, weights, gains, now.covered, now.is_open[places])
-        squared = squared_differences(u[best][None], u)[0]
+        # The compiler may form u twice, with another rounding: the row itself is at 0 all the same.
+        squared = squared_differences(u[best][None], u)[0].at[best].set(0.0)
         best = jnp.argmax(now.is_open & (squared == 0))  # the lowest of equal rows
         column = cost(squared)
         before = jnp.where(jnp.isinf(now.covered), ceiling, now.covered)

@@ -12,6 +12,7 @@ import numpy as np
 
 from dual_jax import grid
 from dual_jax.experiment import Cell, Entry, Picked, cells, judge, pick, run
+from dual_jax.receipt import devices, versions
 from dual_jax.records import Record, append
 from dual_jax.reproduction import protocols
 from dual_jax.reproduction.costs import DUAL_COMPILE, Costs, dual_seconds, measure
@@ -55,13 +56,13 @@ def jobs(study: Study, figures: Set[str], is_asked: Callable[[str], bool], limit
         for settings, budgets in _grids(study, figures)
         if is_asked(settings[0][0].method)
     ]
-    work = [] if study.has("data") else [Job(name, "what it is", 0.0, lambda: _describe(study))]
+    work = [] if study.has("data") else [Job(name, "what it is", 0.0, functools.partial(_describe, study))]
     if any(wanted for _, wanted in (*methods, *grids)):
         costs = measure(study, [entry for entry, wanted in methods if wanted], limit)
         work += [job for entry, wanted in methods for job in _method_jobs(study, entry, wanted, costs)]
         work += [_grid_job(study, settings, wanted, costs) for settings, wanted in grids if wanted]
     if "5" in figures and name == study.protocol.mapped and not study.has("map"):
-        work.append(Job(name, "map", 2 * MAP_SECONDS * study.n_pool, lambda: _map(study)))
+        work.append(Job(name, "map", 2 * MAP_SECONDS * study.n_pool, functools.partial(_map, study)))
     return work
 
 
@@ -162,7 +163,7 @@ def _leave_out(study: Study, entry: Entry, reason: str) -> Job:
 
 
 def _describe(study: Study) -> list[Record]:
-    """Note the row of Table 1: the data set as it is in its files, and how it is used."""
+    """Note the row of Table 1: the data set as it is in its files, how it is used, and on what."""
     rows, sizes = study.data.x, np.bincount(study.data.y)
     return _note(
         study,
@@ -177,6 +178,8 @@ def _describe(study: Study) -> list[Record]:
         budgets=list(study.budgets),
         scale=study.protocol.scale,
         note=study.data.note,
+        versions=versions(),
+        devices=devices(),
     )
 
 
@@ -186,8 +189,9 @@ def _map(study: Study) -> list[Record]:
 
     pool = study.splits[0].pool
     n_select = min(study.budgets, key=lambda budget: abs(budget - study.n_pool // ROWS_PER_PICK))
+    perplexity = min(30.0, study.n_pool / 4)  # scikit-learn's, which asks for more rows than that
     places = {
-        name: TSNE(init="pca", random_state=0).fit_transform(view()[0].x).round(2).tolist()
+        name: TSNE(perplexity=perplexity, random_state=0).fit_transform(view()[0].x).round(2).tolist()
         for name, view in views(study, 0).items()
     }
     budgets = (n_select, study.budgets[-1])  # with the largest, the program of the comparison serves here too

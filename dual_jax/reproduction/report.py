@@ -221,7 +221,7 @@ def _standings_table(table: Standings, metric: str) -> str:
         rows.append((drawn.shown(method), *of_sets, gain, rank, "-".join(map(str, counts[method]))))
     head = ("method", *table.data, "gain", "mean rank", "wins-losses")
     text = (
-        f"## {metric.capitalize()}, in points: mean over budgets of mean ± standard deviation over splits\n\n"
+        f"## Points of {drawn.spelled(metric)}: mean over budgets of mean ± deviation over splits\n\n"
         + _markdown(head, rows)
         + "\nGain: over random, mean over data sets. Wins and losses: against random, of "
         + f"{len(table.blocks)} blocks (data set and budget).\n"
