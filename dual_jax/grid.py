@@ -93,7 +93,7 @@ def select(
     Examples
     --------
     >>> keys, pools = jax.random.split(jax.random.key(0), 2), jax.random.normal(jax.random.key(1), (2, 20, 3))
-    >>> configs = [DualConfig(alpha=a, pretrain_steps=5, steps=5) for a in (0.1, 1.0)]
+    >>> configs = [DualConfig.paper(alpha=a, pretrain_steps=5, steps=5) for a in (0.1, 1.0)]
     >>> (outcomes,) = select(keys, pretrain(keys, pools, configs[0]), pools, configs, 4)
     >>> [outcome[:2] for outcome in outcomes]
     [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -136,14 +136,13 @@ def test_a_grid_of_settings_is_judged_at_every_budget_in_both_views(tmp_path, mo
     assert left(opened(tmp_path, protocol), "2") == []
 
 
-@pytest.mark.slow
 def test_the_map_holds_a_place_for_every_row_and_two_sets_of_picks(tmp_path, monkeypatch):
-    monkeypatch.setattr(made, "MAPPED", ("kcenter", "kmeans"))
+    monkeypatch.setattr(made, "MAPPED", ("kcenter", "random"))
 
     (record,) = [
         r for r in do(left(opened(tmp_path, PROTOCOL._replace(mapped="toy")), "5")) if r["kind"] == "map"
     ]
 
     assert [np.shape(record["places"][view]) for view in ("raw", "latent")] == [(24, 2), (24, 2)]
-    assert [len(set(record["picks"][method])) for method in ("kcenter", "kmeans")] == [3, 3]
+    assert [len(set(record["picks"][method])) for method in ("kcenter", "random")] == [3, 3]
     assert len(record["classes"]) == 24
