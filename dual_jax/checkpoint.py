@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from dual_jax import receipt
+from dual_jax.data.checks import LateMistake
 from dual_jax.fitting import Chunk, Stand
 from dual_jax.store import filled, read_arrays, write_arrays
 from dual_jax.training import TrainState
@@ -59,13 +60,13 @@ class Checkpoint:
 
         Raises
         ------
-        ValueError
+        LateMistake
             The folder holds the fit of other inputs, or cannot be used.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f"cannot use {self.folder} to keep the fit: {error.strerror}") from error
+            raise LateMistake(f"cannot use {self.folder} to keep the fit: {error.strerror}") from error
         for rest in self.folder.glob(".*.tmp"):  # of a writing that was killed
             rest.unlink(missing_ok=True)
         self._fingerprint, self._written = _fingerprint(inputs), time.monotonic()
@@ -74,7 +75,7 @@ class Checkpoint:
             return None
         about, arrays = read_arrays(path, KIND)
         if about["inputs"] != self._fingerprint:
-            raise ValueError(
+            raise LateMistake(
                 f"{self.folder} keeps the fit of another pool, seed, setting or version: give an empty "
                 f"folder, or delete {path} if that fit is not needed any more"
             )

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from dual_jax.data.checks import check_n_select
+from dual_jax.data.checks import LateMistake, check_n_select
 from dual_jax.data.scaling import apply, fit_scaler
 from dual_jax.methods import METHODS
 from dual_jax.request import read_request, seed_from, set_picks
@@ -200,7 +200,7 @@ def _picks(task: _Task, n_select: int) -> Selection:
     )
     if not np.isfinite(picks.scores).all():
         given = " with " + ", ".join(f"{k}={v!r}" for k, v in task.knobs.items()) if task.knobs else ""
-        raise ValueError(
+        raise LateMistake(
             f"{task.method}{given} gave a score that is no finite number: scale the features "
             '(scale="standard") or change the knobs'
         )

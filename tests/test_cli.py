@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -429,6 +430,20 @@ def test_a_fit_that_control_c_ended_goes_on_with_resume(monkeypatch):
     monkeypatch.setattr(Checkpoint, "keep", keep)
     assert main([*words, "--resume", "kept", "--out", "again.csv"]) == 0
     assert picks("again.csv") == whole
+
+
+def test_a_folder_that_keeps_another_fit_is_a_mistake_and_stays_as_it_is(capsys):
+    kept = Path("kept", NAME)
+    assert main(["select", "iris", "-n", "3", "--quiet", "--resume", "kept"]) == 0
+    before = kept.read_bytes()
+    assert main(["select", "wine", "-n", "3", "--quiet", "--resume", "kept"]) == 2
+    assert "keeps the fit of another pool" in capsys.readouterr().err
+    assert kept.read_bytes() == before
+
+
+def test_a_knob_that_leaves_no_number_to_score_by_is_a_mistake(capsys):
+    assert main(["select", "iris", "-n", "3", "--method", "llr", "--knob", "mu=0"]) == 2
+    assert "llr with mu=0.0 gave a score that is no finite number" in capsys.readouterr().err
 
 
 def test_a_method_without_long_fits_has_nothing_to_resume(capsys):

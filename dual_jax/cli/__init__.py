@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from dual_jax import __version__
 from dual_jax.cli import data, reproduce, select
+from dual_jax.data.checks import LateMistake
 
 MISTAKES = (ValueError, TypeError, ImportError, OSError)  # before the work; during it they are failures
 OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     mistakes: tuple[type[Exception], ...] = MISTAKES
     try:
         work = args.prepare(args, shlex.join(["dual-jax", *words]))
-        mistakes = ()
+        mistakes = (LateMistake,)
         work()
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads our output has seen enough

@@ -17,6 +17,10 @@ IMPUTATIONS = ("median",)
 Table = np.ndarray | jax.Array
 
 
+class LateMistake(ValueError):
+    """A mistake of the caller that only the work itself can find."""
+
+
 def check_pool(
     x: Any,
     *,

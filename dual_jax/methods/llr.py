@@ -54,7 +54,8 @@ def llr(
     n_neighbors
         k of the graph, static; 5 by default (the authors').
     mu
-        Weight of the smoothness, above 0, usually 0.01 to 1; 0.1 by default (the public code's).
+        Weight of the smoothness, above 0, usually 0.01 to 1; 0.1 by default (the public code's). With one so
+        small that H does not exist in float64 all scores are NaN.
 
     Returns
     -------
@@ -96,7 +97,10 @@ def _select(
     itself is kept as its start and the columns subtracted since.
     """
     energy = float(mu) * _smoothness(np.asarray(neighbors), np.asarray(weights, np.float64))
-    start = _inverse(energy + np.diag(np.asarray(is_labeled, np.float64)))
+    try:
+        start = _inverse(energy + np.diag(np.asarray(is_labeled, np.float64)))
+    except np.linalg.LinAlgError:
+        return np.flatnonzero(is_open)[:n_select].astype(np.int32), np.full(n_select, np.nan, np.float32)
     residual = start @ (energy @ np.asarray(x, np.float64))  # X - Y
     spread = start @ residual  # H (X - Y)
     diagonal, square = np.diag(start).copy(), np.einsum("ij,ij->j", start, start)
