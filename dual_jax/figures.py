@@ -23,7 +23,18 @@ RECONSTRUCTION = (
     *("ted", "cted", "dcted", "rrss", "arss", "alsr", "alnr", "alfs", "smrs", "maed", "llr", "dcs", "rrqr"),
 )
 COVERAGE = (
-    *("kmeans", "kcenter", "facility", "probcover", "typiclust", "usl", "herding", "dpp", "activeft"),
+    *(
+        "kmeans",
+        "kcenter",
+        "facility",
+        "probcover",
+        "typiclust",
+        "usl",
+        "herding",
+        "dpp",
+        "activeft",
+        "medoids",
+    ),
 )
 NAMES = {"dual": "DUAL", "dual_wo": "DUAL w/o clusters", "dual_paper": "DUAL, released"}
 SPELLED = {"auc": "AUC", "recall": "macro recall"}

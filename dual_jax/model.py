@@ -332,8 +332,14 @@ def _squashed_space(x: Array, z: Array, z_moments: Moments, scales: Scales) -> S
     inputs, codes = _standardise(x, scales.x), _standardise(z, z_moments)
     if scales.x_basis is not None:
         inputs = matmul(inputs, scales.x_basis)
-    length = safe_sqrt(0.5 * (squared_norms(inputs) + squared_norms(codes)))
-    return Space(z, inputs, codes, 0.5**0.5 * jnp.log1p(length) / length)
+    gain = bounded_gain(0.5 * (squared_norms(inputs) + squared_norms(codes)))
+    return Space(z, inputs, codes, 0.5**0.5 * gain)
+
+
+def bounded_gain(squared: Float[Array, " rows"]) -> Float[Array, " rows"]:
+    """Return log(1 + l) / l for rows of squared length l^2: times it, a far row has little influence."""
+    length = safe_sqrt(squared)
+    return jnp.log1p(length) / length
 
 
 def _standardise(rows: Array, moments: Moments) -> Array:

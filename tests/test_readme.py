@@ -24,3 +24,9 @@ def test_the_main_command_is_one_the_command_line_knows():
     commands = [line for block in blocks("sh") for line in block.splitlines() if "dual-jax select" in line]
     assert commands[0].endswith("dual-jax select digits -n 50")
     assert main(["select", "--help"]) == 0
+
+
+def test_its_tables_are_those_of_the_result_files():
+    from bench.readme import PAGES, filled
+
+    assert [page.name for page in PAGES if filled(page.read_text()) != page.read_text()] == []

@@ -25,6 +25,7 @@ METHODS = (  # listed here, so that the help need not import them
     "kmeans",
     "llr",
     "maed",
+    "medoids",
     "probcover",
     "random",
     "rrqr",

@@ -29,6 +29,7 @@ from dual_jax.methods.kcenter import kcenter
 from dual_jax.methods.kmeans import kmeans
 from dual_jax.methods.llr import llr
 from dual_jax.methods.maed import maed
+from dual_jax.methods.medoids import medoids
 from dual_jax.methods.probcover import probcover
 from dual_jax.methods.random import random
 from dual_jax.methods.rrqr import rrqr
@@ -116,6 +117,7 @@ METHODS: dict[str, Method] = {
     "kmeans": Method(kmeans, is_nested=False),
     "llr": Method(llr, is_nested=True),
     "maed": Method(maed, is_nested=True),
+    "medoids": Method(medoids, is_nested=True),
     "probcover": Method(probcover, is_nested=True),
     "random": Method(random, is_nested=True),
     "rrqr": Method(rrqr, is_nested=True),

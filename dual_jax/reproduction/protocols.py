@@ -22,7 +22,7 @@ CLUSTERS = (2, 5, 10, 20, 40)  # around the 5 of the released code; the paper's 
 VIEWS = ("raw", "latent")
 IN_BOTH_VIEWS = ("dual", "dual_wo", "dual_paper", "random", "kmeans")
 QUICK_METHODS = (  # those that compile fast
-    *("dual", "random", "kmeans", "facility", "kcenter", "herding"),
+    *("dual", "random", "medoids", "kmeans", "facility", "kcenter"),
     *("ted", "rrss", "maed", "dcs", "rrqr", "alfs"),
 )
 

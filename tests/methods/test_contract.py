@@ -20,7 +20,7 @@ N, D, K = 24, 4, 7
 # Those that use their key. The others must give the same samples when the pool is shuffled.
 RANDOM = {"activeft", "dual", "dual_paper", "dual_wo", "kmeans", "probcover", "random", "typiclust", "usl"}
 # Those that promise not to pick a sample twice while others are left.
-DIVERSE = {"dpp", "facility", "kcenter", "kmeans", "probcover", "rrqr", "ted", "typiclust", "usl"}
+DIVERSE = {"dpp", "facility", "kcenter", "kmeans", "medoids", "probcover", "rrqr", "ted", "typiclust", "usl"}
 
 # Those that hold an n x n array: coefficients, a kernel or a graph.
 SQUARE = {"dual", "dual_paper", "dual_wo", "llr", "maed"}
