@@ -4,9 +4,10 @@ A cell is one split, one method with its settings, one order, one view of the fe
 budget. What is in the records is not done again, so a run can be stopped and started at any cell.
 """
 
+import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -16,10 +17,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from dual_jax.config import DualConfig
-from dual_jax.data.evaluation import JUDGES, Split, Table, quiet
+from dual_jax.data.evaluation import JUDGES, Score, Split, Table, quiet
+from dual_jax.data.perceptron import perceptrons
 from dual_jax.methods import METHODS
 from dual_jax.receipt import compile_seconds
 from dual_jax.records import Record, append
+
+PERCEPTRON = "perceptron"  # a judge beside `JUDGES`, whose cells are trained side by side
 
 
 class Entry(NamedTuple):
@@ -168,27 +172,46 @@ def judge(
     """Return the record of each cell; they are judged side by side and written in their order."""
     seen = {name: views[name]() for name in {cell.view for cell, _ in tasks}}
 
-    def score(task: tuple[Cell, Picked]) -> Record:
-        cell, picked = task
-        pool, test = seen[cell.view]
-        chosen = Table(pool.x[picked.indices], pool.y[picked.indices])
-        start = time.perf_counter()
-        result = JUDGES[cell.judge](chosen, test, split.n_classes)
-        return {
-            **cell._asdict(),
-            **result._asdict(),
-            "n_pool": len(pool.y),
-            "seconds": round(picked.seconds, 4),
-            "compile_seconds": round(picked.compile_seconds, 4),
-            "judge_seconds": round(time.perf_counter() - start, 4),
-        }
+    def chosen(cell: Cell, picked: Picked) -> Table:
+        pool, _ = seen[cell.view]
+        return Table(pool.x[picked.indices], pool.y[picked.indices])
+
+    def alone(task: tuple[Cell, Picked]) -> Record:
+        cell, start = task[0], time.perf_counter()
+        result = JUDGES[cell.judge](chosen(*task), seen[cell.view][1], split.n_classes)
+        return _record(*task, result, len(split.pool.y), time.perf_counter() - start)
+
+    def together(tasks: Sequence[tuple[Cell, Picked]]) -> Iterator[Record]:
+        start, test = time.perf_counter(), seen[tasks[0][0].view][1]
+        n_most = max(len(split.pool.y) // 2, *(cell.budget for cell, _ in tasks))
+        results = perceptrons([chosen(*task) for task in tasks], test, split.n_classes, n_most)
+        took = (time.perf_counter() - start) / len(tasks)
+        for task, result in zip(tasks, results, strict=True):
+            yield _record(*task, result, len(split.pool.y), took)
 
     records = []
     with quiet(), ThreadPoolExecutor(os.cpu_count()) as workers:
-        for record in workers.map(score, tasks):
+        groups = [workers.map(alone, [task for task in tasks if task[0].judge in JUDGES])]
+        groups += [
+            together(same)
+            for view in seen
+            if (same := [task for task in tasks if task[0].judge == PERCEPTRON and task[0].view == view])
+        ]
+        for record in itertools.chain(*groups):
             append(path, record)
             records.append(record)
     return records
+
+
+def _record(cell: Cell, picked: Picked, score: Score, n_pool: int, judge_seconds: float) -> Record:
+    return {
+        **cell._asdict(),
+        **score._asdict(),
+        "n_pool": n_pool,
+        "seconds": round(picked.seconds, 4),
+        "compile_seconds": round(picked.compile_seconds, 4),
+        "judge_seconds": round(judge_seconds, 4),
+    }
 
 
 def encoded(split: Split, encoder: Any, config: DualConfig) -> View:

@@ -133,14 +133,14 @@ def svm(picked: Table, test: Table, n_classes: int) -> Score:
     scores = np.full((len(test.y), n_classes), -np.inf)
     if len(classes) == 1:
         scores[:, classes] = 0.0
-        return _score(np.repeat(classes, len(test.y)), scores, test.y)
+        return score(np.repeat(classes, len(test.y)), scores, test.y)
     model = SVC(C=PENALTY, kernel="linear", decision_function_shape="ovo", max_iter=MAX_ITER)
     model.fit(picked.x, picked.y)
     margins = model.decision_function(test.x)
     # Of two classes scikit-learn gives one column, positive for the second class; of more, for the first.
     margins = -margins[:, None] if len(classes) == 2 else margins
     votes, scores[:, classes] = _from_pairs(margins, len(classes))
-    return _score(classes[votes.argmax(axis=1)], scores, test.y, is_converged=model.fit_status_ == 0)
+    return score(classes[votes.argmax(axis=1)], scores, test.y, is_converged=model.fit_status_ == 0)
 
 
 def _from_pairs(
@@ -173,13 +173,13 @@ def nearest(picked: Table, test: Table, n_classes: int) -> Score:
     scores = np.full((len(test.y), n_classes), -np.inf)
     for label in np.unique(picked.y):
         scores[:, label] = -distances[:, picked.y == label].min(axis=1)
-    return _score(scores.argmax(axis=1), scores, test.y)
+    return score(scores.argmax(axis=1), scores, test.y)
 
 
 JUDGES: dict[str, Callable[[Table, Table, int], Score]] = {"svm": svm, "nearest": nearest}
 
 
-def _score(
+def score(
     predicted: Int[np.ndarray, " n"],
     scores: Float[np.ndarray, "n classes"],
     y: Int[np.ndarray, " n"],

@@ -95,7 +95,7 @@ def _missing(study: Study, entries: Sequence[Entry], budgets: Sequence[int]) -> 
         cell
         for split in study.splits
         for entry in entries
-        for cell in cells(study.protocol.name, split, entry, budgets)
+        for cell in cells(study.protocol.name, split, entry, budgets, study.protocol.judges)
         if cell not in study.done
     ]
 

@@ -38,6 +38,10 @@ class Protocol(NamedTuple):
         Built-in data sets, small ones first.
     methods
         Names in `dual_jax.METHODS`; none where DUAL's grid is all that is compared with random.
+    variants
+        Methods with other settings than their defaults, beside those.
+    judges
+        Names in `dual_jax.data.evaluation.JUDGES`, or `dual_jax.experiment.PERCEPTRON`.
     n_splits
         Repeats, each with another half of the data as the pool.
     n_budgets
@@ -55,6 +59,8 @@ class Protocol(NamedTuple):
     name: str
     data: tuple[str, ...]
     methods: tuple[str, ...] = ()
+    variants: tuple[Entry, ...] = ()
+    judges: tuple[str, ...] = ("svm",)
     n_splits: int = 5
     n_budgets: int = 8
     n_random: int = N_RANDOM
@@ -78,7 +84,7 @@ class Protocol(NamedTuple):
     def entries(self) -> list[Entry]:
         """Return the methods with what each needs, random first."""
         names = sorted({*self.methods, RANDOM}, key=lambda name: (name != RANDOM, name))
-        return [
+        defaults = [
             Entry(
                 name,
                 n_orders=self.n_random if name == RANDOM else 1,
@@ -86,6 +92,7 @@ class Protocol(NamedTuple):
             )
             for name in names
         ]
+        return [*defaults, *self.variants]
 
 
 PAPER_DATA = ("urban", "mammographic", "plant_shape", "plant_margin", "semg", "waveform", "gesture")

@@ -1,0 +1,248 @@
+"""The tournament: who picks best, on real and generated data, by three classifiers, without a label used.
+
+    python -m bench.quality --out bench/results/quality                 # run what is missing, then draw
+    python -m bench.quality --out bench/results/quality --data iris     # in pieces
+    python -m bench.quality --out bench/results/quality --draw-only
+
+Every method has one setting for all data. A data set is half pool and half test set, drawn anew for each
+split; pools hold at most 1,000 rows, but for those named ``*_full``. Budgets run from the number of classes
+to half of the pool. The expected time is told first; what has a record is not done again.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import make_blobs, make_classification, make_moons
+
+from dual_jax.data.checks import check_pool
+from dual_jax.data.datasets import Dataset, load
+from dual_jax.experiment import PERCEPTRON, Entry, finished
+from dual_jax.figures import gain_map, learning_curves, rank_diagram
+from dual_jax.plots import write
+from dual_jax.records import Record, read_folder
+from dual_jax.reproduction.jobs import jobs
+from dual_jax.reproduction.protocols import Protocol
+from dual_jax.reproduction.study import open_study
+from dual_jax.standings import (
+    RANDOM,
+    Standings,
+    by_data,
+    complete,
+    critical_difference,
+    friedman,
+    gains,
+    mean_ranks,
+    standings,
+)
+from dual_jax.store import write_atomically
+
+MOST_ROWS = 2_000  # of which half are the pool
+METHODS = (
+    *("random", "kmeans", "kcenter", "facility", "typiclust", "probcover", "ted"),
+    *("medoids", "dual", "dual_paper"),
+)
+VARIANTS = (
+    Entry("ted", {"kernel": "rbf"}),
+    Entry("medoids", {"readout": "refine"}),
+    Entry("dual", {"readout": "refine"}),
+)
+ALL_METHODS_ON = ("iris", "wine", "urban")
+OTHERS = (
+    *("activeft", "alfs", "alnr", "alsr", "arss", "cted", "dcs", "dcted", "dpp", "dual_wo", "herding"),
+    *("llr", "maed", "rrqr", "rrss", "smrs", "usl"),
+)
+JUDGES = {"svm": "linear SVM", "nearest": "nearest neighbour", PERCEPTRON: "small network"}
+
+
+class Tournament(Protocol):
+    """The budgets of the study that this continues: classes, twice and four times that, 1/8, 1/4, 1/2."""
+
+    def budgets(self, n_classes: int, n_pool: int) -> tuple[int, ...]:
+        """Return the numbers of picks on a data set."""
+        of_pool, of_classes = (
+            (n_pool // 8, n_pool // 4, n_pool // 2),
+            (n_classes, 2 * n_classes, 4 * n_classes),
+        )
+        return tuple(sorted({budget for budget in (*of_classes, *of_pool) if 2 <= budget <= n_pool // 2}))
+
+
+def generated(name: str, x: np.ndarray, y: np.ndarray, note: str) -> Dataset:
+    classes = tuple(map(str, np.unique(y)))
+    return Dataset(name, np.asarray(x, np.float32), np.asarray(y, np.int32), classes, None, note)
+
+
+def shapes() -> Dataset:
+    x, y = make_moons(1_000, noise=0.15, random_state=0)
+    ring, of_ring = make_moons(500, noise=0.15, random_state=1)
+    x = np.concatenate([x, ring + np.array([4.0, 0.0])])
+    return generated("shapes", x, np.concatenate([y, of_ring + 2]), "two pairs of half-moons, noise 0.15")
+
+
+def anisotropic() -> Dataset:
+    x, y = make_blobs(1_500, 10, centers=6, cluster_std=2.0, random_state=0)
+    stretch = np.random.default_rng(0).normal(size=(10, 10))
+    return generated("anisotropic", x @ stretch, y, "six blobs in ten features, sheared")
+
+
+def imbalanced() -> Dataset:
+    shares = [0.6, 0.25, 0.1, 0.04, 0.01]
+    x, y = make_classification(
+        2_000, 12, n_informative=8, n_classes=5, n_clusters_per_class=1, weights=shares, random_state=0
+    )
+    return generated("imbalanced", x, y, "five classes with shares .60 .25 .10 .04 .01")
+
+
+def irrelevant() -> Dataset:
+    x, y = make_classification(
+        1_500, 60, n_informative=6, n_redundant=4, n_classes=4, n_clusters_per_class=1, random_state=0
+    )
+    return generated("irrelevant", x, y, "four classes in ten features, beside fifty of noise")
+
+
+def rare() -> Dataset:
+    """Return the paper's own example: 99 rows of a kind to one of the other."""
+    draw = np.random.default_rng(0)
+    common, few = draw.normal(size=(1_980, 8)), draw.normal(3.0, 0.5, size=(20, 8))
+    return generated("rare", np.concatenate([common, few]), np.repeat([0, 1], [1_980, 20]), "99 to 1")
+
+
+GENERATED: dict[str, Callable[[], Dataset]] = {
+    "shapes": shapes,
+    "anisotropic": anisotropic,
+    "imbalanced": imbalanced,
+    "irrelevant": irrelevant,
+    "rare": rare,
+}
+REAL = (
+    *("iris", "wine", "urban", "breast_cancer", "mammographic", "digits", "plant_margin", "plant_shape"),
+    *("plant_texture", "waveform", "gesture", "mnist", "semg", "waveform_full", "gesture_full"),
+)
+SETS = (*REAL[:8], *GENERATED, *REAL[8:])
+
+
+def capped(name: str, data_dir: Path | None) -> Dataset:
+    """Return a data set of at most `MOST_ROWS` rows, drawn once for all splits."""
+    if name in GENERATED:
+        return GENERATED[name]()
+    base = name.removesuffix("_full")
+    data = load("mnist_test" if base == "mnist" else base, data_dir)
+    if name == base and len(data.x) > MOST_ROWS:
+        rows = np.sort(np.random.default_rng(0).choice(len(data.x), MOST_ROWS, replace=False))
+        data = data._replace(x=data.x[rows], y=data.y[rows])
+    return data._replace(name=name, x=np.asarray(check_pool(data.x)))
+
+
+def tournament(name: str, splits: int) -> Tournament:
+    """Return how a data set is played: all methods on a few sets, the dozen of the study on the others."""
+    others = OTHERS if name in ALL_METHODS_ON else ()
+    judges = ("svm", "nearest") if name.endswith("_full") or name == "semg" else tuple(JUDGES)
+    return Tournament(
+        "quality",
+        SETS,
+        (*METHODS, *others),
+        VARIANTS,
+        judges,
+        n_splits=splits,
+        in_both_views=(),
+        scale="global" if name == "mnist" else "standard",
+    )
+
+
+def _lines(table: Standings) -> list[str]:
+    """Return a table of methods: gain, rank, wins and losses, cells below random, worst cell, by data set."""
+    above = 100.0 * gains(table)
+    ranks, of_data = mean_ranks(table.values), by_data(table, above)
+    head = ("method", "gain", "mean rank", "wins-losses", "below random", "worst", *table.data)
+    lines = [head, ("---", *["---:"] * (len(head) - 1))]
+    for i in np.argsort(-of_data.mean(axis=1)):
+        below = (above[i] < 0).mean()
+        counts = f"{(above[i] > 0).sum()}-{(above[i] < 0).sum()}"
+        shown = (
+            f"{of_data[i].mean():+.2f}",
+            f"{ranks[i]:.2f}",
+            counts,
+            f"{below:.0%}",
+            f"{above[i].min():+.1f}",
+        )
+        lines.append((table.methods[i], *shown, *(f"{gain:+.1f}" for gain in of_data[i])))
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _section(records: list[Record], metric: str, judge: str) -> list[str]:
+    table = complete(standings(records, metric, judge=judge))
+    if RANDOM not in table.methods or len(table.methods) < 3:
+        return []
+    spread = critical_difference(*table.values.shape)
+    return [
+        f"## {JUDGES[judge]}, {metric}: points over random",
+        "",
+        *_lines(table),
+        "",
+        f"Friedman p = {friedman(table.values):.1g}; critical difference of mean ranks {spread:.2f} over "
+        f"{len(table.blocks)} cells (optimistic: cells of a data set are not independent), "
+        f"{critical_difference(len(table.methods), len(table.data)):.2f} over {len(table.data)} data sets.",
+        "",
+    ]
+
+
+def draw(out: Path) -> None:
+    """Write the tables and the pictures from the records alone."""
+    records = list(finished(read_folder(out / "records")).values())
+    order = {name: place for place, name in enumerate(SETS)}
+    records.sort(key=lambda record: order[record["data"]])
+    sections = [_section(records, metric, judge) for judge in JUDGES for metric in ("accuracy", "recall")]
+    text = ["# Who picks best", "", *(line for section in sections for line in section)]
+    write_atomically(out / "summary.md", "\n".join(text))
+    for judge in JUDGES:
+        table = complete(standings(records, "accuracy", judge=judge))
+        if RANDOM in table.methods and len(table.methods) > 2:
+            write(rank_diagram(table, "accuracy"), out / f"ranks-{judge}.png")
+            write(gain_map(table, "accuracy"), out / f"gains-{judge}.png")
+    table = standings(records, "accuracy")
+    if RANDOM in table.methods:
+        write(learning_curves(table, "accuracy"), out / "curves-svm.png")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder of records, tables and pictures")
+    parser.add_argument("--data", default=",".join(SETS), help="names with commas; all by default")
+    parser.add_argument("--methods", help="only these")
+    parser.add_argument("--splits", type=int, default=5, help="each draws other halves")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other splits")
+    parser.add_argument("--data-dir", type=Path, help="the folder that holds the files")
+    parser.add_argument("--draw-only", action="store_true", help="run nothing")
+    args = parser.parse_args()
+    if args.draw_only:
+        draw(args.out)
+        return 0
+    (args.out / "records").mkdir(parents=True, exist_ok=True)
+    is_asked = partial(_is_among, args.methods.split(",")) if args.methods else _is_any
+    work = []
+    for name in args.data.split(","):
+        data = capped(name, args.data_dir)
+        study = open_study(tournament(name, args.splits), data, args.out / "records", args.seed)
+        work += jobs(study, {"2"}, is_asked, limit=float("inf"))
+    total = sum(job.seconds for job in work)
+    print(f"{len(work)} pieces, about {total / 60:.0f} minutes on two cores", flush=True)
+    for number, job in enumerate(work, 1):
+        job.run()
+        print(f"[{number}/{len(work)}] {job.data}: {job.title}", flush=True)
+    draw(args.out)
+    return 0
+
+
+def _is_among(names: list[str], method: str) -> bool:
+    return method in names
+
+
+def _is_any(method: str) -> bool:
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""The tournament runs in pieces, says what is left, and draws from its records."""
+
+import sys
+
+import pytest
+
+from bench import quality
+from dual_jax.records import read_folder
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["quality", "--out", str(tmp_path), *words])
+        assert quality.main() == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_what_has_a_record_is_not_done_again_and_the_tables_come_from_the_records(run, tmp_path):
+    words = ("--data", "iris", "--splits", "1", "--methods", "random,kcenter,medoids")
+    assert run(*words).startswith("5 pieces, about ")
+    before = len(read_folder(tmp_path / "records"))
+
+    assert run(*words).startswith("0 pieces")
+
+    assert len(read_folder(tmp_path / "records")) == before
+    text = (tmp_path / "summary.md").read_text()
+    assert "| medoids (readout=refine) |" in text
+    assert "## small network, recall: points over random" in text
+    assert (tmp_path / "ranks-svm.png").exists()
+
+
+@pytest.mark.parametrize("name", quality.GENERATED)
+def test_generated_sets_are_the_same_each_time_and_within_the_cap(name):
+    first, again = quality.capped(name, None), quality.capped(name, None)
+    assert (first.x == again.x).all()
+    assert len(first.x) <= quality.MOST_ROWS
+    assert len(first.class_names) == len(set(first.y.tolist()))
+
+
+def test_budgets_run_from_the_number_of_classes_to_half_of_the_pool():
+    assert quality.tournament("iris", 1).budgets(3, 100) == (3, 6, 12, 25, 50)
