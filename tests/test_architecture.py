@@ -16,7 +16,7 @@ FLOORS = [
     ["methods"],
     ["store", "data"],
     ["progress", "plots", "receipt", "checkpoint", "request", "estimator", "selector"],
-    ["records", "experiment", "standings", "figures", "reproduction"],
+    ["records", "experiment", "standings", "figures", "comparison", "reproduction"],
     ["cli", "__main__", "__init__"],
 ]
 FLOOR = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}

@@ -2,8 +2,13 @@
 
 import argparse
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dual_jax.reproduction.jobs import Job
 
 NO_CACHE = "DUAL_JAX_NO_COMPILE_CACHE"
 METHODS = (  # listed here, so that the help need not import them
@@ -64,6 +69,46 @@ def check_writable(path: Path) -> None:
         target.exists() and not os.access(target, os.W_OK)
     ):
         raise ValueError(f"cannot write {path}: permission denied; choose another folder or name")
+
+
+def listed(option: str, text: str, known: Sequence[str]) -> list[str]:
+    """Return the names in a list with commas; ValueError for one that is not known."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        seen = unknown[0] if unknown else text
+        raise ValueError(f"{option} {seen!r} is not known here: choose from {', '.join(known)}")
+    return names
+
+
+def check_folder(out: Path) -> None:
+    """Raise ValueError when results cannot be written to a folder of that name."""
+    target = out.resolve()
+    if target.exists() and not target.is_dir():
+        raise ValueError(f"--out {out} is a file: give a folder")
+    if not target.exists() and not target.parent.is_dir():
+        raise ValueError(f"--out {out}: the folder {target.parent} does not exist; create it first")
+    if not os.access(target if target.exists() else target.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {out}: permission denied; choose another folder")
+
+
+def do_jobs(work: Sequence["Job"]) -> None:
+    """Do the pieces one after another, and say after each what is left by the pace so far."""
+    start, done, total = time.perf_counter(), 0.0, sum(job.seconds for job in work)
+    for number, job in enumerate(work, 1):
+        began = time.perf_counter()
+        n_records = len(job.run())
+        now, done = time.perf_counter(), done + job.seconds
+        left = (total - done) * ((now - start) / done if done > 0 else 1.0)
+        took = f"{n_records} records in {span(now - began)}"
+        print(f"[{number}/{len(work)}] {job.data}: {job.title}: {took}; about {span(left)} left", flush=True)
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in words."""
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def keep_compiled_programs() -> None:

@@ -2,13 +2,22 @@
 
 import argparse
 import os
-import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dual_jax.cli.options import NO_CACHE, Work, add_common, keep_compiled_programs, seed_number
+from dual_jax.cli.options import (
+    NO_CACHE,
+    Work,
+    add_common,
+    check_folder,
+    do_jobs,
+    keep_compiled_programs,
+    listed,
+    seed_number,
+    span,
+)
 
 if TYPE_CHECKING:
     from dual_jax.reproduction.jobs import Job
@@ -61,13 +70,13 @@ def add(commands: Any) -> None:
 
 def _prepare(args: argparse.Namespace, command: str) -> Work:
     """Return the experiments that are asked for, after finding all mistakes in that."""
-    figures = _names("--figure", args.figure, (*FIGURES, "all", CHECK))
+    figures = listed("--figure", args.figure, (*FIGURES, "all", CHECK))
     asked = set(FIGURES) if "all" in figures else set(figures)
     protocol_name = _protocol(args, asked)
     asked = {"2"} if protocol_name == CHECK else asked
     if not args.limit > 0:
         raise ValueError(f"--limit {args.limit} leaves every method out: give minutes above 0")
-    _check_folder(args.out)
+    check_folder(args.out)
     from dual_jax.plots import check_suffix
 
     check_suffix("figure.png")
@@ -85,21 +94,11 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     from dual_jax.reproduction.study import open_study
 
     protocol = PROTOCOLS[protocol_name]
-    names = _names("--data", args.data, protocol.data) if args.data else protocol.data
-    methods = _names("--methods", args.methods, tuple(METHODS)) if args.methods else tuple(METHODS)
+    names = listed("--data", args.data, protocol.data) if args.data else protocol.data
+    methods = listed("--methods", args.methods, tuple(METHODS)) if args.methods else tuple(METHODS)
     folder = args.out / "records"
     studies = [open_study(protocol, load(name, args.data_dir), folder, args.seed) for name in names]
     return partial(_run, args, studies, asked, methods)
-
-
-def _names(option: str, text: str, known: Sequence[str]) -> list[str]:
-    """Return the names in a list with commas; ValueError for one that is not known."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        seen = unknown[0] if unknown else text
-        raise ValueError(f"{option} {seen!r} is not known here: choose from {', '.join(known)}")
-    return names
 
 
 def _protocol(args: argparse.Namespace, asked: set[str]) -> str:
@@ -113,17 +112,6 @@ def _protocol(args: argparse.Namespace, asked: set[str]) -> str:
     return CHECK if CHECK in asked else QUICK if args.quick else args.protocol
 
 
-def _check_folder(out: Path) -> None:
-    """Raise ValueError when results cannot be written to a folder of that name."""
-    target = out.resolve()
-    if target.exists() and not target.is_dir():
-        raise ValueError(f"--out {out} is a file: give a folder")
-    if not target.exists() and not target.parent.is_dir():
-        raise ValueError(f"--out {out}: the folder {target.parent} does not exist; create it first")
-    if not os.access(target if target.exists() else target.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"--out {out}: permission denied; choose another folder")
-
-
 def _run(
     args: argparse.Namespace, studies: Iterable["Study"], asked: set[str], methods: Sequence[str]
 ) -> None:
@@ -135,30 +123,11 @@ def _run(
     work: list[Job] = []
     for study in studies:
         own = jobs(study, asked, methods.__contains__, 60.0 * args.limit)
-        print(f"  {study.data.name:<14} {len(own):>4} pieces, about {_span(sum(job.seconds for job in own))}")
+        print(f"  {study.data.name:<14} {len(own):>4} pieces, about {span(sum(job.seconds for job in own))}")
         work += own
-    print(f"In all about {_span(sum(job.seconds for job in work))} on two cores.", flush=True)
-    _do(work)
+    print(f"In all about {span(sum(job.seconds for job in work))} on two cores.", flush=True)
+    do_jobs(work)
     _draw(args.out, asked)
-
-
-def _do(work: Sequence["Job"]) -> None:
-    """Do the pieces one after another, and say after each what is left by the pace so far."""
-    start, done, total = time.perf_counter(), 0.0, sum(job.seconds for job in work)
-    for number, job in enumerate(work, 1):
-        began = time.perf_counter()
-        n_records = len(job.run())
-        now, done = time.perf_counter(), done + job.seconds
-        left = (total - done) * ((now - start) / done if done > 0 else 1.0)
-        took = f"{n_records} records in {_span(now - began)}"
-        print(f"[{number}/{len(work)}] {job.data}: {job.title}: {took}; about {_span(left)} left", flush=True)
-
-
-def _span(seconds: float) -> str:
-    """Return a length of time in words."""
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _draw(out: Path, asked: set[str]) -> None:

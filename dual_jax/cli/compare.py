@@ -1,0 +1,194 @@
+"""``dual-jax compare``: learning curves of methods on a table that has labels."""
+
+import argparse
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dual_jax.cli.options import (
+    METHODS,
+    NO_CACHE,
+    SCALINGS,
+    Work,
+    add_common,
+    check_folder,
+    do_jobs,
+    keep_compiled_programs,
+    listed,
+    seed_number,
+)
+from dual_jax.store import write_atomically
+
+if TYPE_CHECKING:
+    from dual_jax.data.datasets import Dataset
+    from dual_jax.reproduction.study import Study
+
+DEFAULT = "dual,medoids,facility,kmeans,ted,random"
+METRICS = ("accuracy", "recall", "auc")
+JUDGES = ("svm", "nearest", "perceptron")
+
+_COMPARE = (
+    "Let methods pick from random halves of a labelled table, train a classifier on the picks, and judge it "
+    "on the other half. Labels are seen only there. Results are kept in OUT, so a stopped run goes on."
+)
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("compare", help="compare methods on a labelled table", description=_COMPARE)
+    add = parser.add_argument
+    add("pool", metavar="POOL", help=".npy, .npz, .csv, .tsv or .parquet file, or a built-in data set")
+    add("--label-column", metavar="NAME", help="the column that holds the classes")
+    add("--labels", type=Path, metavar="FILE", help="the classes, a row a sample (.npy)")
+    add("--methods", default=DEFAULT, metavar="NAME,...", help="default: %(default)s; random always runs too")
+    add("--budgets", metavar="N,...", help="numbers of picks; by default 8 up to half of a pool")
+    add("--repeats", type=int, default=5, help="random halves; default: %(default)s")
+    add("--judge", choices=JUDGES, default="svm", help="the classifier; default: %(default)s")
+    add("--metric", choices=METRICS, default="accuracy", help="default: %(default)s")
+    add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
+    add("--impute", choices=("median",), help="fill missing and infinite cells")
+    add("--id-column", metavar="NAME", help="a column of ids, which is no feature")
+    add("--out", type=Path, required=True, metavar="DIR", help="the folder of results")
+    add("--seed", type=seed_number, default=0, help="default: %(default)s")
+    add_common(parser)
+    parser.set_defaults(prepare=_prepare)
+
+
+def _prepare(args: argparse.Namespace, command: str) -> Work:
+    """Return the comparison that is asked for, ready to run, after finding all mistakes in it."""
+    check_folder(args.out)
+    methods = listed("--methods", args.methods, METHODS)
+    picks = _budgets(args.budgets)
+    if args.repeats < 1:
+        raise ValueError(f"--repeats {args.repeats}: give at least 1, better 5")
+    from dual_jax.plots import check_suffix
+
+    check_suffix("curves.png")
+    if not os.environ.get(NO_CACHE):
+        keep_compiled_programs()
+    from dual_jax.reproduction.protocols import Protocol
+    from dual_jax.reproduction.study import open_study
+
+    data, x_sha256 = _labelled(args)
+    n_pool = len(data.x) // 2
+    if picks and picks[-1] > n_pool:
+        raise ValueError(f"--budgets asks for {picks[-1]} picks, and a pool, half of the table, has {n_pool}")
+    protocol = Protocol(
+        "compare",
+        (data.name,),
+        tuple(methods),
+        judges=(args.judge,),
+        picks=picks,
+        n_splits=args.repeats,
+        scale=args.scale,
+        in_both_views=(),
+    )
+    study = open_study(protocol, data._replace(note=x_sha256), args.out / "records", args.seed)
+    _check_records(study, args.out)
+    return partial(_compare, args, study)
+
+
+def _budgets(text: str | None) -> tuple[int, ...]:
+    """Return the numbers in a list with commas, ascending; none without a list."""
+    if text is None:
+        return ()
+    try:
+        numbers = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise ValueError(f"--budgets {text!r} is no list of numbers: write 10,20,50") from None
+    if numbers[0] < 1:
+        raise ValueError(f"--budgets {numbers[0]}: a budget is at least 1")
+    return numbers
+
+
+def _labelled(args: argparse.Namespace) -> tuple["Dataset", str]:
+    """Return the table with its classes, and the sum of both."""
+    import hashlib
+
+    from dual_jax.data import datasets
+    from dual_jax.data.checks import check_pool
+    from dual_jax.data.tables import read_column, read_pool
+
+    if args.label_column is not None and args.labels is not None:
+        raise ValueError("give --label-column or --labels, not both")
+    is_file = os.path.isfile(args.pool)
+    exclude = [args.label_column] if args.label_column is not None else []
+    pool = read_pool(args.pool, id_column=args.id_column, exclude=exclude, data_dir=args.data_dir)
+    if args.label_column is not None:
+        labels = read_column(args.pool, args.label_column)
+    elif args.labels is not None:
+        labels = _from_npy(args.labels)
+    elif not is_file:
+        own = datasets.load(args.pool, args.data_dir)
+        labels = np.array(own.class_names)[own.y]
+    else:
+        raise ValueError(
+            f"{args.pool} needs labels to compare by: name their --label-column or give --labels FILE"
+        )
+    x = np.asarray(check_pool(pool.x, impute=args.impute))
+    y, class_names = _classes(labels, len(x))
+    digest = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
+    name = Path(args.pool).stem
+    return datasets.Dataset(name, x, y, class_names, pool.feature_names, ""), f"sha256 {digest}"
+
+
+def _from_npy(path: Path) -> np.ndarray:
+    from dual_jax.data.files import parse_npy, read_contents
+
+    where, suffix, data = read_contents(path)
+    if suffix != ".npy":
+        raise ValueError(f"--labels {where} must be a .npy file; of a table name the --label-column")
+    return np.asarray(parse_npy(where, data))
+
+
+def _classes(labels: np.ndarray, n_rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the classes as numbers from 0, and their names."""
+    if labels.shape != (n_rows,):
+        raise ValueError(
+            f"the labels have shape {labels.shape}, wanted ({n_rows},): one for each row of the pool"
+        )
+    texts = labels.astype(str)
+    if (texts == "").any() or (texts == "nan").any():
+        row = int(np.flatnonzero((texts == "") | (texts == "nan"))[0])
+        raise ValueError(f"row {row} has no label: compare needs all of them; leave such rows out")
+    names, y = np.unique(texts, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"all labels are {names[0]!r}: comparing needs two classes or more")
+    if len(names) > n_rows // 2:
+        raise ValueError(
+            f"{len(names)} classes in {n_rows} rows: these labels look like numbers, not classes"
+        )
+    return y.astype(np.int32), tuple(names.tolist())
+
+
+def _check_records(study: "Study", out: Path) -> None:
+    """Refuse a folder that holds the results of another table or scaling."""
+    for record in study.records:
+        if record.get("kind") == "data":
+            seen = record["data"], record["note"], record["scale"]
+            if seen != (study.data.name, study.data.note, study.protocol.scale):
+                raise ValueError(f"{out} holds results of another table or scaling: give another --out")
+
+
+def _compare(args: argparse.Namespace, study: "Study") -> None:
+    """Run what is missing, then write tables and pictures, and say who is better than random."""
+    from dual_jax.comparison import as_csv, as_markdown, compare, draw, verdict
+    from dual_jax.plots import write
+    from dual_jax.records import read
+    from dual_jax.reproduction.jobs import jobs
+
+    study.path.parent.mkdir(parents=True, exist_ok=True)
+    do_jobs(jobs(study, {"2"}, lambda method: True, float("inf")))
+    wanted = [r for r in read(study.path) if "kind" not in r and r["judge"] == args.judge]
+    points = compare([r for r in wanted if r["budget"] in study.budgets], args.metric)
+    table, words = as_markdown(points, args.metric), "\n".join(verdict(points))
+    note = f"Mean over {args.repeats} random halves ± 95 % confidence; * better than random at that level.\n"
+    text = f"# Methods on {study.data.name}\n\n{table}\n{note}\n{words}\n"
+    write_atomically(args.out / "summary.md", text)
+    write_atomically(args.out / "curves.csv", as_csv(points, args.metric))
+    for suffix in (".png", ".svg"):
+        write(draw(points, args.metric, study.data.name), args.out / f"curves{suffix}")
+    print(text)
