@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dual_jax.config import DualConfig
+from dual_jax.data.scaling import beside
 from dual_jax.fitting import fit, rank
 from dual_jax.kmeans import KMeansResult, kmeans
 from dual_jax.model import Module, dense
@@ -42,6 +43,7 @@ __all__ = [
     "Selection",
     "Selector",
     "TrainState",
+    "beside",
     "coefficients",
     "dense",
     "fit",
