@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dual_jax.config import DualConfig
 from dual_jax.data.scaling import beside
+from dual_jax.explanation import Explanation, explain
 from dual_jax.fitting import fit, rank
 from dual_jax.kmeans import KMeansResult, kmeans
 from dual_jax.model import Module, dense
@@ -38,6 +39,7 @@ __all__ = [
     "METHODS",
     "DUALSelector",
     "DualConfig",
+    "Explanation",
     "KMeansResult",
     "Module",
     "Selection",
@@ -46,6 +48,7 @@ __all__ = [
     "beside",
     "coefficients",
     "dense",
+    "explain",
     "fit",
     "init",
     "kmeans",

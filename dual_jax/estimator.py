@@ -17,9 +17,12 @@ from dual_jax import progress
 from dual_jax.checkpoint import Checkpoint
 from dual_jax.config import DualConfig, Readout
 from dual_jax.data.checks import check_n_select
+from dual_jax.explanation import Explanation, explain
 from dual_jax.fitting import Chunk, fit, rank
 from dual_jax.request import fit_inputs, read_new_rows, read_request, seed_from, set_picks
+from dual_jax.selection import Selection
 from dual_jax.sharding import deal, make_mesh
+from dual_jax.training import learnt_space, started
 
 TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table is one compilation
 ROWS_PER_DEVICE = 1000  # below this another device costs more than it saves
@@ -179,6 +182,19 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         picks = rank(self.state_, deal(self._pool, mesh, np.nan), self.config_, n_select, mesh=mesh)
         return np.asarray(picks.indices)
 
+    def explain(self) -> Explanation:
+        """Return for each pick its gain, its cluster, whom it represents, and the nearest row before it.
+
+        All of that in the learnt space; the clusters are those that the network was trained with.
+        """
+        check_is_fitted(self)
+        fixed, n = started(self.state_), len(self._pool)
+        pool = deal(self._pool, self._mesh(n), np.nan)
+        u = np.asarray(_learnt_space(self.state_, pool, self.config_))[:n]  # from all devices
+        picks = Selection(self.sample_indices_, self.scores_[self.sample_indices_])
+        centroids = np.asarray(fixed.centroids)[np.asarray(fixed.sizes) > 0]
+        return explain(u, picks, centroids, labeled=np.asarray(fixed.is_labeled)[:n])
+
     def transform(self, X: Any, *, embedding: Any = None) -> Float[Any, "m p"]:
         """Return the encoder's codes of rows: (m, latent_dim) float32, on the side where ``X`` is.
 
@@ -238,6 +254,9 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         tags.transformer_tags.preserves_dtype = []
         tags.input_tags.sparse = True
         return tags
+
+
+_learnt_space = jax.jit(learnt_space)
 
 
 @jax.jit

@@ -16,7 +16,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from dual_jax.config import DualConfig
 from dual_jax.data.checks import check_n_select
+from dual_jax.explanation import Explanation, explain
+from dual_jax.kmeans import kmeans
 from dual_jax.methods import METHODS
 from dual_jax.request import fit_inputs, read_request, seed_from, set_picks
 from dual_jax.selection import Selection
@@ -158,6 +161,18 @@ class Selector(BaseEstimator):
         if n_select == self.n_exact_ or (self.is_nested_ and n_select < self.n_exact_):
             return self.ranking_[:n_select]
         return np.asarray(_picks(self._task, n_select).indices)
+
+    def explain(self) -> Explanation:
+        """Return for each pick its gain, its cluster, whom it represents, and the nearest row before it.
+
+        All of that in the scaled pool, beside its embedding where it has one; the clusters are those of
+        k-means with ``min(2 sqrt(n), n / 3)`` centroids.
+        """
+        check_is_fitted(self)
+        x, key = self._task.x, jax.random.key(self._task.seed)
+        centroids = kmeans(key, x, DualConfig().clusters(len(x)), n_restarts=1).centroids
+        picks = Selection(self.sample_indices_, self.scores_[self.sample_indices_])
+        return explain(x, picks, centroids, labeled=self._task.is_labeled)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that sparse input is made dense."""

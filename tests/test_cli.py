@@ -269,6 +269,21 @@ def test_an_embedding_with_ids_is_matched_by_them(capsys):
     assert "beside them: 2 features of turned.csv" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("method", ["dual", "ted"])
+def test_picks_are_explained_when_asked_for_and_serve_as_labelled_rows_as_before(method):
+    write("pool.csv", table())
+    words = ["select", "pool.csv", "-n", "5", "--id-column", "id", "--method", method]
+
+    main([*words, "--explain"])
+    main([*words, "--explain", "--labeled", "picks.csv", "--out", "next.csv"])
+
+    first, second = picks(), picks("next.csv")
+    assert (first[0]["nearest_id"], first[0]["distance"]) == ("", "")
+    assert all(pick["nearest_id"] in {p["id"] for p in first[:i]} for i, pick in enumerate(first) if i)
+    assert sum(int(pick["represents"]) for pick in first) == 30
+    assert all(float(pick["distance"]) > 0 and int(pick["cluster"]) >= 0 for pick in second)
+
+
 def test_the_methods_on_offer_are_all_of_them():
     assert tuple(dual_jax.METHODS) == options.METHODS
 

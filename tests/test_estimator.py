@@ -205,6 +205,15 @@ def test_an_embedding_that_cannot_be_used_is_refused_before_any_work(given_, err
         make().fit(X, embedding=given_)
 
 
+def test_picks_are_explained_in_the_learnt_space_on_any_devices():
+    alone, spread = (selector(devices=jax.devices()[:n]).fit(X, labeled=[3]).explain() for n in (1, 2))
+    assert alone.n_represented.sum() < 31  # the labelled row stands for itself
+    assert alone.nearest[0] == 3
+    assert alone.cluster.max() < 10  # min(2 sqrt(31), 31 / 3)
+    np.testing.assert_allclose(spread.distance, alone.distance, rtol=1e-3)  # rounding after ten Adam steps
+    np.testing.assert_array_equal(spread.n_represented, alone.n_represented)
+
+
 ODD = st.one_of(st.floats(width=64), st.sampled_from([0.0, -0.0, 1e-300, 1e300, np.nan, np.inf]))
 
 

@@ -32,6 +32,7 @@ from dual_jax.store import sha256_of, write_atomically
 if TYPE_CHECKING:
     from dual_jax.config import DualConfig
     from dual_jax.data.tables import Pool
+    from dual_jax.explanation import Explanation
 
 KEPT = ("dual", "dual_paper")  # methods whose fits show progress and can be kept
 SHOWN_NAMES = 8  # columns named in the summary
@@ -51,8 +52,8 @@ class Task(NamedTuple):
 class Picked(NamedTuple):
     """What a method gives back.
 
-    Positions, their scores, all settings in force, whether fewer picks would be the first of these, and the
-    terms of DUAL's loss a step.
+    Positions, their scores, all settings in force, whether fewer picks would be the first of these, the
+    terms of DUAL's loss a step, and what explains the picks where that is asked for.
     """
 
     indices: np.ndarray
@@ -60,6 +61,7 @@ class Picked(NamedTuple):
     settings: dict[str, Any]
     is_nested: bool
     history: dict[str, dict[str, np.ndarray]]
+    why: "Explanation | None"
 
 
 _SELECT = "Pick the rows to label; write them, best first, and beside them a receipt (.json) of how."
@@ -81,6 +83,8 @@ def add(commands: Any) -> None:
     add("--impute", choices=("median",), help="fill missing and infinite cells")
     embeddings.add(parser)
     add("--out", type=Path, default=Path("picks.csv"), metavar="FILE", help="default: %(default)s")
+    why = "columns that say why: cluster, rows that a pick represents, nearest row picked before, distance"
+    add("--explain", action="store_true", help=why)
     add("--plot", type=Path, metavar="FILE", help="draw a map of the picks (.png, .svg or .pdf)")
     add(
         "--seed", type=seed_number, default=0, help="the same seed gives the same picks; default: %(default)s"
@@ -184,6 +188,7 @@ def _select(
         seed=args.seed,
         verbose=int(not args.quiet),
         folder=args.resume,
+        with_why=args.explain,
     )
     fitted, compiled = time.perf_counter(), compile_seconds() - compiled
     write_atomically(args.out, _csv(picked, task.pool.ids))
@@ -212,15 +217,17 @@ def _pick(
     seed: int,
     verbose: int,
     folder: Path | None,
+    with_why: bool,
 ) -> Picked:
     """Return the picks of a method on a pool as read: the one place that knows methods."""
     if method in KEPT:
-        return _pick_by_dual(method, task, embedding, scale, seed, verbose, folder)
+        return _pick_by_dual(method, task, embedding, scale, seed, verbose, folder, with_why)
     from dual_jax.selector import Selector
 
     selector = Selector(method, task.n_select, scale=scale, random_state=seed, **task.knobs)
     picks = selector.fit(task.x, embedding=embedding, labeled=task.is_labeled).sample_indices_
-    return Picked(picks, selector.scores_[picks], selector.knobs_, selector.is_nested_, {})
+    why = selector.explain() if with_why else None
+    return Picked(picks, selector.scores_[picks], selector.knobs_, selector.is_nested_, {}, why)
 
 
 def _pick_by_dual(
@@ -231,6 +238,7 @@ def _pick_by_dual(
     seed: int,
     verbose: int,
     folder: Path | None,
+    with_why: bool,
 ) -> Picked:
     """Return DUAL's picks, with its progress shown, its loss kept, and the fit itself kept in ``folder``."""
     from dual_jax.checkpoint import stopping_at_a_break
@@ -244,7 +252,8 @@ def _pick_by_dual(
         selector.fit(task.x, embedding=embedding, labeled=task.is_labeled, checkpoint_dir=folder)
     picks = selector.sample_indices_
     settings, is_nested = configuration(selector.config_), config.readout != "refine"
-    return Picked(picks, selector.scores_[picks], settings, is_nested, selector.history_)
+    why = selector.explain() if with_why else None
+    return Picked(picks, selector.scores_[picks], settings, is_nested, selector.history_, why)
 
 
 def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
@@ -255,12 +264,26 @@ def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
 
 
 def _csv(picked: Picked, ids: np.ndarray | None) -> str:
-    """Return the picks as comma-separated text; scores with the fewest digits that give the same float32."""
+    """Return the picks as comma-separated text; numbers with the fewest digits that give the same float32."""
+    name = (lambda index: index) if ids is None else ids.__getitem__
+    columns = [
+        ("rank", range(1, len(picked.indices) + 1)),
+        ("index", picked.indices),
+        ("id", map(name, picked.indices)),
+        ("score", picked.scores),
+    ]
+    if (why := picked.why) is not None:
+        is_first = why.nearest < 0
+        columns += [
+            ("cluster", why.cluster),
+            ("represents", why.n_represented),
+            ("nearest_id", np.where(is_first, "", [name(index) for index in why.nearest])),
+            ("distance", np.where(is_first, "", why.distance.astype(str))),
+        ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("rank", "index", "id", "score"))
-    for rank, (index, score) in enumerate(zip(picked.indices, picked.scores, strict=True), 1):
-        writer.writerow((rank, index, index if ids is None else ids[index], score))
+    writer.writerow(title for title, _ in columns)
+    writer.writerows(zip(*(values for _, values in columns), strict=True))
     return text.getvalue()
 
 
