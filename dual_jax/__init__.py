@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dual_jax.config import DualConfig
+from dual_jax.data.scaling import beside
+from dual_jax.explanation import Explanation, explain
 from dual_jax.fitting import fit, rank
 from dual_jax.kmeans import KMeansResult, kmeans
 from dual_jax.model import Module, dense
@@ -37,13 +39,16 @@ __all__ = [
     "METHODS",
     "DUALSelector",
     "DualConfig",
+    "Explanation",
     "KMeansResult",
     "Module",
     "Selection",
     "Selector",
     "TrainState",
+    "beside",
     "coefficients",
     "dense",
+    "explain",
     "fit",
     "init",
     "kmeans",

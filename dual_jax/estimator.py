@@ -17,10 +17,12 @@ from dual_jax import progress
 from dual_jax.checkpoint import Checkpoint
 from dual_jax.config import DualConfig, Readout
 from dual_jax.data.checks import check_n_select
-from dual_jax.data.scaling import apply, fit_scaler
+from dual_jax.explanation import Explanation, explain
 from dual_jax.fitting import Chunk, fit, rank
-from dual_jax.request import read_request, read_table, seed_from, set_picks
+from dual_jax.request import fit_inputs, read_new_rows, read_request, seed_from, set_picks
+from dual_jax.selection import Selection
 from dual_jax.sharding import deal, make_mesh
+from dual_jax.training import learnt_space, started
 
 TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table is one compilation
 ROWS_PER_DEVICE = 1000  # below this another device costs more than it saves
@@ -116,6 +118,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         X: Any,
         y: Any = None,
         *,
+        embedding: Any = None,
         labeled: Any = None,
         candidates: Any = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -128,6 +131,9 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             The pool. A jax array stays on its device.
         y : ignored
             No label is ever read.
+        embedding : (n, q) array, or function of ``X`` that returns one, optional
+            What else is known of the rows, in a space where distances mean something: it is used beside ``X``
+            and each has one vote, see `dual_jax.data.scaling.beside`.
         labeled, candidates : bool mask, positions, or index labels of a frame, optional
             Rows that have a label already: they count as picked. Rows that may be picked: all by default.
         checkpoint_dir : path, optional
@@ -137,12 +143,13 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Raises
         ------
         ValueError, TypeError
-            The pool, a mask, the number of picks or a setting cannot be used; the message says what to do.
+            The pool, its embedding, a mask, the number of picks or a setting cannot be used; the message says
+            what to do.
         """
-        request = read_request(self, X, labeled, candidates)
+        request = read_request(self, X, embedding, labeled, candidates)
         self.config_ = self._settings(request.n_select)
-        self._scaler = fit_scaler(request.x, self.scale)
-        self._pool = jnp.asarray(apply(self._scaler, request.x))
+        self._inputs, rows = fit_inputs(request, self.scale, embedding)
+        self._pool = jnp.asarray(rows)
         with progress.callback(self.verbose) as report:
             fitted = fit(
                 jax.random.key(seed_from(self.random_state)),
@@ -175,14 +182,38 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         picks = rank(self.state_, deal(self._pool, mesh, np.nan), self.config_, n_select, mesh=mesh)
         return np.asarray(picks.indices)
 
-    def transform(self, X: Any) -> Float[Any, "m p"]:
-        """Return the encoder's embedding of rows: (m, latent_dim) float32, on the side where ``X`` is."""
+    def explain(self) -> Explanation:
+        """Return for each pick its gain, its cluster, whom it represents, and the nearest row before it.
+
+        All of that in the learnt space; the clusters are those that the network was trained with.
+        """
         check_is_fitted(self)
-        x, _ = read_table(self, X, reset=False)
-        scaled = apply(self._scaler, x)
-        starts = range(0, len(x), TRANSFORM_ROWS)
-        codes = [self._encode(jnp.asarray(scaled[start : start + TRANSFORM_ROWS])) for start in starts]
-        return jnp.concatenate(codes) if isinstance(x, jax.Array) else np.concatenate(codes)
+        fixed, n = started(self.state_), len(self._pool)
+        pool = deal(self._pool, self._mesh(n), np.nan)
+        u = np.asarray(_learnt_space(self.state_, pool, self.config_))[:n]  # from all devices
+        picks = Selection(self.sample_indices_, self.scores_[self.sample_indices_])
+        centroids = np.asarray(fixed.centroids)[np.asarray(fixed.sizes) > 0]
+        return explain(u, picks, centroids, labeled=np.asarray(fixed.is_labeled)[:n])
+
+    def transform(self, X: Any, *, embedding: Any = None) -> Float[Any, "m p"]:
+        """Return the encoder's codes of rows: (m, latent_dim) float32, on the side where ``X`` is.
+
+        Parameters
+        ----------
+        X : (m, d) array, frame or sparse matrix
+            Rows with the features of the pool.
+        embedding : (m, q) array, optional
+            Wanted when the fit had an array beside ``X``; a function that was fitted with is called again.
+        """
+        check_is_fitted(self)
+        rows = read_new_rows(self, self._inputs, X, embedding)
+        starts = range(0, len(rows), TRANSFORM_ROWS)
+        codes = [self._encode(jnp.asarray(rows[start : start + TRANSFORM_ROWS])) for start in starts]
+        return jnp.concatenate(codes) if isinstance(rows, jax.Array) else np.concatenate(codes)
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Float[Any, "n p"]:
+        """Return the codes of the pool after fitting to it; parameters are those of ``fit``."""
+        return self.fit(X, y, **fit_params).transform(X, embedding=fit_params.get("embedding"))
 
     def _encode(self, rows: Float[Array, "m d"]) -> Float[Array, "m p"]:
         """Return the codes of at most `TRANSFORM_ROWS` rows; one shape serves every table."""
@@ -191,9 +222,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     @property
     def _n_features_out(self) -> int:
-        return _encoded.eval_shape(
-            self.params_.network.encoder, jnp.zeros((1, self.n_features_in_)), self.config_
-        ).shape[1]
+        return _encoded.eval_shape(self.params_.network.encoder, self._pool[:1], self.config_).shape[1]
 
     def _settings(self, n_select: int) -> DualConfig:
         """Return the configuration with this estimator's own parameters put in."""
@@ -225,6 +254,9 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         tags.transformer_tags.preserves_dtype = []
         tags.input_tags.sparse = True
         return tags
+
+
+_learnt_space = jax.jit(learnt_space)
 
 
 @jax.jit

@@ -1,6 +1,7 @@
 """What an estimator is asked, checked before any work, and the attributes that say what it picked."""
 
 import numbers
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,35 +11,94 @@ from jaxtyping import Bool, Float
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from dual_jax.data.checks import Table, as_mask, check_n_select, check_pool
+from dual_jax.data.checks import Table, as_mask, check_embedding, check_n_select, check_pool
+from dual_jax.data.scaling import Parts, Scaler, apply, fit_parts, fit_scaler, join
 from dual_jax.selection import Selection
 
 MAX_DENSE = 1 << 28  # cells of a sparse pool that is made dense: 1 GiB in float32
 
 
 class Request(NamedTuple):
-    """A pool, unscaled, with the frame's index or None, and which of its rows are asked for."""
+    """A pool, unscaled, perhaps its embedding, the frame's index or None, and what is asked for."""
 
     x: Float[Table, "n d"]
+    embedding: Float[Table, "n q"] | None
     ids: Any
     is_labeled: Bool[np.ndarray, " n"]
     is_open: Bool[np.ndarray, " n"]
     n_select: int
 
 
-def read_request(estimator: Any, X: Any, labeled: Any, candidates: Any) -> Request:
+class Inputs(NamedTuple):
+    """How rows become what a method sees: scaled, and beside their embedding where the pool has one."""
+
+    scaler: Scaler
+    parts: Parts | None
+    embed: Callable[[Any], Any] | None  # the embedding of new rows, where the caller gave a function
+
+
+def read_request(estimator: Any, X: Any, embedding: Any, labeled: Any, candidates: Any) -> Request:
     """Return the arguments of ``fit`` with the estimator's ``n_to_select``, checked.
 
     Raises
     ------
     ValueError, TypeError
-        The pool, a mask or the number of picks cannot be used; the message says what to do.
+        The pool, its embedding, a mask or the number of picks cannot be used; the message says what to do.
     """
     x, ids = read_table(estimator, X, reset=True)
     is_labeled = as_mask(labeled, len(x), ids=ids, name="labeled")
     is_open = as_mask(candidates, len(x), ids=ids, name="candidates", default=True) & ~is_labeled
     n_select = check_n_select(estimator.n_to_select, int(is_open.sum()))
-    return Request(x, ids, is_labeled, is_open, n_select)
+    rows = None if embedding is None else _embedding_of(X, embedding, len(x))
+    return Request(x, rows, ids, is_labeled, is_open, n_select)
+
+
+def fit_inputs(request: Request, scale: str, embedding: Any) -> tuple[Inputs, Float[Table, "n q"]]:
+    """Return how the rows of a pool, and new ones, become what a method sees; and those of the pool.
+
+    Parameters
+    ----------
+    request
+        The pool and its embedding.
+    scale
+        Of the inputs: see `dual_jax.data.scaling.fit_scaler`.
+    embedding
+        As the caller gave it: a function is kept for new rows.
+    """
+    scaler = fit_scaler(request.x, scale)
+    x, embed = apply(scaler, request.x), embedding if callable(embedding) else None
+    if request.embedding is None:
+        return Inputs(scaler, None, None), x
+    parts = fit_parts(x, request.embedding)
+    return Inputs(scaler, parts, embed), join(parts, x, request.embedding)
+
+
+def read_new_rows(estimator: Any, inputs: Inputs, X: Any, embedding: Any) -> Float[Table, "m q"]:
+    """Return new rows as the method saw those of the pool.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The rows or their embedding cannot be used, or the fit had an embedding and there is none now, or the
+        other way round.
+    """
+    x, _ = read_table(estimator, X, reset=False)
+    scaled = apply(inputs.scaler, x)
+    if inputs.parts is None:
+        if embedding is not None:
+            raise ValueError("the fit had no embedding: leave it out, or fit again with embedding=")
+        return scaled
+    if embedding is None and inputs.embed is None:
+        raise ValueError(
+            "the fit had an embedding beside X: give that of these rows as embedding=, or fit with a function"
+        )
+    rows = _embedding_of(X, inputs.embed if embedding is None else embedding, len(x))
+    return join(inputs.parts, scaled, rows)
+
+
+def _embedding_of(X: Any, embedding: Any, n: int) -> Float[Table, "n q"]:
+    """Return the checked embedding of rows: given, or from a function of them."""
+    return check_embedding(embedding(X) if callable(embedding) else embedding, n)
 
 
 def read_table(estimator: Any, X: Any, *, reset: bool) -> tuple[Float[Table, "n d"], Any]:

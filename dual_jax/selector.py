@@ -16,10 +16,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from dual_jax.config import DualConfig
 from dual_jax.data.checks import LateMistake, check_n_select
-from dual_jax.data.scaling import apply, fit_scaler
+from dual_jax.explanation import Explanation, explain
+from dual_jax.kmeans import kmeans
 from dual_jax.methods import METHODS
-from dual_jax.request import read_request, seed_from, set_picks
+from dual_jax.request import fit_inputs, read_request, seed_from, set_picks
 from dual_jax.selection import Selection
 
 MAX_RANKED = 256  # candidates that any method ranks whole in about a second
@@ -111,7 +113,9 @@ class Selector(BaseEstimator):
         self._knobs = self._knobs | {name: value for name, value in params.items() if name not in own}
         return super().set_params(**own)
 
-    def fit(self, X: Any, y: Any = None, *, labeled: Any = None, candidates: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, *, embedding: Any = None, labeled: Any = None, candidates: Any = None
+    ) -> Self:
         """Pick from the pool.
 
         Parameters
@@ -120,18 +124,21 @@ class Selector(BaseEstimator):
             The pool. A jax array stays on its device.
         y : ignored
             No label is ever read.
+        embedding : (n, q) array, or function of ``X`` that returns one, optional
+            What else is known of the rows, in a space where distances mean something: it is used beside ``X``
+            and each has one vote, see `dual_jax.data.scaling.beside`.
         labeled, candidates : bool mask, positions, or index labels of a frame, optional
             Rows that have a label already: they count as picked. Rows that may be picked: all by default.
 
         Raises
         ------
         ValueError, TypeError
-            The method, a knob, the pool, a mask or the number of picks cannot be used; the message says what
-            to do.
+            The method, a knob, the pool, its embedding, a mask or the number of picks cannot be used; the
+            message says what to do.
         """
         knobs = check_knobs(self.method, self._knobs)
-        request = read_request(self, X, labeled, candidates)
-        x = jnp.asarray(apply(fit_scaler(request.x, self.scale), request.x))
+        request = read_request(self, X, embedding, labeled, candidates)
+        x = jnp.asarray(fit_inputs(request, self.scale, embedding)[1])
         seed = seed_from(self.random_state)
         task = _Task(self.method, knobs, seed, x, request.is_labeled, request.is_open)
         # DUAL's swaps are for one budget, though its other read-outs are nested.
@@ -154,6 +161,18 @@ class Selector(BaseEstimator):
         if n_select == self.n_exact_ or (self.is_nested_ and n_select < self.n_exact_):
             return self.ranking_[:n_select]
         return np.asarray(_picks(self._task, n_select).indices)
+
+    def explain(self) -> Explanation:
+        """Return for each pick its gain, its cluster, whom it represents, and the nearest row before it.
+
+        All of that in the scaled pool, beside its embedding where it has one; the clusters are those of
+        k-means with ``min(2 sqrt(n), n / 3)`` centroids.
+        """
+        check_is_fitted(self)
+        x, key = self._task.x, jax.random.key(self._task.seed)
+        centroids = kmeans(key, x, DualConfig().clusters(len(x)), n_restarts=1).centroids
+        picks = Selection(self.sample_indices_, self.scores_[self.sample_indices_])
+        return explain(x, picks, centroids, labeled=self._task.is_labeled)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that sparse input is made dense."""

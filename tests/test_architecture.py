@@ -10,7 +10,18 @@ import dual_jax
 ROOT = Path(dual_jax.__file__).parent
 FLOORS = [
     ["collectives", "numerics", "selection"],
-    ["kernels", "graphs", "rowsparse", "grouplasso", "robustlasso", "kmeans", "coverage", "swaps", "model"],
+    [
+        "kernels",
+        "graphs",
+        "rowsparse",
+        "grouplasso",
+        "robustlasso",
+        "kmeans",
+        "coverage",
+        "swaps",
+        "explanation",
+        "model",
+    ],
     ["readout", "config", "sharding"],
     ["training", "layout", "fitting", "grid"],
     ["methods"],

@@ -239,6 +239,52 @@ def test_labelled_rows_and_the_scaling_reach_any_method():
     assert [int(pick["index"]) for pick in picks()] == expected.tolist()
 
 
+@pytest.mark.parametrize("method", ["dual", "ted"])
+def test_an_embedding_is_used_beside_the_pool_and_the_receipt_has_its_sum(method):
+    z = np.random.default_rng(1).normal(size=(30, 2))
+    write("pool.npy", npy(ROWS))
+    write("z.npy", npy(z))
+
+    words = ["select", "pool.npy", "-n", "5", "--method", method, "--embedding", "z.npy", "--plot", "map.svg"]
+    assert main([*words, "--seed", "3"]) == 0
+
+    make = {"dual": partial(dual_jax.DUALSelector, config=quick()), "ted": partial(dual_jax.Selector, "ted")}
+    expected = make[method](n_to_select=5, random_state=3).fit(ROWS, embedding=z).sample_indices_
+    assert [int(pick["index"]) for pick in picks()] == expected.tolist()
+    about = {"source": "z.npy", "sha256": store.sha256_of("z.npy"), "shape": [30, 2]}
+    assert receipt()["input"]["embedding"] == about
+
+
+def test_an_embedding_with_ids_is_matched_by_them(capsys):
+    z = np.random.default_rng(1).normal(size=(30, 2)).round(3)
+    write("pool.csv", table())
+    write("z.csv", table(z, IDS, "id,u,v"))
+    write("turned.csv", table([*z[::-1], [9, 9]], [*IDS[::-1], "more"], "id,u,v"))
+    words = ["select", "pool.csv", "-n", "5", "--method", "ted", "--id-column", "id", "--embedding"]
+
+    main([*words, "z.csv"])
+    first = picks()
+    main([*words, "turned.csv"])
+
+    assert picks() == first
+    assert "beside them: 2 features of turned.csv" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["dual", "ted"])
+def test_picks_are_explained_when_asked_for_and_serve_as_labelled_rows_as_before(method):
+    write("pool.csv", table())
+    words = ["select", "pool.csv", "-n", "5", "--id-column", "id", "--method", method]
+
+    main([*words, "--explain"])
+    main([*words, "--explain", "--labeled", "picks.csv", "--out", "next.csv"])
+
+    first, second = picks(), picks("next.csv")
+    assert (first[0]["nearest_id"], first[0]["distance"]) == ("", "")
+    assert all(pick["nearest_id"] in {p["id"] for p in first[:i]} for i, pick in enumerate(first) if i)
+    assert sum(int(pick["represents"]) for pick in first) == 30
+    assert all(float(pick["distance"]) > 0 and int(pick["cluster"]) >= 0 for pick in second)
+
+
 def test_the_methods_on_offer_are_all_of_them():
     assert tuple(dual_jax.METHODS) == options.METHODS
 
@@ -286,7 +332,16 @@ MISTAKES = {
     "unknown scaling": (GOOD, ["--scale", "log"], "invalid choice: 'log'"),
     "unknown imputation": (GOOD, ["--impute", "mean"], "invalid choice: 'mean'"),
     "negative seed": (GOOD, ["--seed=-1"], "no integer from 0"),
-    "a flag of another version": (GOOD, ["--embedding", "z.npy"], "unrecognized arguments"),
+    "a flag of another version": (GOOD, ["--magic", "z.npy"], "unrecognized arguments"),
+    "no such embedding": (GOOD, ["--embedding", "z.npy"], "there is no file 'z.npy'"),
+    "an embedding of other rows": (
+        GOOD,
+        ["--embedding", "short.npy"],
+        "short.npy: the embedding has 29 rows",
+    ),
+    "an embedding with NaN": (GOOD, ["--embedding", "nan.npy"], "nan.npy: the embedding has NaN at row 2"),
+    "an embedding of words": (GOOD, ["--embedding", "words.npy"], "instead of numbers"),
+    "an embedding that lacks ids": (GOOD, ["--embedding", "few.csv"], "no row for 29 of 30 ids of the pool"),
     "no such labelled file": (GOOD, ["--labeled", "none.csv"], "none.csv"),
     "plot of another kind": (GOOD, ["--plot", "map.gif"], "must end in .png"),
     "plot in no folder": (GOOD, ["--plot", "no/map.png"], "does not exist; create it first"),
@@ -319,6 +374,10 @@ def assert_mistake(arguments, words, capsys):
 def test_a_mistake_is_one_line_and_status_2_before_any_fit(content, arguments, words, capsys):
     write("pool.csv", content)
     write("picks.csv", "kept")
+    write("short.npy", npy(ROWS[1:]))
+    write("nan.npy", npy(np.where(np.arange(30)[:, None] == 2, np.nan, ROWS)))
+    write("words.npy", npy(ROWS.astype(str)))
+    write("few.csv", "id,z\n000,1\n")
     os.mkdir("folder.csv")
 
     assert_mistake(["pool.csv", "-n", "1", "--id-column", "id", *arguments], words, capsys)

@@ -133,6 +133,87 @@ def test_progress_callbacks_and_the_configuration_reach_the_fit():
     assert (fitted.config_.steps, fitted.config_.pretrain_steps, fitted.config_.latent_dim) == (3, 4, 2)
 
 
+Z = np.random.default_rng(1).normal(size=(31, 3))
+
+
+def test_an_embedding_is_used_beside_the_pool_and_both_decide():
+    both = selector().fit(X, embedding=Z)
+    assert both.ranking_.tolist() != selector().fit(X).ranking_.tolist()
+    assert both.ranking_.tolist() != selector().fit(X[::-1], embedding=Z).ranking_.tolist()
+    alike = selector(scale="none").fit(dj.beside(selector().fit(X, embedding=X)._pool[:, :6], Z))
+    assert both.ranking_.tolist() == alike.ranking_.tolist()
+    assert both.n_features_in_ == 6
+
+
+def test_rows_that_only_the_embedding_or_only_the_inputs_tell_apart_are_all_found():
+    # Six groups, which differ in 200 inputs (three) or in 2 embedded features (two): one pick in each.
+    inputs, codes = np.repeat([0, 1, 2, 0, 1, 2], 5), np.repeat([0, 0, 0, 1, 1, 1], 5)
+    noise = np.random.default_rng(0).normal(size=(30, 202)) * 0.1
+    wide, few = np.random.default_rng(1).normal(size=(3, 200)), np.array([[0.0, 0], [1, 2]])
+    x, z = wide[inputs] + noise[:, :200], few[codes] + noise[:, 200:]
+    picks = selector(6).fit(x, embedding=z).sample_indices_
+    assert sorted(picks // 5) == list(range(6))
+
+
+def test_new_rows_are_encoded_with_their_embedding_or_with_the_function_that_gives_it():
+    given, computed = selector().fit(X, embedding=Z), selector().fit(X, embedding=lambda x: x[:, :3] ** 2)
+    np.testing.assert_array_equal(
+        given.transform(X[3:5], embedding=Z[3:5]), given.transform(X, embedding=Z)[3:5]
+    )
+    np.testing.assert_array_equal(
+        computed.transform(X[3:5]), computed.transform(X[3:5], embedding=X[3:5, :3] ** 2)
+    )
+    codes = selector().fit_transform(X, embedding=Z)
+    np.testing.assert_array_equal(codes, given.transform(X, embedding=Z))
+    assert given.get_feature_names_out().tolist() == ["dualselector0", "dualselector1"]
+
+
+def test_new_rows_have_an_embedding_when_and_only_when_the_pool_had_one():
+    with pytest.raises(ValueError, match="give that of these rows as embedding="):
+        selector().fit(X, embedding=Z).transform(X)
+    with pytest.raises(ValueError, match="the fit had no embedding"):
+        selector().fit(X).transform(X, embedding=Z)
+    with pytest.raises(ValueError, match="2 features, but the scaler was fitted on 3"):
+        selector().fit(X, embedding=Z).transform(X, embedding=Z[:, :2])
+
+
+def test_a_jax_pool_keeps_its_device_beside_an_embedding_from_the_host():
+    x = jnp.asarray(X, jnp.float32)
+    fitted = selector().fit(x, embedding=Z)
+    assert isinstance(fitted.transform(x, embedding=Z), jax.Array)
+
+
+BAD_EMBEDDINGS = {
+    "too few rows": (Z[:30], ValueError, "embedding has 30 rows for 31 rows"),
+    "NaN": (
+        np.where(np.arange(93).reshape(31, 3) == 4, np.nan, Z),
+        ValueError,
+        "embedding has NaN at row 1, c",
+    ),
+    "no table": (Z[:, 0], ValueError, "2D table"),
+    "words": (Z.astype(str), ValueError, "embedding holds <U"),
+    "objects": (np.full((31, 1), {}), TypeError, "embedding holds a cell that is no number"),
+    "all the same": (np.ones((31, 2)), ValueError, "rows of the embedding are the same"),
+    "a function that gives no row for some": (lambda x: x[1:], ValueError, "embedding has 30 rows"),
+}
+
+
+@pytest.mark.parametrize("make", [selector, lambda: dj.Selector("ted", 5)], ids=["dual", "ted"])
+@pytest.mark.parametrize(("given_", "error", "words"), BAD_EMBEDDINGS.values(), ids=BAD_EMBEDDINGS)
+def test_an_embedding_that_cannot_be_used_is_refused_before_any_work(given_, error, words, make):
+    with pytest.raises(error, match=words):
+        make().fit(X, embedding=given_)
+
+
+def test_picks_are_explained_in_the_learnt_space_on_any_devices():
+    alone, spread = (selector(devices=jax.devices()[:n]).fit(X, labeled=[3]).explain() for n in (1, 2))
+    assert alone.n_represented.sum() < 31  # the labelled row stands for itself
+    assert alone.nearest[0] == 3
+    assert alone.cluster.max() < 10  # min(2 sqrt(31), 31 / 3)
+    np.testing.assert_allclose(spread.distance, alone.distance, rtol=1e-3)  # rounding after ten Adam steps
+    np.testing.assert_array_equal(spread.n_represented, alone.n_represented)
+
+
 ODD = st.one_of(st.floats(width=64), st.sampled_from([0.0, -0.0, 1e-300, 1e300, np.nan, np.inf]))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dual_jax.data import scaling
-from dual_jax.data.scaling import SCALINGS, apply, fit_scaler
+from dual_jax.data.scaling import SCALINGS, apply, beside, fit_parts, fit_scaler, join
 
 
 @pytest.fixture(params=[np.asarray, jnp.asarray], ids=["host", "device"])
@@ -129,3 +129,47 @@ def test_an_unknown_scaling_is_refused():
 def test_another_number_of_features_is_refused():
     with pytest.raises(ValueError, match="2 features, but the scaler was fitted on 3"):
         apply(fit_scaler(table()), table()[:, :2])
+
+
+def embedding(n=50):
+    return np.random.default_rng(1).normal(7, [100, 200], (n, 2)).astype(np.float32)
+
+
+def test_inputs_and_embedding_side_by_side_are_those_of_float64(on_side):
+    x, z = table(), embedding()
+
+    wide = beside(on_side(x), on_side(z))
+
+    centred = [part - part.mean(0, dtype=np.float64) for part in (x, z)]
+    parts = [part / np.sqrt(np.mean(np.sum(part**2, 1))) * np.sqrt(5 / 2) for part in centred]
+    np.testing.assert_allclose(wide, np.hstack(parts), atol=2e-6)  # some float32 roundings of numbers near 1
+
+
+def test_each_part_has_the_same_share_of_the_squared_distances_whatever_its_width_and_unit(on_side):
+    x = np.random.default_rng(0).normal(size=(50, 200)).astype(np.float32)
+
+    wide = np.asarray(beside(on_side(x * 1e-3), on_side(embedding())))
+
+    shares = [np.sum(np.var(part, axis=0)) for part in (wide[:, :200], wide[:, 200:])]
+    np.testing.assert_allclose(shares, 101, rtol=1e-5)  # half of 202 features; sums of 50 float32 numbers
+
+
+def test_new_rows_beside_their_embedding_are_scaled_by_the_pool():
+    x, z = table(), embedding()
+
+    alone = join(fit_parts(x, z), x[7:9], jnp.asarray(z[7:9]))
+
+    assert isinstance(alone, np.ndarray)
+    np.testing.assert_array_equal(alone, beside(x, z)[7:9])
+
+
+def test_a_part_that_says_nothing_becomes_zeros():
+    wide = beside(table(), np.full((50, 2), 3.0))
+
+    np.testing.assert_array_equal(wide[:, 3:], 0)
+
+
+def test_parts_can_be_joined_in_a_compiled_program():
+    x, z = jnp.asarray(table()), jnp.asarray(embedding())
+
+    np.testing.assert_allclose(jax.jit(beside)(x, z), beside(x, z), atol=1e-6)  # another order of sums

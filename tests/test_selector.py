@@ -96,6 +96,25 @@ def test_half_of_the_candidates_are_picked_by_default():
     assert len(dj.Selector("random").fit(X, labeled=[0, 1, 2]).sample_indices_) == 14
 
 
+def test_an_embedding_goes_beside_the_scaled_pool():
+    z = np.random.default_rng(1).normal(size=(31, 3))
+    fitted = selector("ted").fit(X, embedding=z)
+    wide = dj.beside(apply(fit_scaler(X), X), z)
+    assert fitted.sample_indices_.tolist() == selector("ted", scale="none").fit(wide).sample_indices_.tolist()
+    assert fitted.sample_indices_.tolist() != selector("ted").fit(X).sample_indices_.tolist()
+    assert fitted.select(9).tolist()[:5] == fitted.sample_indices_.tolist()
+
+
+def test_picks_of_any_method_are_explained_in_the_scaled_pool():
+    fitted = selector("ted").fit(X, labeled=[3])
+    why, scaled = fitted.explain(), apply(fit_scaler(X), X)
+    np.testing.assert_array_equal(why.gain, fitted.scores_[fitted.sample_indices_])
+    assert why.nearest[0] == 3
+    length = np.linalg.norm(scaled[fitted.sample_indices_[0]] - scaled[3])
+    np.testing.assert_allclose(why.distance[0], length, rtol=1e-5)  # a sum of six squares
+    assert why.n_represented.sum() <= 30
+
+
 @pytest.mark.parametrize("method", ["facility", "random"])
 def test_labelled_and_forbidden_rows_are_never_picked_whatever_names_them(method):
     frame = pd.DataFrame(X, index=[f"row{i}" for i in range(31)]).rename(columns=str)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dual_jax.cli import embeddings
+from dual_jax.cli.embeddings import Beside
 from dual_jax.cli.options import (
     METHODS,
     NO_CACHE,
@@ -30,6 +32,7 @@ from dual_jax.store import sha256_of, write_atomically
 if TYPE_CHECKING:
     from dual_jax.config import DualConfig
     from dual_jax.data.tables import Pool
+    from dual_jax.explanation import Explanation
 
 KEPT = ("dual", "dual_paper")  # methods whose fits show progress and can be kept
 SHOWN_NAMES = 8  # columns named in the summary
@@ -40,6 +43,7 @@ class Task(NamedTuple):
 
     pool: "Pool"
     x: np.ndarray
+    beside: Beside | None
     is_labeled: np.ndarray
     n_select: int
     knobs: dict[str, Any]
@@ -48,8 +52,8 @@ class Task(NamedTuple):
 class Picked(NamedTuple):
     """What a method gives back.
 
-    Positions, their scores, all settings in force, whether fewer picks would be the first of these, and the
-    terms of DUAL's loss a step.
+    Positions, their scores, all settings in force, whether fewer picks would be the first of these, the
+    terms of DUAL's loss a step, and what explains the picks where that is asked for.
     """
 
     indices: np.ndarray
@@ -57,6 +61,7 @@ class Picked(NamedTuple):
     settings: dict[str, Any]
     is_nested: bool
     history: dict[str, dict[str, np.ndarray]]
+    why: "Explanation | None"
 
 
 _SELECT = "Pick the rows to label; write them, best first, and beside them a receipt (.json) of how."
@@ -76,7 +81,10 @@ def add(commands: Any) -> None:
     add("--id-column", metavar="NAME", help="the pool's column of ids")
     add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
     add("--impute", choices=("median",), help="fill missing and infinite cells")
+    embeddings.add(parser)
     add("--out", type=Path, default=Path("picks.csv"), metavar="FILE", help="default: %(default)s")
+    why = "columns that say why: cluster, rows that a pick represents, nearest row picked before, distance"
+    add("--explain", action="store_true", help=why)
     add("--plot", type=Path, metavar="FILE", help="draw a map of the picks (.png, .svg or .pdf)")
     add(
         "--seed", type=seed_number, default=0, help="the same seed gives the same picks; default: %(default)s"
@@ -118,8 +126,9 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     if args.labeled is not None:
         is_labeled[read_labeled(args.labeled, args.id_column, pool)] = True
     n_select = check_n_select(args.n_to_select, int((~is_labeled).sum()))
+    beside = embeddings.prepare(args, pool)
     load_seconds = time.perf_counter() - imported
-    task = Task(pool, np.asarray(x), is_labeled, n_select, knobs)
+    task = Task(pool, np.asarray(x), beside, is_labeled, n_select, knobs)
     if knobs:
         _rehearse(args.method, task)
     return partial(_select, args, task, command, started, clock, load_seconds)
@@ -137,7 +146,8 @@ def _rehearse(method: str, task: Task) -> None:
 
     from dual_jax.methods import METHODS
 
-    shape = jax.ShapeDtypeStruct(task.x.shape, np.float32)
+    width = task.x.shape[1] + (task.beside.width if task.beside else 0)
+    shape = jax.ShapeDtypeStruct((len(task.x), width), np.float32)
     jax.eval_shape(partial(METHODS[method], n_select=task.n_select, **task.knobs), jax.random.key(0), shape)
 
 
@@ -153,7 +163,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
         outputs.append(args.plot)
     for path in outputs:
         check_writable(path)
-        for given in filter(None, (args.pool, args.labeled)):
+        for given in filter(None, (args.pool, args.labeled, args.embedding)):
             if path.exists() and os.path.exists(given) and path.samefile(given):
                 raise ValueError(f"{path} would replace the input of that name: choose another --out")
 
@@ -169,8 +179,16 @@ def _select(
     from dual_jax.receipt import as_json, compile_seconds
 
     compiled, began = compile_seconds(), time.perf_counter()
+    embedding = task.beside.make() if task.beside else None
     picked = _pick(
-        args.method, task, scale=args.scale, seed=args.seed, verbose=int(not args.quiet), folder=args.resume
+        args.method,
+        task,
+        embedding,
+        scale=args.scale,
+        seed=args.seed,
+        verbose=int(not args.quiet),
+        folder=args.resume,
+        with_why=args.explain,
     )
     fitted, compiled = time.perf_counter(), compile_seconds() - compiled
     write_atomically(args.out, _csv(picked, task.pool.ids))
@@ -182,26 +200,45 @@ def _select(
         "total": time.perf_counter() - clock,
     }
     receipt = {"command": command, "started": started.isoformat(timespec="seconds")}
-    write_atomically(_receipt_path(args.out), as_json(receipt | _receipt(args, task, picked, seconds)))
+    receipt |= _receipt(args, task, picked, seconds)
+    write_atomically(_receipt_path(args.out), as_json(receipt))
     if args.plot is not None:
-        _draw(args, task, picked)
+        _draw(args, task, embedding, picked)
     if not args.quiet:
         print(_summary(args, task, seconds))
 
 
-def _pick(method: str, task: Task, *, scale: str, seed: int, verbose: int, folder: Path | None) -> Picked:
+def _pick(
+    method: str,
+    task: Task,
+    embedding: np.ndarray | None,
+    *,
+    scale: str,
+    seed: int,
+    verbose: int,
+    folder: Path | None,
+    with_why: bool,
+) -> Picked:
     """Return the picks of a method on a pool as read: the one place that knows methods."""
     if method in KEPT:
-        return _pick_by_dual(method, task, scale, seed, verbose, folder)
+        return _pick_by_dual(method, task, embedding, scale, seed, verbose, folder, with_why)
     from dual_jax.selector import Selector
 
     selector = Selector(method, task.n_select, scale=scale, random_state=seed, **task.knobs)
-    picks = selector.fit(task.x, labeled=task.is_labeled).sample_indices_
-    return Picked(picks, selector.scores_[picks], selector.knobs_, selector.is_nested_, {})
+    picks = selector.fit(task.x, embedding=embedding, labeled=task.is_labeled).sample_indices_
+    why = selector.explain() if with_why else None
+    return Picked(picks, selector.scores_[picks], selector.knobs_, selector.is_nested_, {}, why)
 
 
 def _pick_by_dual(
-    method: str, task: Task, scale: str, seed: int, verbose: int, folder: Path | None
+    method: str,
+    task: Task,
+    embedding: np.ndarray | None,
+    scale: str,
+    seed: int,
+    verbose: int,
+    folder: Path | None,
+    with_why: bool,
 ) -> Picked:
     """Return DUAL's picks, with its progress shown, its loss kept, and the fit itself kept in ``folder``."""
     from dual_jax.checkpoint import stopping_at_a_break
@@ -212,10 +249,11 @@ def _pick_by_dual(
     selector = DUALSelector(task.n_select, scale=scale, random_state=seed, config=config, verbose=verbose)
     with stopping_at_a_break() if folder else nullcontext() as stop:
         selector.set_params(callbacks=[stop] if stop else [])
-        selector.fit(task.x, labeled=task.is_labeled, checkpoint_dir=folder)
+        selector.fit(task.x, embedding=embedding, labeled=task.is_labeled, checkpoint_dir=folder)
     picks = selector.sample_indices_
     settings, is_nested = configuration(selector.config_), config.readout != "refine"
-    return Picked(picks, selector.scores_[picks], settings, is_nested, selector.history_)
+    why = selector.explain() if with_why else None
+    return Picked(picks, selector.scores_[picks], settings, is_nested, selector.history_, why)
 
 
 def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
@@ -226,12 +264,26 @@ def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
 
 
 def _csv(picked: Picked, ids: np.ndarray | None) -> str:
-    """Return the picks as comma-separated text; scores with the fewest digits that give the same float32."""
+    """Return the picks as comma-separated text; numbers with the fewest digits that give the same float32."""
+    name = (lambda index: index) if ids is None else ids.__getitem__
+    columns = [
+        ("rank", range(1, len(picked.indices) + 1)),
+        ("index", picked.indices),
+        ("id", map(name, picked.indices)),
+        ("score", picked.scores),
+    ]
+    if (why := picked.why) is not None:
+        is_first = why.nearest < 0
+        columns += [
+            ("cluster", why.cluster),
+            ("represents", why.n_represented),
+            ("nearest_id", np.where(is_first, "", [name(index) for index in why.nearest])),
+            ("distance", np.where(is_first, "", why.distance.astype(str))),
+        ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("rank", "index", "id", "score"))
-    for rank, (index, score) in enumerate(zip(picked.indices, picked.scores, strict=True), 1):
-        writer.writerow((rank, index, index if ids is None else ids[index], score))
+    writer.writerow(title for title, _ in columns)
+    writer.writerows(zip(*(values for _, values in columns), strict=True))
     return text.getvalue()
 
 
@@ -258,6 +310,7 @@ def _receipt(
             "id_column": pool.id_name,
             "imputed_cells": _n_imputed(task),
             "scaling": args.scale,
+            "embedding": task.beside.about if task.beside else None,
             "n_labeled": int(task.is_labeled.sum()),
         },
         "picks": {"file": args.out.name, "sha256": sha256_of(args.out), "n": len(picked.indices)},
@@ -274,11 +327,12 @@ def _n_imputed(task: Task) -> int:
     return int(task.pool.x.size - np.isfinite(task.pool.x).sum())
 
 
-def _draw(args: argparse.Namespace, task: Task, picked: Picked) -> None:
+def _draw(args: argparse.Namespace, task: Task, embedding: np.ndarray | None, picked: Picked) -> None:
     from dual_jax import plots
-    from dual_jax.data.scaling import apply, fit_scaler
+    from dual_jax.data.scaling import apply, beside, fit_scaler
 
     scaled = np.asarray(apply(fit_scaler(task.x, args.scale), task.x))
+    scaled = scaled if embedding is None else np.asarray(beside(scaled, embedding))
     figure = plots.pool_map(scaled, picked.indices, labeled=task.is_labeled, title=_title(task))
     plots.write(figure, args.plot)
 
@@ -295,6 +349,7 @@ def _summary(args: argparse.Namespace, task: Task, seconds: dict[str, float]) ->
     lines = [
         _title(task),
         f"used: {n_features:,} features" + (f" ({_listed(names)})" if names else ""),
+        *([f"beside them: {task.beside.width:,} features of {args.embedding}"] if task.beside else []),
         *(f"left out: {name} ({reason})" for name, reason in task.pool.dropped.items()),
         *([f"filled: {_n_imputed(task):,} cells by the column's median"] if args.impute else []),
         f"picks: {args.out}   receipt: {_receipt_path(args.out)}"

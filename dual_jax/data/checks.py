@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 IMPUTATIONS = ("median",)
+POOL = "the pool"
 
 Table = np.ndarray | jax.Array
 
@@ -28,6 +29,7 @@ def check_pool(
     min_rows: int = 2,
     min_features: int = 2,
     dtype: type[np.floating] = np.float32,
+    name: str = POOL,
 ) -> Float[Table, "n d"]:
     """Return ``x`` as a finite table of real numbers.
 
@@ -44,6 +46,8 @@ def check_pool(
         be the same.
     dtype : {np.float32, np.float64}
         Of a table on the host; float64 keeps the digits of large offsets for a scaler that removes them.
+    name : str
+        What the table is, for errors.
 
     Returns
     -------
@@ -66,15 +70,37 @@ def check_pool(
     """
     if impute not in (None, *IMPUTATIONS):
         raise ValueError(f"impute={impute!r} is not known: use None or 'median'")
-    table = as_numbers(x)
-    _check_shape(table, min_rows, min_features)
+    table = as_numbers(x, name)
+    _check_shape(table, min_rows, min_features, name)
     if impute == "median":
         table = impute_median(table)
-    _check_cells(table)
+    _check_cells(table, name)
     xp = _module_of(table)
     table = table.astype(jnp.float32) if xp is jnp else np.ascontiguousarray(table, dtype)
     if min_rows > 1 and bool(xp.all(table[0] == table[-1])) and bool(xp.all(table == table[0])):
-        raise ValueError(f"all {len(table)} rows of the pool are the same, so there is nothing to choose")
+        raise ValueError(f"all {len(table)} rows of {name} are the same, so there is nothing to choose")
+    return table
+
+
+def check_embedding(z: Any, n: int) -> Float[Table, "n q"]:
+    """Return an embedding of ``n`` rows as a finite float32 table, one row for each and in their order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_pool`, and when the embedding has another number of rows.
+
+    Examples
+    --------
+    >>> check_embedding([[0], [2]], 2)
+    array([[0.],
+           [2.]], dtype=float32)
+    """
+    table = check_pool(z, min_rows=min(n, 2), min_features=1, name="the embedding")
+    if len(table) != n:
+        raise ValueError(
+            f"the embedding has {len(table)} rows for {n} rows of the table: give one for each, in its order"
+        )
     return table
 
 
@@ -228,21 +254,21 @@ def _module_of(x: Table) -> ModuleType:
     return jnp if isinstance(x, jax.Array) else np
 
 
-def as_numbers(x: Any) -> Shaped[Table, "..."]:
+def as_numbers(x: Any, name: str = POOL) -> Shaped[Table, "..."]:
     """Return ``x`` as an array of real numbers."""
     if hasattr(x, "toarray") and hasattr(x, "nnz"):
         raise TypeError("sparse tables are not supported: pass x.toarray() if it fits in memory")
-    table = x if isinstance(x, jax.Array) else _from_objects(np.asarray(x))
+    table = x if isinstance(x, jax.Array) else _from_objects(np.asarray(x), name)
     if jnp.issubdtype(table.dtype, jnp.complexfloating):
         raise ValueError(f"Complex data not supported ({table.dtype}): pass real numbers")
     is_real = jnp.issubdtype(table.dtype, jnp.number) or table.dtype == bool
     if not is_real:
-        raise ValueError(f"the pool holds {table.dtype} instead of numbers: encode text columns or drop them")
+        raise ValueError(f"{name} holds {table.dtype} instead of numbers: encode text columns or drop them")
     promote = jnp.promote_types if isinstance(table, jax.Array) else np.promote_types
     return table.astype(promote(table.dtype, np.float32), copy=False)
 
 
-def _from_objects(table: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+def _from_objects(table: Shaped[np.ndarray, "..."], name: str) -> Shaped[np.ndarray, "..."]:
     """Return an array of Python objects as float64, None as NaN; any other array as it is."""
     if table.dtype != object:
         return table
@@ -250,11 +276,11 @@ def _from_objects(table: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]
         return table.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise type(error)(
-            f"the pool holds a cell that is no number, encode or drop its column: {error}"
+            f"{name} holds a cell that is no number, encode or drop its column: {error}"
         ) from error
 
 
-def _check_shape(x: Shaped[Table, "..."], min_rows: int, min_features: int) -> None:
+def _check_shape(x: Shaped[Table, "..."], min_rows: int, min_features: int, name: str) -> None:
     """Refuse what is no table of at least ``min_rows`` x ``min_features``; words as in scikit-learn."""
     if x.ndim != 2:
         raise ValueError(
@@ -264,11 +290,11 @@ def _check_shape(x: Shaped[Table, "..."], min_rows: int, min_features: int) -> N
     for size, least, what in zip(x.shape, (min_rows, min_features), ("sample", "feature"), strict=True):
         if size < least:
             raise ValueError(
-                f"the pool has {size} {what}(s) (shape={x.shape}) while a minimum of {least} is required."
+                f"{name} has {size} {what}(s) (shape={x.shape}) while a minimum of {least} is required."
             )
 
 
-def _check_cells(x: Shaped[Table, "n d"]) -> None:
+def _check_cells(x: Shaped[Table, "n d"], name: str) -> None:
     """Refuse NaN, infinite and too large cells, naming the first."""
     xp = _module_of(x)
     is_fine = xp.abs(x) <= FLOAT32_MAX
@@ -283,6 +309,5 @@ def _check_cells(x: Shaped[Table, "n d"]) -> None:
             f"{value:g} {where} does not fit float32 (up to {FLOAT32_MAX:.1e}): rescale the column"
         )
     what = "NaN" if np.isnan(value) else str(value)
-    raise ValueError(
-        f'the pool has {what} {where}: fill such cells by --impute median (impute="median") or leave them out'
-    )
+    how = ' by --impute median (impute="median")' if name == POOL else ""
+    raise ValueError(f"{name} has {what} {where}: fill such cells{how} or leave them out")

@@ -24,7 +24,8 @@ class Scaler(NamedTuple):
     """How to scale a row: ``((x - origin) - center) / scale``; for ``l2`` the row's own length instead.
 
     ``origin`` is a float32 number near the mean, so that the first difference is exact, and ``center`` is the
-    rest of the mean. All three are (d,) for ``standard`` and scalars otherwise.
+    rest of the mean. Both are (d,) for ``standard`` and for `Parts`, and so is the scale of ``standard``;
+    others are scalars.
     """
 
     how: str
@@ -93,6 +94,61 @@ def apply(scaler: Scaler, x: Shaped[Table, "n d"]) -> Float[Table, "n d"]:
         rows = slice(start, start + step)
         scaled[rows] = _scaled(x[rows].astype(np.float64), scaler.how, on_host, np)
     return scaled
+
+
+class Parts(NamedTuple):
+    """How inputs and an embedding are scaled to stand beside one another: see `beside`."""
+
+    x: Scaler
+    embedding: Scaler
+
+
+def beside(x: Shaped[Table, "n d"], embedding: Shaped[Table, "n q"]) -> Float[Table, "n d+q"]:
+    """Return inputs and an embedding as one table in which each has one vote.
+
+    With ``nrm(a) = (a - mean) / sqrt(mean_i ||a_i - mean||^2)`` the rows are
+
+        sqrt((d + q) / 2) [nrm(x), nrm(embedding)]:
+
+    both parts have the same mean squared distance between rows, whatever their widths and units, and a
+    feature has variance 1 on average, as in a standardised table. So a method picks for what the embedding
+    knows, and the inputs stay in. Ours; `dual_jax.model` does the same with its own codes.
+
+    Parameters
+    ----------
+    x : (n, d) array
+        Finite numbers, scaled as they would be alone (`fit_scaler`): that decides between the features.
+    embedding : (n, q) array
+        Finite numbers; the relative size of its columns is kept.
+
+    Examples
+    --------
+    >>> beside(np.array([[1.0], [3.0]]), np.array([[0.0], [200.0]]))
+    array([[-1., -1.],
+           [ 1.,  1.]], dtype=float32)
+    """
+    return join(fit_parts(x, embedding), x, embedding)
+
+
+def fit_parts(x: Shaped[Table, "n d"], embedding: Shaped[Table, "n q"]) -> Parts:
+    """Return how `beside` scales these two, for `join` to do so with new rows."""
+    spread = ((x.shape[1] + embedding.shape[1]) / 2) ** 0.5
+    return Parts(_fit_part(x, spread), _fit_part(embedding, spread))
+
+
+def join(parts: Parts, x: Shaped[Table, "m d"], embedding: Shaped[Table, "m q"]) -> Float[Table, "m d+q"]:
+    """Return rows beside their embedding, scaled by the parts' moments, on the side where ``x`` is."""
+    xp: ModuleType = jnp if isinstance(x, jax.Array) else np
+    rows = apply(parts.x, x), apply(parts.embedding, xp.asarray(embedding))
+    return xp.concatenate(rows, axis=1)
+
+
+def _fit_part(x: Shaped[Table, "n d"], spread: float) -> Scaler:
+    """Return the scaler that centres each feature and gives the rows a root mean squared length."""
+    xp: ModuleType = jnp if isinstance(x, jax.Array) else np
+    origin, center, deviation = _moments(x)
+    length = _rms(deviation, xp) * x.shape[1] ** 0.5
+    return Scaler("spread", origin, center, xp.where(length > 0, length, xp.ones_like(length)) / spread)
 
 
 def _scaled(

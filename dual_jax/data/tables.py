@@ -114,6 +114,38 @@ def read_column(path: str | PathLike[str], name: str) -> Shaped[np.ndarray, " n"
     return parse_columns(where, suffix, data, [name]).texts[name]
 
 
+def read_embedding(path: str | PathLike[str], pool: Pool) -> Pool:
+    """Return the table in a file that goes beside a pool, its rows in the pool's order.
+
+    Parameters
+    ----------
+    path : path
+        As for `read_pool`. Where it has the pool's id column its rows are matched by that, and those of other
+        ids are left out; otherwise they are taken to be in the pool's order.
+    pool : Pool
+        What the rows are of.
+
+    Raises
+    ------
+    ValueError
+        When the file cannot be read as a table of numbers, or lacks an id of the pool.
+    """
+    if not os.path.isfile(path):
+        raise ValueError(f"there is no file {os.fspath(path)!r} to read an embedding from")
+    found = read_pool(path)
+    if pool.ids is None or pool.id_name not in (*(found.feature_names or ()), *found.dropped):
+        return found
+    found = read_pool(path, id_column=pool.id_name)
+    places = {str(name): row for row, name in enumerate(found.ids if found.ids is not None else ())}
+    missing = [name for name in map(str, pool.ids) if name not in places]
+    if missing:
+        raise ValueError(
+            f"{found.source} has no row for {len(missing)} of {len(pool.ids)} ids of the pool, such as "
+            f"{missing[0]!r}: embed the whole pool"
+        )
+    return found._replace(x=found.x[[places[str(name)] for name in pool.ids]], ids=pool.ids)
+
+
 def read_labeled(path: str | PathLike[str], id_column: str | None, pool: Pool) -> Int[np.ndarray, " k"]:
     """Return the positions in ``pool`` of the rows that a file names as labelled, each once, ascending.
 
