@@ -26,7 +26,7 @@ FLOORS = [
     ["training", "layout", "fitting", "grid"],
     ["methods"],
     ["store", "data"],
-    ["progress", "plots", "receipt", "checkpoint", "request", "estimator", "selector"],
+    ["progress", "plots", "diagnostics", "page", "receipt", "checkpoint", "request", "estimator", "selector"],
     ["records", "experiment", "standings", "figures", "comparison", "reproduction"],
     ["cli", "__main__", "__init__"],
 ]
