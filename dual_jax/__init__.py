@@ -25,6 +25,7 @@ from dual_jax.training import (
 )
 
 if TYPE_CHECKING:
+    from dual_jax.archive import export, load
     from dual_jax.estimator import DUALSelector
     from dual_jax.methods import METHODS
     from dual_jax.selector import Selector
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _LAZY = {
     "DUALSelector": "dual_jax.estimator",
     "METHODS": "dual_jax.methods",
+    "export": "dual_jax.archive",
+    "load": "dual_jax.archive",
     "Selector": "dual_jax.selector",
 }
 
@@ -49,9 +52,11 @@ __all__ = [
     "coefficients",
     "dense",
     "explain",
+    "export",
     "fit",
     "init",
     "kmeans",
+    "load",
     "make_mesh",
     "pretrain_step",
     "rank",

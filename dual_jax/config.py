@@ -146,6 +146,36 @@ class DualConfig:
         """Return how many targets a block of C holds, of ``n_targets`` with m coefficients each."""
         return self.block_rows or max(BLOCK_BYTES // (4 * m), -(-n_targets // MAX_BLOCKS), 1)
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings for JSON; an optax factory by its name, other functions left out."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: _plain(value) for name, value in fields.items() if not _is_own(value)}
+
+    @classmethod
+    def from_json(cls, settings: dict[str, Any], like: "DualConfig | None" = None) -> "DualConfig":
+        """Return the configuration that `as_json` wrote, with the functions that it left out from ``like``.
+
+        Raises
+        ------
+        ValueError
+            When functions were left out and ``like`` is None, or a setting is not known here.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := settings.keys() - known:
+            raise ValueError(f"the setting {min(unknown)!r} is not known to this version: upgrade dual-jax")
+        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()}
+        for name in ("optimizer", "coefficient_optimizer"):
+            if name in values:
+                values[name] = getattr(optax, values[name])
+        if missing := known - values.keys():
+            if like is None:
+                raise ValueError(
+                    f"it was made with its own {' and '.join(sorted(missing))}, which no file can hold: give "
+                    "config= with the same"
+                )
+            values |= {name: getattr(like, name) for name in missing}
+        return cls(**values)
+
     def check(self) -> None:
         """Raise ValueError naming the first setting that is out of range; traced values are let through."""
         for name in ("alpha", "beta", "gamma", "eta"):
@@ -168,6 +198,18 @@ class DualConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value!r} is out of range: it must be at least 1, or None.")
+
+
+def _is_own(value: Any) -> bool:
+    """Return whether a setting is a function, or a pair of them, that has no name to be found by."""
+    name = getattr(value, "__name__", "")
+    return isinstance(value, Module) or (callable(value) and getattr(optax, name, None) is not value)
+
+
+def _plain(value: Any) -> Any:
+    if callable(value):
+        return value.__name__
+    return float(value) if isinstance(value, jax.Array | np.ndarray | np.generic) else value
 
 
 def _check_range(name: str, value: Any, low: float, *, inclusive: bool) -> None:

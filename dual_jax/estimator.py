@@ -18,13 +18,28 @@ from dual_jax.checkpoint import Checkpoint
 from dual_jax.config import DualConfig, Readout
 from dual_jax.data.checks import check_n_select
 from dual_jax.explanation import Explanation, explain
-from dual_jax.fitting import Chunk, fit, rank
-from dual_jax.request import fit_inputs, read_new_rows, read_request, seed_from, set_picks
+from dual_jax.fitting import Chunk, fit, laid_out, rank, shapes
+from dual_jax.layout import in_one_piece
+from dual_jax.request import (
+    ARCHIVE,
+    Inputs,
+    fit_inputs,
+    kept,
+    read_new_rows,
+    read_request,
+    restore,
+    seed_from,
+    set_picks,
+)
 from dual_jax.selection import Selection
 from dual_jax.sharding import deal, make_mesh
+from dual_jax.store import filled, write_arrays
 from dual_jax.training import learnt_space, started
 
 TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table is one compilation
+KEPT_PARAMETERS = (
+    *("n_to_select", "max_iter", "pretrain_iter", "latent_dim", "readout", "scale", "verbose"),
+)  # those that JSON can hold
 ROWS_PER_DEVICE = 1000  # below this another device costs more than it saves
 
 
@@ -214,6 +229,65 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Float[Any, "n p"]:
         """Return the codes of the pool after fitting to it; parameters are those of ``fit``."""
         return self.fit(X, y, **fit_params).transform(X, embedding=fit_params.get("embedding"))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fit to a file that `dual_jax.load` reads: arrays and JSON, nothing that runs.
+
+        Devices, callbacks and functions of one's own (an encoder, an optimiser) are left out.
+
+        Raises
+        ------
+        ValueError
+            When the file cannot be written.
+        """
+        check_is_fitted(self)
+        mesh, n = self._mesh(len(self._pool)), len(self._pool)
+        fixed = started(self.state_)
+        n_clusters = self.config_.clusters(n)
+        common, picks = kept(self)
+        about = common | {
+            "parameters": {name: getattr(self, name) for name in KEPT_PARAMETERS},
+            "random_state": self.random_state if isinstance(self.random_state, int) else None,
+            "config": self.config_.as_json(),
+            "inputs": self._inputs.as_json(),
+            "n_clusters": n_clusters,
+            "n_places": len(fixed.dictionary),
+            "history": {stage: list(terms) for stage, terms in self.history_.items()},
+        }
+        tree = {
+            "state": in_one_piece(self.state_, n, n_clusters, mesh.size if mesh else 1),
+            "pool": self._pool,
+            "picks": picks,
+            "inputs": self._inputs.arrays(),
+            "history": self.history_,
+        }
+        write_arrays(path, ARCHIVE, about, tree)
+
+    @classmethod
+    def _restored(
+        cls, about: dict[str, Any], arrays: dict[str, np.ndarray], config: DualConfig | None
+    ) -> Self:
+        """Return the estimator that `save` wrote."""
+        settings = DualConfig.from_json(about["config"], config)
+        self = cls(**about["parameters"], random_state=about["random_state"], config=settings)
+        self.config_ = settings
+        restore(self, about, arrays)
+        self._pool = jnp.asarray(arrays["['pool']"])
+        self._inputs = Inputs.from_json(about["inputs"], lambda place: arrays["['inputs']" + place])
+        n, mesh = len(self._pool), self._mesh(len(self._pool))
+        resolved = dataclasses.replace(
+            settings, n_clusters=about["n_clusters"], dictionary_size=about["n_places"]
+        )
+        state = filled({"state": shapes(self._pool, resolved, "train")}, arrays)["state"]
+        n_local = n if mesh is None else -(-n // mesh.size)
+        self.state_ = laid_out(state, settings.rows_in_block(n_local, about["n_places"]), mesh)
+        self.params_ = self.state_.params
+        self.history_ = {
+            stage: {name: arrays[f"['history']['{stage}']['{name}']"] for name in names}
+            for stage, names in about["history"].items()
+        }
+        self.n_iter_ = len(self.history_["train"].get("loss", ()))
+        return self
 
     def _encode(self, rows: Float[Array, "m d"]) -> Float[Array, "m p"]:
         """Return the codes of at most `TRANSFORM_ROWS` rows; one shape serves every table."""

@@ -188,15 +188,10 @@ class _Kept(NamedTuple):
     def open(self, inputs: Any, x: Array) -> Stand | None:
         if self.keeper is None:
             return None
-        stand = self.keeper.open(inputs, partial(_shapes, x, self.config))
+        stand = self.keeper.open(inputs, partial(shapes, x, self.config))
         if stand is None:
             return None
-        n_shares = self.mesh.size if self.mesh else 1
-        state = in_blocks(stand.state, n_shares, self.config.block_rows or self.n)
-        if self.mesh is None:
-            return stand._replace(state=jax.tree.map(jnp.asarray, state))
-        places = jax.tree.map(partial(NamedSharding, self.mesh), specs(state, _is_split))
-        return stand._replace(state=jax.device_put(state, places))
+        return stand._replace(state=laid_out(stand.state, self.config.block_rows or self.n, self.mesh))
 
     def keep(self, stand: Stand, *, at_once: bool = False) -> None:
         if self.keeper is not None:
@@ -206,8 +201,16 @@ class _Kept(NamedTuple):
             self.keeper.keep(lambda: stand._replace(state=whole()), at_once=at_once)
 
 
-def _shapes(x: Array, config: DualConfig, stage: str) -> TrainState:
-    """Return the shapes of a state in one piece."""
+def laid_out(state: TrainState, block_rows: int, mesh: Mesh | None) -> TrainState:
+    """Return a state that is in one piece as it is on the devices of a mesh."""
+    state = in_blocks(state, mesh.size if mesh else 1, block_rows)
+    if mesh is None:
+        return jax.tree.map(jnp.asarray, state)
+    return jax.device_put(state, jax.tree.map(partial(NamedSharding, mesh), specs(state, _is_split)))
+
+
+def shapes(x: Array, config: DualConfig, stage: str) -> TrainState:
+    """Return the shapes of a state in one piece, for a configuration that leaves no number to the pool."""
     key, config = jax.random.key(0), dataclasses.replace(config, block_rows=len(x))
     state = jax.eval_shape(init, key, x, config)
     return state if stage == "pretrain" else jax.eval_shape(start_selection, key, state, x, config)

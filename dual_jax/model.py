@@ -84,7 +84,7 @@ def dense(widths: tuple[int, ...]) -> Module:
         abstract = nnx.eval_shape(lambda: network(_width(x), nnx.Rngs(0)))
         graph, state = nnx.split(abstract)
         nnx.replace_by_pure_dict(state, params)
-        return nnx.merge(graph, state)(x.reshape(len(x), -1))
+        return nnx.merge(graph, state)(x.reshape(x.shape[0], -1))  # a symbol under jax.export has no len
 
     return Module(init, apply)
 

@@ -2,7 +2,7 @@
 
 import numbers
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ from dual_jax.data.checks import Table, as_mask, check_embedding, check_n_select
 from dual_jax.data.scaling import Parts, Scaler, apply, fit_parts, fit_scaler, join
 from dual_jax.selection import Selection
 
+ARCHIVE = "estimator"  # the kind of file that keeps one
 MAX_DENSE = 1 << 28  # cells of a sparse pool that is made dense: 1 GiB in float32
 
 
@@ -35,6 +36,27 @@ class Inputs(NamedTuple):
     scaler: Scaler
     parts: Parts | None
     embed: Callable[[Any], Any] | None  # the embedding of new rows, where the caller gave a function
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `from_json` needs beside `arrays`."""
+        return {"scale": self.scaler.how, "has_embedding": self.parts is not None}
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the numbers of the scalers."""
+        return {"scaler": self.scaler[1:], "parts": self.parts and [part[1:] for part in self.parts]}
+
+    @classmethod
+    def from_json(cls, about: dict[str, Any], arrays: Callable[[str], np.ndarray]) -> Self:
+        """Return what `as_json` and `arrays` hold; a function that embeds new rows is lost."""
+
+        def scaler(how: str, place: str) -> Scaler:
+            return Scaler(how, *(arrays(f"{place}[{i}]") for i in range(len(Scaler._fields) - 1)))
+
+        own = scaler(about["scale"], "['scaler']")
+        if not about["has_embedding"]:
+            return cls(own, None, None)
+        parts = Parts(*(scaler("spread", f"['parts'][{i}]") for i in range(len(Parts._fields))))
+        return cls(own, parts, None)
 
 
 def read_request(estimator: Any, X: Any, embedding: Any, labeled: Any, candidates: Any) -> Request:
@@ -131,6 +153,32 @@ def seed_from(random_state: Any) -> int:
     if isinstance(random_state, numbers.Integral):
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+PICKS = ("ranking_", "scores_", "sample_indices_", "sample_ids_", "support_")
+
+
+def kept(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what `restore` needs, as JSON and as arrays; ids that are no numbers become text."""
+    about = {
+        "class": type(estimator).__name__,
+        "n_exact": estimator.n_exact_,
+        "n_features": estimator.n_features_in_,
+        "feature_names": [*map(str, getattr(estimator, "feature_names_in_", ()))],
+    }
+    arrays = {name: np.asarray(getattr(estimator, name)) for name in PICKS}
+    if arrays["sample_ids_"].dtype.kind == "O":
+        arrays["sample_ids_"] = arrays["sample_ids_"].astype(str)
+    return about, arrays
+
+
+def restore(estimator: Any, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Set what `read_request` and `set_picks` had set when the estimator was saved."""
+    estimator.n_exact_, estimator.n_features_in_ = about["n_exact"], about["n_features"]
+    if about["feature_names"]:
+        estimator.feature_names_in_ = np.array(about["feature_names"], dtype=object)
+    for name in PICKS:
+        setattr(estimator, name, arrays[f"['picks']['{name}']"])
 
 
 def set_picks(estimator: Any, request: Request, ranking: Selection) -> None:

@@ -4,6 +4,7 @@ import difflib
 import inspect
 import math
 import numbers
+import os
 import typing
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
@@ -21,8 +22,9 @@ from dual_jax.data.checks import LateMistake, check_n_select
 from dual_jax.explanation import Explanation, explain
 from dual_jax.kmeans import kmeans
 from dual_jax.methods import METHODS
-from dual_jax.request import fit_inputs, read_request, seed_from, set_picks
+from dual_jax.request import ARCHIVE, fit_inputs, kept, read_request, restore, seed_from, set_picks
 from dual_jax.selection import Selection
+from dual_jax.store import write_arrays
 
 MAX_RANKED = 256  # candidates that any method ranks whole in about a second
 WANTED = {bool: "True or False", int: "an integer", float: "a number", str: "a word"}
@@ -37,6 +39,9 @@ class _Task(NamedTuple):
     x: Float[Array, "n d"]
     is_labeled: Bool[np.ndarray, " n"]
     is_open: Bool[np.ndarray, " n"]
+
+
+POOL = ("x", "is_labeled", "is_open")  # the arrays of a task
 
 
 class Selector(BaseEstimator):
@@ -141,14 +146,19 @@ class Selector(BaseEstimator):
         x = jnp.asarray(fit_inputs(request, self.scale, embedding)[1])
         seed = seed_from(self.random_state)
         task = _Task(self.method, knobs, seed, x, request.is_labeled, request.is_open)
-        # DUAL's swaps are for one budget, though its other read-outs are nested.
-        is_nested = METHODS[self.method].is_nested and knobs.get("readout") != "refine"
+        self._set_task(task)
         n_open = int(request.is_open.sum())
-        n_ranked = n_open if is_nested and n_open <= MAX_RANKED else request.n_select
-        set_picks(self, request, _picks(task, n_ranked))
-        self._task, self.is_nested_, self.n_exact_ = task, is_nested, n_ranked
-        self.knobs_ = {name: knob.default for name, knob in _knobs_of(self.method).items()} | knobs
+        self.n_exact_ = n_open if self.is_nested_ and n_open <= MAX_RANKED else request.n_select
+        set_picks(self, request, _picks(task, self.n_exact_))
         return self
+
+    def _set_task(self, task: _Task) -> None:
+        """Set the task and what follows from it alone."""
+        self._task = task
+        # Swaps are for one budget, though the other read-outs of these methods are nested.
+        self.is_nested_ = METHODS[task.method].is_nested and task.knobs.get("readout") != "refine"
+        defaults = {name: knob.default for name, knob in _knobs_of(task.method).items()}
+        self.knobs_ = defaults | task.knobs
 
     def select(self, n_select: int) -> Int[np.ndarray, " k"]:
         """Return the positions of the best ``n_select`` candidates from the same fit, best first.
@@ -173,6 +183,31 @@ class Selector(BaseEstimator):
         centroids = kmeans(key, x, DualConfig().clusters(len(x)), n_restarts=1).centroids
         picks = Selection(self.sample_indices_, self.scores_[self.sample_indices_])
         return explain(x, picks, centroids, labeled=self._task.is_labeled)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the picks, and all that another budget needs, to a file that `dual_jax.load` reads.
+
+        Raises
+        ------
+        ValueError
+            When the file cannot be written.
+        """
+        check_is_fitted(self)
+        about, picks = kept(self)
+        about["parameters"] = {"method": self.method, "n_to_select": self.n_to_select, "scale": self.scale}
+        about |= {"knobs": self._knobs, "seed": self._task.seed}
+        pool = {name: getattr(self._task, name) for name in POOL}
+        write_arrays(path, ARCHIVE, about, {"pool": pool, "picks": picks})
+
+    @classmethod
+    def _restored(cls, about: dict[str, Any], arrays: dict[str, np.ndarray], config: Any) -> Self:
+        """Return the estimator that `save` wrote."""
+        self = cls(**about["parameters"], random_state=about["seed"], **about["knobs"])
+        x, *masks = (arrays[f"['pool']['{name}']"] for name in POOL)
+        knobs = check_knobs(self.method, self._knobs)
+        self._set_task(_Task(self.method, knobs, about["seed"], jnp.asarray(x), *masks))
+        restore(self, about, arrays)
+        return self
 
     def __sklearn_tags__(self) -> Tags:
         """Say that sparse input is made dense."""
