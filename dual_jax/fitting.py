@@ -331,7 +331,7 @@ def _run(
         n_now = min(CHUNK, n_steps - done)
         state, values = _advance(state, x, config, n_now, stage, CHUNK, mesh)
         values = {name: np.asarray(value)[:n_now] for name, value in values.items()}
-        _stop_unless_finite(stage, done, values)
+        stop_unless_finite(stage, done, values)
         history = {name: np.append(history.get(name, values[name][:0]), values[name]) for name in values}
         stand = Stand(stage, done + n_now, state, {**before, stage: history})
         kept.keep(stand)
@@ -343,7 +343,8 @@ def _run(
     return stand._replace(history={**before, stage: history})
 
 
-def _stop_unless_finite(stage: str, done: int, values: dict[str, np.ndarray]) -> None:
+def stop_unless_finite(stage: str, done: int, values: dict[str, np.ndarray]) -> None:
+    """Raise ValueError when a term is not finite at a step after the first ``done`` ones of a stage."""
     names = sorted(values, key="loss".__eq__)  # the loss is bad when any term is
     bad = np.array([~np.isfinite(values[name]) for name in names])
     if bad.any():

@@ -22,6 +22,7 @@ at a time is read, used forward and backward, updated and written. Masked entrie
 they start at 0, are read through the mask, and get no gradient, moment or update.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -71,20 +72,28 @@ def dense(widths: tuple[int, ...]) -> Module:
     (5, 32)
     """
 
-    def network(n_inputs: int, rngs: nnx.Rngs) -> nnx.Sequential:
+    def network(shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Sequential:
         layers: list[Callable] = []
-        for fan_in, fan_out in zip((n_inputs, *widths[:-1]), widths, strict=True):
+        for fan_in, fan_out in zip((math.prod(shape), *widths[:-1]), widths, strict=True):
             layers += [_linear(fan_in, fan_out, rngs), nnx.relu]
         return nnx.Sequential(*layers[:-1])
 
+    module = pure(network)
+    # A number of rows that is a symbol, under jax.export, has no len.
+    return Module(module.init, lambda params, x: module.apply(params, x.reshape(x.shape[0], -1)))
+
+
+def pure(network: Callable[[tuple[int, ...], nnx.Rngs], Callable]) -> Module:
+    """Return a Flax NNX network as a pure module; ``network(shape of one sample, rngs)`` makes it."""
+
     def init(key: Key[Array, ""], x: Array) -> PyTree:
-        return nnx.to_pure_dict(nnx.state(network(_width(x), nnx.Rngs(key))))
+        return nnx.to_pure_dict(nnx.state(network(x.shape[1:], nnx.Rngs(key))))
 
     def apply(params: PyTree, x: Array) -> Array:
-        abstract = nnx.eval_shape(lambda: network(_width(x), nnx.Rngs(0)))
+        abstract = nnx.eval_shape(lambda: network(x.shape[1:], nnx.Rngs(0)))
         graph, state = nnx.split(abstract)
         nnx.replace_by_pure_dict(state, params)
-        return nnx.merge(graph, state)(x.reshape(x.shape[0], -1))  # a symbol under jax.export has no len
+        return nnx.merge(graph, state)(x)
 
     return Module(init, apply)
 
@@ -96,13 +105,6 @@ def _linear(fan_in: int, fan_out: int, rngs: nnx.Rngs) -> nnx.Linear:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return nnx.Linear(fan_in, fan_out, kernel_init=init, bias_init=init, rngs=rngs)
-
-
-def _width(x: Array) -> int:
-    width = 1
-    for size in x.shape[1:]:
-        width *= size
-    return width
 
 
 class Params(NamedTuple):

@@ -7,7 +7,12 @@ from typing import Any
 
 from dual_jax.fitting import Chunk
 
-STAGES = {"pretrain": "Training the autoencoder", "train": "Training the selection", "rank": "Ranking"}
+STAGES = {
+    "contrast": "Learning the embedding",
+    "pretrain": "Training the autoencoder",
+    "train": "Training the selection",
+    "rank": "Ranking",
+}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import dual_jax
 
 ROOT = Path(dual_jax.__file__).parent
 FLOORS = [
-    ["collectives", "numerics", "selection"],
+    ["augmentation", "collectives", "numerics", "selection"],
     [
         "kernels",
         "graphs",
@@ -21,9 +21,10 @@ FLOORS = [
         "swaps",
         "explanation",
         "model",
+        "convolution",
     ],
     ["readout", "config", "sharding"],
-    ["training", "layout", "fitting", "grid"],
+    ["training", "layout", "fitting", "grid", "contrastive"],
     ["methods"],
     ["store", "data"],
     [

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 import dual_jax
-from dual_jax import store
+from dual_jax import contrastive, store
 from dual_jax.checkpoint import NAME, Checkpoint
 from dual_jax.cli import data, main, options, select
 from dual_jax.config import DualConfig
-from dual_jax.data import datasets, scaling
+from dual_jax.data import datasets, scaling, spectra
 
 ROWS = np.random.default_rng(0).normal(size=(30, 3)).round(3)
 IDS = [f"{i:03d}" for i in range(30)]
@@ -255,6 +255,38 @@ def test_an_embedding_is_used_beside_the_pool_and_the_receipt_has_its_sum(method
     assert receipt()["input"]["embedding"] == about
 
 
+def test_an_embedding_of_images_is_learnt_from_the_pool(monkeypatch):
+    learn = partial(contrastive.learn, steps=2, batch_size=8)
+    monkeypatch.setattr(contrastive, "learn", learn)
+    images = np.random.default_rng(0).normal(size=(30, 4, 4))
+    write("images.npy", npy(images))
+    write("rows.npy", npy(images.reshape(30, -1)))
+    words = ["-n", "5", "--method", "ted", "--embedding", "contrastive"]
+
+    assert main(["select", "images.npy", *words]) == 0
+    first, about = picks(), receipt()["input"]["embedding"]
+    assert main(["select", "rows.npy", *words, "--sample-shape", "4x4"]) == 0
+
+    embedder = learn(jax.random.fold_in(jax.random.key(0), 1), images)
+    values = np.asarray(contrastive.embed(embedder, images))
+    assert (picks(), receipt()["input"]["embedding"]) == (first, about)
+    assert (about["shape"], about["n_steps"]) == ([30, contrastive.LATENT_DIM], 2)
+    assert about["sha256"] == hashlib.sha256(values.tobytes()).hexdigest()
+
+
+def test_an_embedding_of_series_is_their_log_spectra():
+    series = np.random.default_rng(0).normal(size=(30, 128))
+    write("pool.npy", npy(series))
+    words = ["select", "pool.npy", "-n", "5", "--method", "ted", "--embedding", "spectral"]
+
+    assert main([*words, "--sample-shape", "2x64"]) == 0
+
+    z = spectra.log_spectra(series, n_channels=2)
+    expected = dual_jax.Selector("ted", 5).fit(series, embedding=z).sample_indices_
+    assert [int(pick["index"]) for pick in picks()] == expected.tolist()
+    assert receipt()["input"]["embedding"]["shape"] == list(z.shape)
+
+
 def test_an_embedding_with_ids_is_matched_by_them(capsys):
     z = np.random.default_rng(1).normal(size=(30, 2)).round(3)
     write("pool.csv", table())
@@ -267,7 +299,7 @@ def test_an_embedding_with_ids_is_matched_by_them(capsys):
     main([*words, "turned.csv"])
 
     assert picks() == first
-    assert "beside them: 2 features of turned.csv" in capsys.readouterr().out
+    assert "beside them: 2 features (turned.csv)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("method", ["dual", "ted"])
@@ -334,6 +366,30 @@ MISTAKES = {
     "negative seed": (GOOD, ["--seed=-1"], "no integer from 0"),
     "a flag of another version": (GOOD, ["--magic", "z.npy"], "unrecognized arguments"),
     "no such embedding": (GOOD, ["--embedding", "z.npy"], "there is no file 'z.npy'"),
+    "no shape of images": (
+        GOOD,
+        ["--embedding", "contrastive"],
+        "their shape is not known: give --sample-sh",
+    ),
+    "rows that are no images": (
+        GOOD,
+        ["--embedding", "contrastive", "--sample-shape", "3"],
+        "rows of shape (3,) are none",
+    ),
+    "images of another size": (
+        GOOD,
+        ["--embedding", "contrastive", "--sample-shape", "2x2"],
+        "--sample-shape 2x2 is 4 numbers, but a row of pool.csv has 3",
+    ),
+    "series of images": (
+        GOOD,
+        ["--embedding", "spectral", "--sample-shape", "1x1x3"],
+        "is for series, not f",
+    ),
+    "series of another length": (GOOD, ["--embedding", "spectral", "--sample-shape", "2x2"], "is 4 numbers"),
+    "series too short": (GOOD, ["--embedding", "spectral", "--sample-shape", "3x1"], "or longer series"),
+    "a shape that is none": (GOOD, ["--sample-shape", "3by1"], "'3by1' is no shape such as 28x28"),
+    "a shape for nothing": (GOOD, ["--sample-shape", "3"], "is for --embedding contrastive or spectral"),
     "an embedding of other rows": (
         GOOD,
         ["--embedding", "short.npy"],

@@ -4,11 +4,14 @@ import doctest
 
 import pytest
 
-from dual_jax import grid, records, standings
-from dual_jax.data import evaluation
+from dual_jax import augmentation, contrastive, convolution, explanation, grid, records, standings
+from dual_jax.data import checks, datasets, evaluation, scaling, spectra
+
+MODULES = [augmentation, checks, contrastive, convolution, datasets, evaluation, explanation, grid, records]
+MODULES += [scaling, spectra, standings]
 
 
-@pytest.mark.parametrize("module", [grid, records, standings, evaluation], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_examples_show_what_happens(module):
     found = doctest.testmod(module)
 

@@ -1,8 +1,9 @@
-"""What goes beside the pool: a table with a row for each of its rows."""
+"""What goes beside the pool: a table with a row for each of its rows, read, computed from them or learnt."""
 
 import argparse
+import hashlib
+import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,35 +11,127 @@ import numpy as np
 if TYPE_CHECKING:
     from dual_jax.data.tables import Pool
 
+CONTRASTIVE, SPECTRAL = "contrastive", "spectral"
 
-class Beside(NamedTuple):
-    """An embedding of the pool that can be had without mistakes.
 
-    The work that is left, which returns it, its number of columns, and where it comes from.
-    """
+class Embedded(NamedTuple):
+    """An embedding of the pool, and for the receipt where it comes from."""
 
-    make: Callable[[], np.ndarray]
-    width: int
+    values: np.ndarray
     about: dict[str, Any]
 
 
+class Beside(NamedTuple):
+    """An embedding that can be had without mistakes: the work that is left, and its number of columns."""
+
+    make: Callable[[], Embedded]
+    width: int
+
+
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add the option."""
-    text = "a table with a row for each row of the pool, used beside it: picks depend on both"
-    parser.add_argument("--embedding", type=Path, metavar="FILE", help=text)
+    """Add the options."""
+    text = (
+        "used beside the pool, so that picks depend on both: a table with a row for each of its rows, or "
+        f"{CONTRASTIVE!r}, learnt from images, or {SPECTRAL!r}, log power in frequency bands of series"
+    )
+    parser.add_argument("--embedding", metavar=f"FILE|{CONTRASTIVE}|{SPECTRAL}", help=text)
+    text = "what a row is: HEIGHTxWIDTH[xCOLOURS] of an image, or [CHANNELSx]LENGTH of a series"
+    parser.add_argument("--sample-shape", type=_shape, metavar="SHAPE", help=text)
 
 
-def prepare(args: argparse.Namespace, pool: "Pool") -> Beside | None:
+def _shape(text: str) -> tuple[int, ...]:
+    """Return a shape; argparse turns the error into its own."""
+    sizes = text.split("x")
+    if len(sizes) > 3 or not all(size.isdecimal() and int(size) for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r} is no shape such as 28x28, 32x32x3 or 2x500")
+    return tuple(map(int, sizes))
+
+
+def prepare(args: argparse.Namespace, pool: "Pool", x: np.ndarray) -> Beside | None:
     """Return the embedding that is asked for, or None, after finding all mistakes in it."""
+    if args.embedding is None:
+        if args.sample_shape is not None:
+            raise ValueError(
+                f"--sample-shape is for --embedding {CONTRASTIVE} or {SPECTRAL}: give one of them"
+            )
+        return None
+    if args.embedding == CONTRASTIVE:
+        return _contrastive(x, _image_shape(args, pool), args.seed, int(not args.quiet))
+    if args.embedding == SPECTRAL:
+        return _spectral(x, _n_channels(args, pool))
+    return _from_file(args.embedding, pool)
+
+
+def _from_file(path: str, pool: "Pool") -> Beside:
     from dual_jax.data.checks import check_embedding
     from dual_jax.data.tables import read_embedding
 
-    if args.embedding is None:
-        return None
-    table = read_embedding(args.embedding, pool)
+    table = read_embedding(path, pool)
     try:
         values = np.asarray(check_embedding(table.x, len(pool.x)))
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{args.embedding}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
     about = {"source": table.source, "sha256": table.sha256, "shape": values.shape}
-    return Beside(lambda: values, values.shape[1], about)
+    return Beside(lambda: Embedded(values, about), values.shape[1])
+
+
+def _contrastive(x: np.ndarray, image_shape: tuple[int, ...], seed: int, verbose: int) -> Beside:
+    from dual_jax import contrastive, progress
+
+    def make() -> Embedded:
+        import jax
+
+        images = x.reshape(len(x), *image_shape)
+        with progress.callback(verbose) as report:
+            callbacks = [report] if report else []
+            key = jax.random.fold_in(jax.random.key(seed), 1)  # the fit has the seed's own
+            embedder = contrastive.learn(key, images, callbacks=callbacks)
+        values = np.asarray(contrastive.embed(embedder, images))
+        return _computed(CONTRASTIVE, values, n_steps=len(embedder.losses), loss=embedder.losses[-1])
+
+    return Beside(make, contrastive.LATENT_DIM)
+
+
+def _spectral(x: np.ndarray, n_channels: int) -> Beside:
+    from dual_jax.data.spectra import log_spectra
+
+    values = log_spectra(x, n_channels=n_channels)
+    return Beside(lambda: _computed(SPECTRAL, values, n_channels=n_channels), values.shape[1])
+
+
+def _computed(source: str, values: np.ndarray, **about: Any) -> Embedded:
+    digest = hashlib.sha256(values.tobytes()).hexdigest()
+    return Embedded(values, {"source": source, "sha256": digest, "shape": values.shape, **about})
+
+
+def _image_shape(args: argparse.Namespace, pool: "Pool") -> tuple[int, ...]:
+    """Return height and width of the pool's images, and colours where they have any."""
+    shape = args.sample_shape or pool.sample_shape
+    if len(shape) not in (2, 3):
+        seen = f"rows of shape {shape} are none" if shape else "their shape is not known"
+        raise ValueError(
+            f"--embedding {CONTRASTIVE} is for images, and {seen}: give --sample-shape HEIGHTxWIDTH[xCOLOURS]"
+        )
+    _check_size(shape, pool)
+    return shape
+
+
+def _n_channels(args: argparse.Namespace, pool: "Pool") -> int:
+    """Return in how many channels a row comes; a row of unknown shape is one series."""
+    shape = args.sample_shape or pool.sample_shape or pool.x.shape[1:]
+    if len(shape) > 2:
+        raise ValueError(
+            f"--embedding {SPECTRAL} is for series, not for rows of shape {shape}: give --sample-shape "
+            "CHANNELSxLENGTH"
+        )
+    _check_size(shape, pool)
+    return shape[0] if len(shape) == 2 else 1
+
+
+def _check_size(shape: tuple[int, ...], pool: "Pool") -> None:
+    if math.prod(shape) != pool.x.shape[1]:
+        text = "x".join(map(str, shape))
+        raise ValueError(
+            f"--sample-shape {text} is {math.prod(shape):,} numbers, but a row of {pool.source} has "
+            f"{pool.x.shape[1]:,}"
+        )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dual_jax.cli import embeddings
-from dual_jax.cli.embeddings import Beside
+from dual_jax.cli.embeddings import Beside, Embedded
 from dual_jax.cli.options import (
     METHODS,
     NO_CACHE,
@@ -126,7 +126,7 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     if args.labeled is not None:
         is_labeled[read_labeled(args.labeled, args.id_column, pool)] = True
     n_select = check_n_select(args.n_to_select, int((~is_labeled).sum()))
-    beside = embeddings.prepare(args, pool)
+    beside = embeddings.prepare(args, pool, np.asarray(x))
     load_seconds = time.perf_counter() - imported
     task = Task(pool, np.asarray(x), beside, is_labeled, n_select, knobs)
     if knobs:
@@ -179,7 +179,8 @@ def _select(
     from dual_jax.receipt import as_json, compile_seconds
 
     compiled, began = compile_seconds(), time.perf_counter()
-    embedding = task.beside.make() if task.beside else None
+    embedded = task.beside.make() if task.beside else None
+    embedding = embedded.values if embedded else None
     picked = _pick(
         args.method,
         task,
@@ -200,7 +201,7 @@ def _select(
         "total": time.perf_counter() - clock,
     }
     receipt = {"command": command, "started": started.isoformat(timespec="seconds")}
-    receipt |= _receipt(args, task, picked, seconds)
+    receipt |= _receipt(args, task, embedded, picked, seconds)
     write_atomically(_receipt_path(args.out), as_json(receipt))
     if args.plot is not None:
         _draw(args, task, embedding, picked)
@@ -288,7 +289,7 @@ def _csv(picked: Picked, ids: np.ndarray | None) -> str:
 
 
 def _receipt(
-    args: argparse.Namespace, task: Task, picked: Picked, seconds: dict[str, float]
+    args: argparse.Namespace, task: Task, embedded: Embedded | None, picked: Picked, seconds: dict[str, float]
 ) -> dict[str, Any]:
     """Return how the picks were made."""
     from dual_jax import receipt
@@ -310,7 +311,7 @@ def _receipt(
             "id_column": pool.id_name,
             "imputed_cells": _n_imputed(task),
             "scaling": args.scale,
-            "embedding": task.beside.about if task.beside else None,
+            "embedding": embedded.about if embedded else None,
             "n_labeled": int(task.is_labeled.sum()),
         },
         "picks": {"file": args.out.name, "sha256": sha256_of(args.out), "n": len(picked.indices)},
@@ -349,7 +350,7 @@ def _summary(args: argparse.Namespace, task: Task, seconds: dict[str, float]) ->
     lines = [
         _title(task),
         f"used: {n_features:,} features" + (f" ({_listed(names)})" if names else ""),
-        *([f"beside them: {task.beside.width:,} features of {args.embedding}"] if task.beside else []),
+        *([f"beside them: {task.beside.width:,} features ({args.embedding})"] if task.beside else []),
         *(f"left out: {name} ({reason})" for name, reason in task.pool.dropped.items()),
         *([f"filled: {_n_imputed(task):,} cells by the column's median"] if args.impute else []),
         f"picks: {args.out}   receipt: {_receipt_path(args.out)}"

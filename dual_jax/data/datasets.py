@@ -43,11 +43,16 @@ class Description(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """Where a set comes from and what it must look like: (n, d) and its class sizes, largest first."""
+    """Where a set comes from and what it must look like: (n, d) and its class sizes, largest first.
+
+    ``sample_shape`` is that of a row which is more than a list of features: (height, width) of an image,
+    (channels, length) of a series.
+    """
 
     read: Callable[[DataDir], Dataset]
     shape: tuple[int, int]
     class_sizes: tuple[int, ...]
+    sample_shape: tuple[int, ...] = ()
 
 
 def names() -> tuple[str, ...]:
@@ -114,6 +119,17 @@ def describe(name: str, data_dir: DataDir = None) -> Description:
     places = [f"{kinds.get(home, 'folder')} {home}" for home in homes] or ["scikit-learn"]
     place = None if None in homes else " and ".join(places)
     return Description(*source.shape, len(source.class_sizes), place)
+
+
+def sample_shape(name: str) -> tuple[int, ...]:
+    """Return (height, width) of a set of images, (channels, length) of one of series, else ().
+
+    Examples
+    --------
+    >>> sample_shape("digits"), sample_shape("iris")
+    ((8, 8), ())
+    """
+    return _source(name).sample_shape
 
 
 def _source(name: str) -> _Source:
@@ -303,15 +319,15 @@ _DIGITS_SIZES = (183, 182, 182, 181, 181, 180, 179, 178, 177, 174)
 SOURCES = {
     "urban": _Source(_urban, (168, 147), (29, 25, 23, 17, 16, 15, 15, 14, 14)),
     "waveform": _Source(_waveform, (5000, 40), (1692, 1655, 1653)),
-    "semg": _Source(_semg, (1800, 3000), (300,) * 6),
+    "semg": _Source(_semg, (1800, 3000), (300,) * 6, (1, 3000)),
     "plant_shape": _Source(partial(_plant, "shape", "data_Sha_64.txt"), (1600, 64), (16,) * 100),
     "plant_margin": _Source(partial(_plant, "margin", "data_Mar_64.txt"), (1600, 64), (16,) * 100),
     "plant_texture": _Source(partial(_plant, "texture", "data_Tex_64.txt"), (1599, 64), (16,) * 99 + (15,)),
     "gesture": _Source(_gesture, (9873, 50), (2950, 2741, 2097, 1087, 998)),
     "mammographic": _Source(_mammographic, (961, 5), (516, 445)),
-    "mnist": _Source(partial(_mnist, "mnist", "train"), (60_000, 784), _MNIST_SIZES),
-    "mnist_test": _Source(partial(_mnist, "mnist_test", "t10k"), (10_000, 784), _MNIST_TEST_SIZES),
-    "digits": _Source(partial(_from_sklearn, "digits"), (1797, 64), _DIGITS_SIZES),
+    "mnist": _Source(partial(_mnist, "mnist", "train"), (60_000, 784), _MNIST_SIZES, (28, 28)),
+    "mnist_test": _Source(partial(_mnist, "mnist_test", "t10k"), (10_000, 784), _MNIST_TEST_SIZES, (28, 28)),
+    "digits": _Source(partial(_from_sklearn, "digits"), (1797, 64), _DIGITS_SIZES, (8, 8)),
     "wine": _Source(partial(_from_sklearn, "wine"), (178, 13), (71, 59, 48)),
     "breast_cancer": _Source(partial(_from_sklearn, "breast_cancer"), (569, 30), (357, 212)),
     "iris": _Source(partial(_from_sklearn, "iris"), (150, 4), (50, 50, 50)),

@@ -23,7 +23,8 @@ class Pool(NamedTuple):
     """A table of samples as read: missing cells are NaN, nothing is scaled.
 
     ``dropped`` says for each column (or array of an archive) that is no feature why; ``sha256`` is the sum of
-    the file's bytes, or of the numbers of a built-in set; ``note`` is what else was done.
+    the file's bytes, or of the numbers of a built-in set; ``note`` is what else was done; ``sample_shape`` is
+    that of an image or a series before it became a row, () where that is not known.
     """
 
     x: Float[np.ndarray, "n d"]
@@ -34,6 +35,7 @@ class Pool(NamedTuple):
     source: str
     sha256: str
     note: str
+    sample_shape: tuple[int, ...] = ()
 
 
 def read_pool(
@@ -98,8 +100,10 @@ def read_pool(
         features = names if columns.has_header else None
     if ids is not None:
         check_ids(ids, f"{where}: column {id_column!r}")
-    x, note = _as_matrix(where, array)
-    return Pool(x, ids, id_column, features, dropped, where, hashlib.sha256(data).hexdigest(), note)
+    x, sample_shape = _as_matrix(where, array)
+    note = f"samples of shape {sample_shape} flattened to rows" if sample_shape else ""
+    digest = hashlib.sha256(data).hexdigest()
+    return Pool(x, ids, id_column, features, dropped, where, digest, note, sample_shape)
 
 
 def read_column(path: str | PathLike[str], name: str) -> Shaped[np.ndarray, " n"]:
@@ -185,7 +189,8 @@ def _built_in(
     _refuse_names(name, id_column, exclude)
     dataset = datasets.load(name, data_dir)
     digest = hashlib.sha256(dataset.x.tobytes()).hexdigest()
-    return Pool(dataset.x, None, None, dataset.feature_names, {}, name, digest, dataset.note)
+    shape = datasets.sample_shape(name)
+    return Pool(dataset.x, None, None, dataset.feature_names, {}, name, digest, dataset.note, shape)
 
 
 def _unknown(source: str) -> str:
@@ -235,8 +240,10 @@ def _is_row_number(name: str, values: Float[np.ndarray, " n"]) -> bool:
     return name.lower() in ROW_NUMBER_NAMES and counted[0] in (0, 1) and bool(np.all(counted == counted[0]))
 
 
-def _as_matrix(where: str, array: Shaped[np.ndarray, "..."]) -> tuple[Float[np.ndarray, "n d"], str]:
-    """Return an array as one row of real numbers for each sample, and what was done to it."""
+def _as_matrix(
+    where: str, array: Shaped[np.ndarray, "..."]
+) -> tuple[Float[np.ndarray, "n d"], tuple[int, ...]]:
+    """Return an array as one row of real numbers for each sample, and its shape where it was more."""
     try:
         x = np.asarray(as_numbers(array))
     except (TypeError, ValueError) as error:
@@ -245,8 +252,7 @@ def _as_matrix(where: str, array: Shaped[np.ndarray, "..."]) -> tuple[Float[np.n
         raise ValueError(
             f"{where} holds an array of shape {x.shape}, not one row of features for each sample"
         )
-    note = "" if x.ndim == 2 else f"samples of shape {x.shape[1:]} flattened to rows"
-    return x.reshape(len(x), -1), note
+    return x.reshape(len(x), -1), () if x.ndim == 2 else x.shape[1:]
 
 
 def _integers(where: str, cells: Shaped[np.ndarray, " k"]) -> Int[np.ndarray, " k"]:
