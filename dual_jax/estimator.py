@@ -18,7 +18,7 @@ from dual_jax.checkpoint import Checkpoint
 from dual_jax.config import DualConfig, Readout
 from dual_jax.data.checks import check_n_select
 from dual_jax.explanation import Explanation, explain
-from dual_jax.fitting import Chunk, fit, laid_out, rank, shapes
+from dual_jax.fitting import Chunk, fit, laid_out, norms_on, rank, shapes
 from dual_jax.layout import in_one_piece
 from dual_jax.request import (
     ARCHIVE,
@@ -209,6 +209,16 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         picks = Selection(self.sample_indices_, self.scores_[self.sample_indices_])
         centroids = np.asarray(fixed.centroids)[np.asarray(fixed.sizes) > 0]
         return explain(u, picks, centroids, labeled=np.asarray(fixed.is_labeled)[:n])
+
+    def row_norms(self) -> dict[str, Float[np.ndarray, " m"]]:
+        """Return the l2 norms of the rows of C and of P, a number for each row of the dictionary.
+
+        They are what the paper ranks by; the dictionary's positions are ``state_.fixed.dictionary``.
+        """
+        check_is_fitted(self)
+        mesh = self._mesh(len(self._pool))
+        norms = norms_on(self.state_, deal(self._pool, mesh, np.nan), self.config_, mesh)
+        return {name: np.asarray(values) for name, values in norms._asdict().items()}
 
     def transform(self, X: Any, *, embedding: Any = None) -> Float[Any, "m p"]:
         """Return the encoder's codes of rows: (m, latent_dim) float32, on the side where ``X`` is.

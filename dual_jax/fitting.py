@@ -21,7 +21,7 @@ from dual_jax import readout
 from dual_jax.collectives import gather_rows
 from dual_jax.config import DualConfig
 from dual_jax.layout import in_blocks, in_one_piece
-from dual_jax.model import total_loss
+from dual_jax.model import Block, total_loss
 from dual_jax.selection import Selection
 from dual_jax.sharding import AXIS, EVERYWHERE, ROWS, deal, on_mesh, specs
 from dual_jax.training import (
@@ -412,6 +412,17 @@ def _rank_on(
 ) -> Selection:
     def run(state: TrainState, x: Array, config: DualConfig) -> Selection:
         return _rank(state, x, config, n_exact, n_select, axis_name)
+
+    where = specs(state, _is_split)
+    return on_mesh(run, mesh, (where, ROWS, EVERYWHERE), EVERYWHERE)(state, x, config)
+
+
+@partial(jax.jit, static_argnames="mesh")
+def norms_on(state: TrainState, x: Array, config: DualConfig, mesh: Mesh | None) -> Block:
+    """Return `dual_jax.training.row_norms` of a state that was fitted on a mesh, or on none."""
+
+    def run(state: TrainState, x: Array, config: DualConfig) -> Block:
+        return row_norms(state, x, config, axis_name=AXIS if mesh else None)
 
     where = specs(state, _is_split)
     return on_mesh(run, mesh, (where, ROWS, EVERYWHERE), EVERYWHERE)(state, x, config)

@@ -700,3 +700,19 @@ def test_two_processes_with_the_same_seed_write_the_same_bytes(tmp_path):
     assert first_sum == second_sum
     assert "50 of 1,797 rows picked" in first.stdout
     assert first.stderr == ""
+
+
+@pytest.mark.parametrize("words", [["--method", "kcenter"], []])
+def test_a_report_is_one_page_with_the_picks_and_the_receipt_in_it(words, tmp_path):
+    assert main(["select", "iris", "-n", "4", "--quiet", "--report", "page.html", *words]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/png;base64,") == (2 if words else 4)
+    assert "iris: 4 of 150 rows picked" in page
+    assert "<th>represents</th>" in page
+    assert "&quot;seed&quot;: 0" in page
+    assert "cluster" not in (tmp_path / "picks.csv").read_text()  # that needs --explain
+
+
+def test_a_report_must_be_a_page(capsys):
+    assert main(["select", "iris", "-n", "4", "--report", "page.pdf"]) == 2
+    assert "must end in .html" in capsys.readouterr().err

@@ -27,6 +27,7 @@ from dual_jax.cli.options import (
     keep_compiled_programs,
     seed_number,
 )
+from dual_jax.cli.report import report, seen, title
 from dual_jax.store import sha256_of, write_atomically
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Picked(NamedTuple):
     """What a method gives back.
 
     Positions, their scores, all settings in force, whether fewer picks would be the first of these, the
-    terms of DUAL's loss a step, and what explains the picks where that is asked for.
+    terms of DUAL's loss a step, what explains the picks and DUAL's row norms, where they are asked for.
     """
 
     indices: np.ndarray
@@ -62,6 +63,7 @@ class Picked(NamedTuple):
     is_nested: bool
     history: dict[str, dict[str, np.ndarray]]
     why: "Explanation | None"
+    norms: dict[str, np.ndarray]
 
 
 _SELECT = "Pick the rows to label; write them, best first, and beside them a receipt (.json) of how."
@@ -85,6 +87,7 @@ def add(commands: Any) -> None:
     add("--out", type=Path, default=Path("picks.csv"), metavar="FILE", help="default: %(default)s")
     why = "columns that say why: cluster, rows that a pick represents, nearest row picked before, distance"
     add("--explain", action="store_true", help=why)
+    add("--report", type=Path, metavar="FILE", help="pictures, picks and receipt as one page (.html)")
     add("--plot", type=Path, metavar="FILE", help="draw a map of the picks (.png, .svg or .pdf)")
     add(
         "--seed", type=seed_number, default=0, help="the same seed gives the same picks; default: %(default)s"
@@ -161,6 +164,13 @@ def _check_outputs(args: argparse.Namespace) -> None:
 
         check_suffix(args.plot)
         outputs.append(args.plot)
+    if args.report is not None:
+        from dual_jax.plots import check_suffix
+
+        check_suffix("picture.png")
+        if args.report.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"--report {args.report} must end in .html")
+        outputs.append(args.report)
     for path in outputs:
         check_writable(path)
         for given in filter(None, (args.pool, args.labeled, args.embedding)):
@@ -189,10 +199,10 @@ def _select(
         seed=args.seed,
         verbose=int(not args.quiet),
         folder=args.resume,
-        with_why=args.explain,
+        with_why=args.explain or args.report is not None,
     )
     fitted, compiled = time.perf_counter(), compile_seconds() - compiled
-    write_atomically(args.out, _csv(picked, task.pool.ids))
+    write_atomically(args.out, _csv(_columns(picked, task.pool.ids, args.explain)))
     seconds = {
         "load": load_seconds,
         "compile": compiled,
@@ -204,7 +214,13 @@ def _select(
     receipt |= _receipt(args, task, embedded, picked, seconds)
     write_atomically(_receipt_path(args.out), as_json(receipt))
     if args.plot is not None:
-        _draw(args, task, embedding, picked)
+        from dual_jax.plots import pool_map, write
+
+        inputs = seen(args, task, embedding)
+        write(pool_map(inputs, picked.indices, labeled=task.is_labeled, title=title(task)), args.plot)
+    if args.report is not None:
+        columns = _columns(picked, task.pool.ids, True)
+        write_atomically(args.report, report(args, task, embedding, picked, columns, as_json(receipt)))
     if not args.quiet:
         print(_summary(args, task, seconds))
 
@@ -228,7 +244,7 @@ def _pick(
     selector = Selector(method, task.n_select, scale=scale, random_state=seed, **task.knobs)
     picks = selector.fit(task.x, embedding=embedding, labeled=task.is_labeled).sample_indices_
     why = selector.explain() if with_why else None
-    return Picked(picks, selector.scores_[picks], selector.knobs_, selector.is_nested_, {}, why)
+    return Picked(picks, selector.scores_[picks], selector.knobs_, selector.is_nested_, {}, why, {})
 
 
 def _pick_by_dual(
@@ -254,7 +270,8 @@ def _pick_by_dual(
     picks = selector.sample_indices_
     settings, is_nested = configuration(selector.config_), config.readout != "refine"
     why = selector.explain() if with_why else None
-    return Picked(picks, selector.scores_[picks], settings, is_nested, selector.history_, why)
+    norms = selector.row_norms() if with_why else {}
+    return Picked(picks, selector.scores_[picks], settings, is_nested, selector.history_, why, norms)
 
 
 def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
@@ -264,16 +281,16 @@ def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
     return DualConfig.paper(n_exact=1, **knobs) if method == "dual_paper" else DualConfig(n_exact=1, **knobs)
 
 
-def _csv(picked: Picked, ids: np.ndarray | None) -> str:
-    """Return the picks as comma-separated text; numbers with the fewest digits that give the same float32."""
+def _columns(picked: Picked, ids: np.ndarray | None, with_why: bool) -> list[tuple[str, Iterable[Any]]]:
+    """Return the columns of picks.csv; numbers in the fewest digits that give the same float32."""
     name = (lambda index: index) if ids is None else ids.__getitem__
-    columns = [
+    columns: list[tuple[str, Iterable[Any]]] = [
         ("rank", range(1, len(picked.indices) + 1)),
         ("index", picked.indices),
         ("id", map(name, picked.indices)),
         ("score", picked.scores),
     ]
-    if (why := picked.why) is not None:
+    if with_why and (why := picked.why) is not None:
         is_first = why.nearest < 0
         columns += [
             ("cluster", why.cluster),
@@ -281,6 +298,10 @@ def _csv(picked: Picked, ids: np.ndarray | None) -> str:
             ("nearest_id", np.where(is_first, "", [name(index) for index in why.nearest])),
             ("distance", np.where(is_first, "", why.distance.astype(str))),
         ]
+    return columns
+
+
+def _csv(columns: list[tuple[str, Iterable[Any]]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(title for title, _ in columns)
@@ -328,33 +349,18 @@ def _n_imputed(task: Task) -> int:
     return int(task.pool.x.size - np.isfinite(task.pool.x).sum())
 
 
-def _draw(args: argparse.Namespace, task: Task, embedding: np.ndarray | None, picked: Picked) -> None:
-    from dual_jax import plots
-    from dual_jax.data.scaling import apply, beside, fit_scaler
-
-    scaled = np.asarray(apply(fit_scaler(task.x, args.scale), task.x))
-    scaled = scaled if embedding is None else np.asarray(beside(scaled, embedding))
-    figure = plots.pool_map(scaled, picked.indices, labeled=task.is_labeled, title=_title(task))
-    plots.write(figure, args.plot)
-
-
-def _title(task: Task) -> str:
-    n_labeled = task.is_labeled.sum()
-    before = f", {n_labeled:,} labelled before" if n_labeled else ""
-    return f"{Path(task.pool.source).name}: {task.n_select:,} of {len(task.x):,} rows picked{before}"
-
-
 def _summary(args: argparse.Namespace, task: Task, seconds: dict[str, float]) -> str:
     """Return what a person wants to know at the end, in a few lines."""
     names, n_features = task.pool.feature_names, task.x.shape[1]
     lines = [
-        _title(task),
+        title(task),
         f"used: {n_features:,} features" + (f" ({_listed(names)})" if names else ""),
         *([f"beside them: {task.beside.width:,} features ({args.embedding})"] if task.beside else []),
         *(f"left out: {name} ({reason})" for name, reason in task.pool.dropped.items()),
         *([f"filled: {_n_imputed(task):,} cells by the column's median"] if args.impute else []),
         f"picks: {args.out}   receipt: {_receipt_path(args.out)}"
-        + (f"   map: {args.plot}" if args.plot else ""),
+        + (f"   map: {args.plot}" if args.plot else "")
+        + (f"   report: {args.report}" if args.report else ""),
         f"time: {seconds['total']:.1f} s, of which {seconds['compile']:.1f} s to compile",
     ]
     return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""What ``dual-jax select`` shows: the title of a selection, the pool as its method saw it, the page."""
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from dual_jax.cli.select import Picked, Task
+    from dual_jax.page import Picture
+
+
+def title(task: "Task") -> str:
+    """Return what was picked from what, in a line."""
+    n_labeled = task.is_labeled.sum()
+    before = f", {n_labeled:,} labelled before" if n_labeled else ""
+    return f"{Path(task.pool.source).name}: {task.n_select:,} of {len(task.x):,} rows picked{before}"
+
+
+def seen(args: argparse.Namespace, task: "Task", embedding: np.ndarray | None) -> np.ndarray:
+    """Return the pool as the method saw it."""
+    from dual_jax.data.scaling import apply, beside, fit_scaler
+
+    scaled = np.asarray(apply(fit_scaler(task.x, args.scale), task.x))
+    return scaled if embedding is None else np.asarray(beside(scaled, embedding))
+
+
+def report(
+    args: argparse.Namespace,
+    task: "Task",
+    embedding: np.ndarray | None,
+    picked: "Picked",
+    columns: list[tuple[str, Iterable[Any]]],
+    receipt: str,
+) -> str:
+    """Return the selection as one page."""
+    from dual_jax.page import as_html
+
+    rows = list(zip(*(values for _, values in columns), strict=True))
+    pictures = list(_pictures(args, task, seen(args, task, embedding), picked))
+    summary = f"Method {args.method}, seed {args.seed}, features scaled: {args.scale}."
+    return as_html(title(task), summary, pictures, [name for name, _ in columns], rows, receipt)
+
+
+def _pictures(
+    args: argparse.Namespace, task: "Task", seen: np.ndarray, picked: "Picked"
+) -> Iterator["Picture"]:
+    """Give what there is to see of a selection."""
+    from dual_jax import diagnostics
+    from dual_jax.page import Picture
+    from dual_jax.plots import pool_map
+
+    shape = args.sample_shape or task.pool.sample_shape
+    yield Picture(
+        pool_map(seen, picked.indices, labeled=task.is_labeled), "The pool and the picks in their order."
+    )
+    if len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4)):
+        sheet = diagnostics.contact_sheet(task.x[picked.indices].reshape(-1, *shape))
+        yield Picture(sheet, "The first picks, in their order.")
+    before = np.flatnonzero(task.is_labeled)
+    order = np.concatenate([before, picked.indices])
+    targets = {"rows of the pool": seen, "centres of its clusters": _centers(seen, args.seed)}
+    curves = {name: diagnostics.covered(seen, order, rows)[len(before) :] for name, rows in targets.items()}
+    yield Picture(
+        diagnostics.coverage_curve(curves),
+        "What the first picks leave uncovered; 1 is what one row in the middle of the pool gives. Where the "
+        "curve is flat, more labels add little that is new.",
+    )
+    if picked.history:
+        yield Picture(diagnostics.loss_curves(picked.history), "The terms of the objective during the fit.")
+    if picked.norms:
+        yield Picture(
+            diagnostics.sorted_norms(picked.norms, task.n_select),
+            "How strongly each row of the dictionary rebuilds the pool (C) and its clusters (P).",
+        )
+
+
+def _centers(seen: np.ndarray, seed: int) -> np.ndarray:
+    """Return the centres of about as many clusters as the network is trained with."""
+    import jax
+
+    from dual_jax.config import DualConfig
+    from dual_jax.kmeans import kmeans
+
+    return np.asarray(kmeans(jax.random.key(seed), seen, DualConfig().clusters(len(seen))).centroids)
