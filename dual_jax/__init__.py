@@ -11,6 +11,7 @@ from dual_jax.config import DualConfig
 from dual_jax.fitting import fit, rank
 from dual_jax.kmeans import KMeansResult, kmeans
 from dual_jax.model import Module, dense
+from dual_jax.plan import Plan, plan
 from dual_jax.selection import Selection
 from dual_jax.sharding import make_mesh
 from dual_jax.training import (
@@ -39,6 +40,7 @@ __all__ = [
     "DualConfig",
     "KMeansResult",
     "Module",
+    "Plan",
     "Selection",
     "Selector",
     "TrainState",
@@ -48,6 +50,7 @@ __all__ = [
     "init",
     "kmeans",
     "make_mesh",
+    "plan",
     "pretrain_step",
     "rank",
     "start_selection",

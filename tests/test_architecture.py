@@ -11,11 +11,11 @@ ROOT = Path(dual_jax.__file__).parent
 FLOORS = [
     ["collectives", "numerics", "selection"],
     ["kernels", "graphs", "rowsparse", "grouplasso", "robustlasso", "kmeans", "coverage", "swaps", "model"],
-    ["readout", "config", "sharding"],
-    ["training", "layout", "fitting", "grid"],
+    ["readout", "config", "hardware", "sharding"],
+    ["training", "layout", "plan", "fitting", "ahead", "grid"],
     ["methods"],
     ["store", "data"],
-    ["progress", "plots", "receipt", "checkpoint", "request", "estimator", "selector"],
+    ["progress", "plots", "receipt", "machine", "checkpoint", "request", "estimator", "selector"],
     ["records", "experiment", "standings", "figures", "reproduction"],
     ["cli", "__main__", "__init__"],
 ]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from dual_jax import __version__
-from dual_jax.cli import data, reproduce, select
+from dual_jax.cli import data, plan, reproduce, select
 
 MISTAKES = (ValueError, TypeError, ImportError, OSError)  # before the work; during it they are failures
 OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -81,6 +81,6 @@ def _parser() -> Parser:
     parser = Parser("dual-jax", description="Say which samples of an unlabelled pool to label.")
     parser.add_argument("--version", action="version", version=f"dual-jax {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (select, data, reproduce):
+    for command in (select, data, reproduce, plan):
         command.add(commands)
     return parser
