@@ -29,7 +29,7 @@ CASES = (
     (4000, 40, dj.DualConfig()),
     (4000, 40, dj.DualConfig.paper()),
     (4000, 768, dj.DualConfig()),
-    (20_000, 64, dj.DualConfig(dictionary_size=1024)),
+    (10_000, 64, dj.DualConfig()),
 )
 REPEATS = {"pretrain": (4, 10), "train": (4, 3), "start": (1, 1), "rank": (1, 1)}  # runs, steps of each
 

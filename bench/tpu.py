@@ -1,11 +1,12 @@
 """Largest pool per TPU topology, by the compiler's own memory figures; no TPU is needed, libtpu's wheel is.
 
     pip install -e ".[tpu]"
-    python -m bench.tpu --out bench/results/tpu.json  # an hour or two; --topologies and --objectives do less
-    python -m bench.tpu --out bench/results/tpu.json --table bench/README.md  # only writes the table
+    python -m bench.tpu --out bench/results/tpu.json  # most of an hour; --topologies and --objectives do less
+    python -m bench.tpu --out bench/results/tpu.json --table README.md  # only writes the table
 
-C is full (m = n). A device's targets lie in 8 blocks: more blocks take less memory and longer to compile. The
-search starts from the size that the plan gives and follows the compiler's figures, which grow with n^2.
+C is full (m = n), and a device's targets lie in 8 blocks: more blocks take less memory and longer to compile.
+The joint step is what is compiled, for no stage holds more. The search starts from the size that the plan
+gives, and follows the compiler's figures, which grow with n^2, to within 2 %.
 """
 
 import argparse
@@ -34,61 +35,58 @@ def settings(objective: str, topology: str, n: int) -> dj.DualConfig:
 
 
 def compiled(objective: str, topology: str, n: int) -> dict[str, Any] | None:
-    """Return what the compiler and the plan say of a pool of n rows; None when it does not fit."""
+    """Return what the compiler says of a joint step on n rows; None when it does not fit."""
     config, start = settings(objective, topology, n), time.perf_counter()
-    programs = lower((n, D), config, devices_for(topology))
-    found = {name: memory_of(programs[name]) for name in ("train", "start", "rank")}
-    if None in found.values():
+    found = memory_of(lower((n, D), config, devices_for(topology))["train"])
+    if found is None:
         return None
-    expected = dj.plan(n, D, config, topology)
-    return {
-        "compiler_bytes": {name: memory.total for name, memory in found.items()},
-        "plan_bytes": {name: expected.stages[name].n_bytes for name in found},
-        "temporaries_of_4mn": found["train"].temporaries / expected.stages["train"].arrays["C"],
-        "compile_s": time.perf_counter() - start,
-    }
+    seconds = time.perf_counter() - start
+    return {"bytes": found.total, "temporary_bytes": found.temporaries, "compile_s": seconds}
 
 
 def largest(objective: str, topology: str) -> dict[str, Any]:
-    """Return the largest size that the compiler takes, to `STEP` rows, and what it says of it."""
+    """Return the largest size that the compiler takes, to 2 %, and what it says of it."""
     memory = ACCELERATORS[parse_devices(topology)[0]].memory
     n, refused = by_plan(objective, topology), math.inf
-    best: dict[str, Any] = {}
-    while n > best.get("n", 0):
+    best: dict[str, Any] = {"n": 0}
+    while n > 1.02 * best["n"]:
         record = compiled(objective, topology, n)
         print(topology, objective, n, record, flush=True)
         if record is None:
-            refused, n = n, min(n - STEP, int(0.98 * n) // STEP * STEP)
+            refused, n = n, in_steps(0.97 * n)
             continue
         best = {"n": n, "memory_bytes": memory, **record}
-        growth = math.sqrt(memory / max(record["compiler_bytes"].values()))
-        n = min(int(growth * n) // STEP * STEP, refused - STEP)
+        n = min(in_steps(n * math.sqrt(memory / record["bytes"])), refused - STEP)
     return {"topology": topology, "objective": objective, "d": D, "n_blocks": N_BLOCKS, **best}
 
 
 def by_plan(objective: str, topology: str) -> int:
     """Return the largest size that fits by the plan."""
-    low, high = 1, 1 << 12
-    while low + 1 < high:
-        middle = (low + high) // 2
-        n = middle * STEP
-        fits = dj.plan(n, D, settings(objective, topology, n), topology).fits
+    low, high = STEP, STEP << 12
+    while low + STEP < high:
+        middle = in_steps((low + high) / 2)
+        fits = dj.plan(middle, D, settings(objective, topology, middle), topology).fits
         low, high = (middle, high) if fits else (low, middle)
-    return low * STEP
+    return low
+
+
+def in_steps(n: float) -> int:
+    return int(n) // STEP * STEP
 
 
 def table(records: list[dict[str, Any]]) -> str:
     """Return the records as a table in Markdown."""
     lines = [
-        "| topology | objective | largest n | GB a chip | of memory | temporaries of 4mn | plan / compiler |",
+        "| topology | objective | largest n | GB a chip | share of it | temporaries / C | plan / compiler |",
         "|---|---|---|---|---|---|---|",
     ]
     for r in records:
-        most = max(r["compiler_bytes"].values())
+        config = settings(r["objective"], r["topology"], r["n"])
+        step = dj.plan(r["n"], D, config, r["topology"]).stages["train"]
         lines.append(
-            f"| {r['topology']} | {r['objective']} | {r['n']:,} | {most / 1e9:.1f} "
-            f"| {most / r['memory_bytes']:.0%} | {r['temporaries_of_4mn']:.0%} "
-            f"| {max(r['plan_bytes'].values()) / most:.2f} |"
+            f"| {r['topology']} | {r['objective']} | {r['n']:,} | {r['bytes'] / 1e9:.1f} "
+            f"| {r['bytes'] / r['memory_bytes']:.0%} | {r['temporary_bytes'] / step.arrays['C']:.0%} "
+            f"| {step.n_bytes / r['bytes']:.2f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -78,10 +78,8 @@ def _left_in_groups(root: Path) -> Iterator[float]:
                 continue
             inner = root / mount / path.strip("/")
             for group in (inner, *inner.parents):
-                cache = _number(
-                    group / "memory.stat", "inactive_file", 0.0
-                )  # the system drops it when needed
-                yield _number(group / limit) - _number(group / usage, default=0.0) + cache
+                droppable = _number(group / "memory.stat", "inactive_file", 0.0)  # files read, kept in memory
+                yield _number(group / limit) - _number(group / usage, default=0.0) + droppable
 
 
 def _number(path: Path, name: str = "", default: float = math.inf) -> float:

@@ -18,22 +18,20 @@ from jax.sharding import Mesh
 from dual_jax.config import DualConfig
 from dual_jax.hardware import ACCELERATORS, Device, host, parse_devices
 from dual_jax.kmeans import CPU_SCORES, SCORES
-from dual_jax.model import SCALE_SAMPLE
+from dual_jax.model import MAX_INPUTS, SCALE_SAMPLE
 from dual_jax.readout import MAX_EXACT, MIN_SHORTLIST, N_TARGETS, PER_PICK
 from dual_jax.training import init
 
 FLOAT = 4  # bytes
 MAX_DEVICES = 1 << 12  # that advice goes up to
 
-# What compiled programs hold and do.
-# Arrays of a target block's size at once: while the block is rebuilt and updated, by objective; while it is
-# drawn at random; while only its norms are wanted.
+# Arrays of a target block's size that compiled programs hold at once: while the block is rebuilt and updated,
+# by objective; while it is drawn at random; while only its norms are wanted. A GPU's are taken to be a CPU's.
 BLOCKS = {
     "cpu": {"free": 2.2, "simplex": 5.5, "drawn": 3.0, "normed": 1.2},
-    "gpu": {"free": 2.2, "simplex": 5.5, "drawn": 3.0, "normed": 1.2},
-    "tpu": {"free": 0.3, "simplex": 8.5, "drawn": 0.0, "normed": 1.2},
+    "tpu": {"free": 0.1, "simplex": 5.5, "drawn": 0.0, "normed": 1.2},
 }
-ON_CHIP = 100e6  # bytes of temporaries that a TPU keeps beside its main memory
+ON_CHIP = 64e6  # bytes of temporaries up to which a TPU's main memory holds none
 TRAFFIC = {"free": 40, "simplex": 84}  # bytes an entry of C and step, with those of the block's arrays
 FEATURES = 3  # copies of its rows in the space of the selection block that a step or a read-out holds
 VECTOR = 8  # an operation outside of matrix products takes the time of so many inside
@@ -101,9 +99,12 @@ class Plan(NamedTuple):
         """What to do so that it fits; empty when there is nothing to do."""
         if self.n_bytes <= self.device.preset:
             return ""
+        larger_share = "set XLA_PYTHON_CLIENT_MEM_FRACTION=.95, so that JAX takes more of the memory"
         if self.fits:
-            return "set XLA_PYTHON_CLIENT_MEM_FRACTION=.95, so that JAX takes more of the memory"
-        ways = filter(None, (self._smaller_dictionary(), self._more_devices()))
+            return larger_share
+        is_share = self.device.platform == "gpu" and self.device.memory == self.device.preset
+        ways = [larger_share] if is_share else []
+        ways += filter(None, (self._smaller_dictionary(), self._more_devices()))
         return ", or ".join(ways) or "use a smaller network, a smaller pool or larger devices"
 
     def on(self, device: Device) -> "Plan":
@@ -209,6 +210,7 @@ class _Sizes(NamedTuple):
     n: int
     local: int
     d: int
+    wide: int  # d where the inputs enter by principal directions, else 0
     p: int
     q: int
     m: int
@@ -231,9 +233,10 @@ def plan_for(shape: tuple[int, ...], config: DualConfig, device: Device, n_devic
     local, k = -(-n // n_devices), config.clusters(n)
     config = config.for_pool(n, n_devices=n_devices)
     m = config.places(n, n)
-    q = p if config.objective == "free" else p + d
+    inputs = 0 if config.objective == "free" else min(d, MAX_INPUTS)
+    wide = d if 0 < inputs < d else 0
     block = min(local, config.rows_in_block(local, m))
-    sizes = _Sizes(local * n_devices, local, d, p, q, m, k, -(-k // n_devices), block)
+    sizes = _Sizes(local * n_devices, local, d, wide, p, p + inputs, m, k, -(-k // n_devices), block)
     network = _network(shape[1:], config.hidden, p, config.encoder, config.decoder, config.optimizer)
     arrays = _arrays(sizes, config, network, device.platform)
     costs = _costs(sizes, config, network)
@@ -288,10 +291,10 @@ def _arrays(sizes: _Sizes, config: DualConfig, network: _Network, platform: str)
     """Return the bytes of each array in each stage."""
     stages = _temporary(sizes, config, network, platform)
     if platform == "tpu":
-        stages = {name: _beyond_chip(arrays) for name, arrays in stages.items()}
+        stages = {name: own if sum(own.values()) > ON_CHIP else {} for name, own in stages.items()}
     kept: Arrays = {"pool": FLOAT * sizes.local * sizes.d, "network and its moments": network.n_bytes}
     selection = kept | _selection(sizes, _bytes_an_entry(config.coefficient_optimizer))
-    return {name: (kept if name == "pretrain" else selection) | stages[name] for name in stages}
+    return {name: (kept if name == "pretrain" else selection) | own for name, own in stages.items()}
 
 
 def _selection(sizes: _Sizes, moments: int) -> Arrays:
@@ -302,36 +305,32 @@ def _selection(sizes: _Sizes, moments: int) -> Arrays:
         "moments of C": moments * s.m * s.local,
         "P and its moments": (FLOAT + moments) * s.m * s.local_k,
         "rows of the dictionary": FLOAT * s.m * s.d,
-        "centroids and masks": FLOAT * (s.local_k * (s.q + 1) + s.m + s.local) + 2 * s.n,
+        "centroids, scales, masks": FLOAT * (s.local_k * (s.q + 1) + MAX_INPUTS * s.wide + s.m + s.local)
+        + 2 * s.n,
     }
 
 
 def _temporary(sizes: _Sizes, config: DualConfig, network: _Network, platform: str) -> dict[str, Arrays]:
     """Return what each stage holds beside what stays."""
-    s, block, n_blocks = sizes, FLOAT * sizes.block * sizes.m, BLOCKS[platform]
+    s, block, n_blocks = sizes, FLOAT * sizes.block * sizes.m, BLOCKS["tpu" if platform == "tpu" else "cpu"]
     features = FLOAT * FEATURES * s.q * (s.local + s.m)
+    rows = FLOAT * s.local * (s.d + s.wide)
     activations: Arrays = {"activations": network.activations * s.local}
+    centred = (s.n if s.local == s.n else 2 * s.n) - s.m  # rows, in the place of those of the dictionary
     scores = min(CPU_SCORES if platform == "cpu" else SCORES, RESTARTS * s.k * s.local)
-    rank: Arrays = {"features": FLOAT * FEATURES * s.q * s.n, "read-out": FLOAT * TILE * s.n}
+    rank: Arrays = {"features": FLOAT * FEATURES * s.q * s.n + rows, "read-out": FLOAT * TILE * s.n}
     if config.readout == "norms":
         rank = {"features": features, "target block": n_blocks["normed"] * block}
     return {
         "pretrain": activations,
         "start": {
-            "features": FLOAT * s.n * (s.d + s.q),
+            "features": FLOAT * (s.n * (s.d + s.q) + centred * s.wide),
             "k-means": FLOAT * (2 * s.local * s.q + scores),
             "target block": n_blocks["drawn"] * block if config.objective == "free" else 0.0,
         },
         "train": activations | {"features": features, "target block": n_blocks[config.objective] * block},
         "rank": rank,
     }
-
-
-def _beyond_chip(arrays: Arrays) -> Arrays:
-    """Return what is left to a TPU's main memory of temporaries that in part stay on its chip."""
-    total = sum(arrays.values())
-    share = max(0.0, 1.0 - ON_CHIP / total)
-    return {name: share * n_bytes for name, n_bytes in arrays.items()}
 
 
 def _costs(sizes: _Sizes, config: DualConfig, network: _Network) -> dict[str, Cost]:
@@ -348,7 +347,7 @@ def _costs(sizes: _Sizes, config: DualConfig, network: _Network) -> dict[str, Co
     train = Cost(
         activations + TRAFFIC[config.objective] * n_entries,
         gradients + FLOAT * (2 * s.n * s.p + 4 * s.m),
-        pretrain.operations + an_entry * n_entries,
+        pretrain.operations + an_entry * n_entries + 2 * MAX_INPUTS * s.wide * (s.local + s.m),
     )
 
     differences = VECTOR * 3 * s.q

@@ -111,6 +111,14 @@ def test_a_gpu_that_must_give_more_than_its_preset_says_so():
     assert plan(20_000, 64, devices="h200:1").advice == ""
 
 
+def test_a_fit_beyond_the_share_that_jax_took_of_a_gpu_is_told_how_to_take_more():
+    expected = plan(100_000, 64, dj.DualConfig(dictionary_size=100_000), "h200:1")
+    share = expected.on(expected.device._replace(memory=expected.device.preset))
+    assert not share.fits
+    assert share.advice.startswith("set XLA_PYTHON_CLIENT_MEM_FRACTION=.95")
+    assert "dictionary_size" in share.advice
+
+
 def test_where_nothing_helps_the_advice_says_that_too():
     assert "smaller network" in plan(10**9, 10_000, devices="t4:4096").advice
 

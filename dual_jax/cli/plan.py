@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from dual_jax.plan import Plan
 
 _PLAN = "Say what memory and time DUAL takes on a pool, on this machine or on another, before it runs."
-STAGES = ("pretrain", "start", "train", "rank")
 
 
 def add(commands: Any) -> None:
@@ -78,13 +77,13 @@ def _show(args: argparse.Namespace, expected: "Plan", chips: Any, config: "DualC
 
 def _table(args: argparse.Namespace, expected: "Plan", compiled: dict[str, "Memory | None"]) -> str:
     """Return the plan as a person reads it."""
-    stages = [expected.stages[name] for name in STAGES]
+    stages = list(expected.stages.values())
     arrays = list(dict.fromkeys(name for stage in stages for name in stage.arrays))
-    rows: list[tuple[str, ...]] = [("on each device", *STAGES)]
+    rows: list[tuple[str, ...]] = [("on each device", *expected.stages)]
     rows += [(name, *(_amount(stage.arrays.get(name, 0.0), "B") for stage in stages)) for name in arrays]
     rows.append(("all arrays", *(_amount(stage.n_bytes, "B") for stage in stages)))
     if compiled:
-        found = [compiled[name] for name in STAGES]
+        found = [compiled[name] for name in expected.stages]
         rows.append(("by the compiler", *(_amount(m.total, "B") if m else "too much" for m in found)))
     rows += [
         ("steps", *(f"{stage.n_steps:,}" for stage in stages)),
@@ -109,14 +108,8 @@ def _title(args: argparse.Namespace, expected: "Plan") -> str:
 def _verdict(args: argparse.Namespace, expected: "Plan") -> list[str]:
     memory = f"{_amount(expected.n_bytes, 'B')} of {_amount(expected.device.memory, 'B')}"
     advice = f": {expected.advice}" if expected.advice else ""
-    is_cpu = expected.device.platform == "cpu"
-    source = (
-        "measured rates"
-        if args.calibrate
-        else "typical rates"
-        if is_cpu
-        else "formula only, data sheet's rates"
-    )
+    known = "typical rates" if expected.device.platform == "cpu" else "formula only, data sheet's rates"
+    source = "measured rates" if args.calibrate else known
     return [
         f"memory: {'fits' if expected.fits else 'DOES NOT FIT'}, {memory}{advice}",
         f"time: {_amount(expected.seconds, 's')} at most, without compilation ({source})",
