@@ -95,9 +95,9 @@ def main() -> None:
     for case in CASES:
         records.append(compare(*case))
         print(json.dumps(records[-1]), flush=True)
-    result = {"machine": machine(), "load": os.getloadavg()[0], "records": records}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
+        result = {"machine": machine(), "load": os.getloadavg()[0], "records": records}
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

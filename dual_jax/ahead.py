@@ -27,8 +27,10 @@ from dual_jax.training import TrainState, init
 SQUARES = ((1, 1), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))  # v5e and v6e
 CUBES = ((1, 1, 1), (2, 2, 1), (2, 2, 2), (2, 2, 4), (2, 4, 4), (4, 4, 4))  # v4
 OF_HOST = 4  # chips of a host as libtpu takes it; a smaller topology has to say that it is one
-# Where there is no TPU, libtpu would ask the cloud for one, and complain of what nobody told it.
-QUIET = {
+# Where there is no TPU, libtpu would ask the cloud for one, complain of what nobody told it, and lock itself
+# against the compiler of another process as if they shared a chip.
+WITHOUT_CHIP = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
@@ -104,16 +106,17 @@ def _chips(kind: str, sizes: tuple[int, ...]) -> list[Any]:
         raise ImportError('compiling for a TPU needs libtpu: pip install "dual-jax[tpu]"')
     known = {math.prod(shape): shape for shape in (CUBES if kind == "v4" else SQUARES)}
     shape = sizes if len(sizes) > 1 else known.get(sizes[0], ())
-    for variable, value in QUIET.items():
+    for variable, value in WITHOUT_CHIP.items():
         os.environ.setdefault(variable, value)
     options: dict[str, Any] = {"chip_config_name": "megacore"} if kind == "v4" else {}
     if math.prod(shape) < OF_HOST:
         options["chips_per_host_bounds"] = (*shape, 1, 1)[:3]
+    name = f"{kind}:{'x'.join(map(str, shape))}"
     try:
-        return list(
-            topologies.get_topology_desc(f"{kind}:{'x'.join(map(str, shape))}", "tpu", **options).devices
-        )
+        return list(topologies.get_topology_desc(name, "tpu", **options).devices)
     except jax.errors.JaxRuntimeError as error:
+        if shape in known.values():
+            raise
         numbers = ", ".join(map(str, known))
         raise ValueError(
             f"{kind} has no topology of {'x'.join(map(str, sizes))} chips: use one of {numbers} chips"

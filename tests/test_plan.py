@@ -10,9 +10,9 @@ import pytest
 
 import dual_jax as dj
 from dual_jax import hardware, machine
-from dual_jax.ahead import devices_for, lower, memory_of
+from dual_jax.ahead import Memory, devices_for, lower, memory_of
 from dual_jax.cli import main
-from dual_jax.model import Module
+from dual_jax.model import MAX_INPUTS, Module
 from dual_jax.plan import check_memory, plan
 from dual_jax.sharding import make_mesh
 
@@ -38,12 +38,13 @@ def test_the_sizes_that_a_fit_would_choose_are_in_the_plan():
     ("n", "d", "config", "devices"),
     [
         (1500, 24, SIMPLEX, "cpu:1"),
-        (1500, 24, FREE, "cpu:1"),
+        pytest.param(1500, 24, FREE, "cpu:1", marks=pytest.mark.slow),
         pytest.param(4000, 40, SIMPLEX, "cpu:1", marks=pytest.mark.slow),
         pytest.param(4000, 40, FREE, "cpu:1", marks=pytest.mark.slow),
         pytest.param(4000, 768, SIMPLEX, "cpu:1", marks=pytest.mark.slow),
         pytest.param(20_000, 64, dj.DualConfig(dictionary_size=1024), "cpu:1", marks=pytest.mark.slow),
         pytest.param(8000, 40, SIMPLEX, "cpu:8", marks=pytest.mark.slow),
+        pytest.param(8000, 768, SIMPLEX, "cpu:8", marks=pytest.mark.slow),
     ],
 )
 def test_bytes_are_within_a_tenth_of_the_compilers(n, d, config, devices):
@@ -161,13 +162,28 @@ def test_the_command_prints_arrays_and_times_and_the_verdict(capsys):
     assert "DOES NOT FIT, 3" in capsys.readouterr().out
 
 
-def test_the_command_asks_the_compiler_and_measures_this_machine(capsys, monkeypatch):
+def test_the_command_asks_the_compiler(capsys, monkeypatch):
+    found = iter([Memory(1, 2, int(3e9)), Memory(1, 2, int(4e9)), Memory(1, 2, int(5e9)), None])
+    monkeypatch.setattr("dual_jax.ahead.memory_of", lambda program: next(found))
+    assert main(["plan", "--pool-size", "60", "--features", "4", "--compile"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "by the compiler" in line)
+    assert line.split()[3:] == ["3", "GB", "4", "GB", "5", "GB", "too", "much"]
+
+
+def test_the_command_measures_this_machine(capsys, monkeypatch):
     monkeypatch.setattr(machine, "COPIED", 1000)
     monkeypatch.setattr(machine, "SIDE", 10)
-    assert main(["plan", "--pool-size", "60", "--features", "4", "--compile", "--calibrate"]) == 0
-    shown = capsys.readouterr().out
-    assert "by the compiler" in shown
-    assert "measured rates" in shown
+    assert main(["plan", "--pool-size", "60", "--features", "4", "--calibrate"]) == 0
+    assert "measured rates" in capsys.readouterr().out
+
+
+def test_inputs_wider_than_the_principal_directions_do_not_widen_the_selection_block():
+    narrow, wide = (plan(2000, d, SIMPLEX, "h200:1").stages["train"] for d in (MAX_INPUTS, 4 * MAX_INPUTS))
+    assert narrow.arrays["features"] == wide.arrays["features"]
+    own = 2 * MAX_INPUTS * 4 * MAX_INPUTS * 4000  # operations of the projection of rows and dictionary
+    network = 6 * 2000 * (4 - 1) * MAX_INPUTS * 2 * 128  # of the first layer and of the last one
+    biases = 6 * 2000 * (4 - 1) * MAX_INPUTS
+    assert wide.cost.operations - narrow.cost.operations == own + network + biases
 
 
 @pytest.mark.parametrize(
