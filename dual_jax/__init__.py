@@ -13,6 +13,7 @@ from dual_jax.explanation import Explanation, explain
 from dual_jax.fitting import fit, rank
 from dual_jax.kmeans import KMeansResult, kmeans
 from dual_jax.model import Module, dense
+from dual_jax.plan import Plan, plan
 from dual_jax.selection import Selection
 from dual_jax.sharding import make_mesh
 from dual_jax.training import (
@@ -45,6 +46,7 @@ __all__ = [
     "Explanation",
     "KMeansResult",
     "Module",
+    "Plan",
     "Selection",
     "Selector",
     "TrainState",
@@ -58,6 +60,7 @@ __all__ = [
     "kmeans",
     "load",
     "make_mesh",
+    "plan",
     "pretrain_step",
     "rank",
     "start_selection",

@@ -176,6 +176,14 @@ class DualConfig:
             values |= {name: getattr(like, name) for name in missing}
         return cls(**values)
 
+    def for_pool(self, n: int, n_usable: int | None = None, n_devices: int = 1) -> "DualConfig":
+        """Return these settings with K, m and the rows of a block as they are for a pool of n rows."""
+        m = self.places(n, n if n_usable is None else n_usable)
+        block_rows = self.rows_in_block(-(-n // n_devices), m)
+        return dataclasses.replace(
+            self, n_clusters=self.clusters(n), dictionary_size=m, block_rows=block_rows
+        )
+
     def check(self) -> None:
         """Raise ValueError naming the first setting that is out of range; traced values are let through."""
         for name in ("alpha", "beta", "gamma", "eta"):

@@ -79,7 +79,7 @@ def coverage_curve(curves: Mapping[str, Float[np.ndarray, " k"]]) -> "Figure":
     for color, (name, values) in zip(COLORS, curves.items(), strict=False):
         axes.plot(np.arange(1, len(values) + 1), values, color=color, label=name, linewidth=1.6)
     axes.set_ylim(bottom=0.0)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, fontsize=8)
     return axes.figure  # type: ignore[return-value]
 
 
@@ -102,10 +102,13 @@ def loss_curves(history: Mapping[str, Mapping[str, Float[np.ndarray, " steps"]]]
     for place, stage in enumerate(stages, 1):
         axes = figure.add_subplot(1, len(stages), place)
         _dress(axes, "step", "share of its first value", titles[stage])
-        for color, (name, values) in zip(COLORS, history[stage].items(), strict=False):
+        terms = {
+            name: values for name, values in history[stage].items() if stage == "train" or name == "loss"
+        }
+        for color, (name, values) in zip(COLORS, terms.items(), strict=False):
             first = values[0] if values[0] else 1.0
             axes.plot(np.asarray(values) / first, color=color, label=name.replace("_", " "), linewidth=1.3)
-        axes.legend(frameon=False, fontsize=7)
+        axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 
@@ -124,7 +127,7 @@ def sorted_norms(norms: Mapping[str, Float[np.ndarray, " m"]], n_select: int) ->
         falling = np.sort(np.asarray(values))[::-1]
         axes.plot(np.arange(1, len(falling) + 1), falling / (falling[0] or 1.0), color=color, label=name)
     axes.axvline(n_select, color="black", linewidth=0.8, linestyle="--", label=f"{n_select} picks")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, fontsize=8)
     return axes.figure  # type: ignore[return-value]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
@@ -20,9 +21,12 @@ from dual_jax.data.checks import check_n_select
 from dual_jax.explanation import Explanation, explain
 from dual_jax.fitting import Chunk, fit, laid_out, norms_on, rank, shapes
 from dual_jax.layout import in_one_piece
+from dual_jax.machine import free_memory
+from dual_jax.plan import check_memory
 from dual_jax.request import (
     ARCHIVE,
     Inputs,
+    Request,
     fit_inputs,
     kept,
     read_new_rows,
@@ -158,19 +162,21 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Raises
         ------
         ValueError, TypeError
-            The pool, its embedding, a mask, the number of picks or a setting cannot be used; the message says
-            what to do.
+            The pool, its embedding, a mask, the number of picks or a setting cannot be used, or the fit would
+            not fit in memory; the message says what to do.
         """
         request = read_request(self, X, embedding, labeled, candidates)
         self.config_ = self._settings(request.n_select)
         self._inputs, rows = fit_inputs(request, self.scale, embedding)
         self._pool = jnp.asarray(rows)
+        mesh = self._mesh(len(self._pool))
+        self._check_memory(request, mesh)
         with progress.callback(self.verbose) as report:
             fitted = fit(
                 jax.random.key(seed_from(self.random_state)),
                 self._pool,
                 self.config_,
-                mesh=self._mesh(len(self._pool)),
+                mesh=mesh,
                 labeled=jnp.asarray(request.is_labeled),
                 candidates=jnp.asarray(request.is_open),
                 callbacks=[*self.callbacks, *([report] if report else [])],
@@ -324,13 +330,19 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         config.check()
         return config
 
-    def _mesh(self, n: int) -> Any:
+    def _mesh(self, n: int) -> Mesh | None:
         """Return the devices as a mesh, or None when one device is as good."""
         devices = self.devices
         if devices is None:
             is_worth = jax.default_backend() != "cpu"
             devices = jax.devices()[: max(1, n // ROWS_PER_DEVICE)] if is_worth else jax.devices()[:1]
         return make_mesh(devices) if len(devices) > 1 else None
+
+    def _check_memory(self, request: Request, mesh: Mesh | None) -> None:
+        """Refuse what `fit` would, and also what the memory that is left to this process does not hold."""
+        n_usable = int((request.is_labeled | request.is_open).sum())
+        config = self.config_.for_pool(len(request.x), n_usable, mesh.size if mesh else 1)
+        check_memory(self._pool.shape, config, mesh, free_memory())
 
     def __sklearn_tags__(self) -> Tags:
         """Say that the output is float32 whatever comes in, and that sparse input is made dense."""

@@ -22,6 +22,7 @@ from dual_jax.collectives import gather_rows
 from dual_jax.config import DualConfig
 from dual_jax.layout import in_blocks, in_one_piece
 from dual_jax.model import Block, total_loss
+from dual_jax.plan import check_memory
 from dual_jax.selection import Selection
 from dual_jax.sharding import AXIS, EVERYWHERE, ROWS, deal, on_mesh, specs
 from dual_jax.training import (
@@ -155,22 +156,15 @@ def train(
     n = len(x)
     labeled = jnp.zeros(n, bool) if labeled is None else jnp.asarray(labeled)
     candidates = jnp.ones(n, bool) if candidates is None else jnp.asarray(candidates)
-    n_usable = _count(labeled | candidates)
-    places = config.places(n, n if n_usable is None else n_usable)
-    n_local = n if mesh is None else -(-n // mesh.size)
-    config = dataclasses.replace(
-        config,
-        n_clusters=config.clusters(n),
-        dictionary_size=places,
-        block_rows=config.rows_in_block(n_local, places),
-    )
+    config = config.for_pool(n, _count(labeled | candidates), mesh.size if mesh else 1)
+    check_memory(x.shape, config, mesh)
     kept = _Kept(keeper, n, config, mesh)
     start = kept.open((key, x, config, labeled, candidates), x)
     x, labeled, candidates = deal(x, mesh, jnp.nan), deal(labeled, mesh, False), deal(candidates, mesh, False)
     stand = start or Stand("pretrain", 0, init(key_init, x, config), {})
     if stand.stage == "pretrain":
         stand = _run(stand, x, config, config.pretrain_steps, mesh, callbacks, kept)
-        state = _start(key_selection, stand.state, x, config, labeled, candidates, mesh)
+        state = begin_selection(key_selection, stand.state, x, config, labeled, candidates, mesh)
         stand = Stand("train", 0, state, stand.history)
     stand = _run(stand, x, config, config.steps, mesh, callbacks, kept)
     kept.keep(stand, at_once=True)
@@ -206,7 +200,7 @@ def laid_out(state: TrainState, block_rows: int, mesh: Mesh | None) -> TrainStat
     state = in_blocks(state, mesh.size if mesh else 1, block_rows)
     if mesh is None:
         return jax.tree.map(jnp.asarray, state)
-    return jax.device_put(state, jax.tree.map(partial(NamedSharding, mesh), specs(state, _is_split)))
+    return jax.device_put(state, jax.tree.map(partial(NamedSharding, mesh), specs(state, is_split)))
 
 
 def shapes(x: Array, config: DualConfig, stage: str) -> TrainState:
@@ -244,13 +238,13 @@ def check_coefficient_optimizer(config: DualConfig) -> None:
         )
 
 
-def _is_split(path: str) -> bool:
+def is_split(path: str) -> bool:
     """Return whether a part of a state is dealt out over devices: what has a row for each target."""
     return bool(re.search(r"\.(params|opt_state)\.[CP]\b|\.fixed\.(targets|centroids|sizes)$", path))
 
 
 @partial(jax.jit, static_argnames="mesh")
-def _start(
+def begin_selection(
     key: Array,
     state: TrainState,
     x: Array,
@@ -259,6 +253,8 @@ def _start(
     candidates: Array,
     mesh: Mesh | None,
 ) -> TrainState:
+    """Return the state at the start of stage 3; see `start_selection`."""
+
     def start(key: Array, state: TrainState, x: Array, config: DualConfig, *masks: Array) -> TrainState:
         axis_name, (labeled, candidates) = AXIS if mesh else None, masks
         return start_selection(
@@ -273,14 +269,14 @@ def _start(
     one_cluster = dataclasses.replace(config, n_clusters=1)
     shapes = jax.eval_shape(start_selection, key, state, own, one_cluster)
     where = (EVERYWHERE, EVERYWHERE, ROWS, EVERYWHERE, ROWS, ROWS)
-    return on_mesh(start, mesh, where, specs(shapes, _is_split))(*arguments)
+    return on_mesh(start, mesh, where, specs(shapes, is_split))(*arguments)
 
 
 STEPS = {"pretrain": pretrain_step, "train": train_step}
 
 
 @partial(jax.jit, static_argnames=("stage", "length", "mesh"), donate_argnums=0)
-def _advance(
+def run_steps(
     state: TrainState,
     x: Array,
     config: DualConfig,
@@ -305,7 +301,7 @@ def _advance(
         empty = jax.tree.map(lambda value: jnp.zeros(length, value.dtype), names)
         return jax.lax.fori_loop(0, n_steps, advance, (state, empty))
 
-    where = specs(state, _is_split)
+    where = specs(state, is_split)
     run = on_mesh(run, mesh, (where, ROWS, EVERYWHERE, EVERYWHERE), (where, EVERYWHERE))
     return run(state, x, config, n_steps)
 
@@ -322,14 +318,14 @@ def _run(
     """Return where the fit stands after the rest of a stage; its history has a number a step."""
     stage, step, state, before = stand
     if isinstance(x, jax.core.Tracer):
-        state, values = _advance(state, x, config, n_steps, stage, n_steps, mesh)
+        state, values = run_steps(state, x, config, n_steps, stage, n_steps, mesh)
         return Stand(stage, n_steps, state, {**before, stage: values})
     history = before.get(stage, {})
     for done in range(step, n_steps, CHUNK):
         if _has_converged(history.get("loss", np.zeros(0)), config.tolerance):
             break
         n_now = min(CHUNK, n_steps - done)
-        state, values = _advance(state, x, config, n_now, stage, CHUNK, mesh)
+        state, values = run_steps(state, x, config, n_now, stage, CHUNK, mesh)
         values = {name: np.asarray(value)[:n_now] for name, value in values.items()}
         stop_unless_finite(stage, done, values)
         history = {name: np.append(history.get(name, values[name][:0]), values[name]) for name in values}
@@ -397,11 +393,11 @@ def rank(
         raise ValueError(f"n_select={wanted} exceeds the {n_open} candidates: ask for at most {n_open}.")
     is_prefix = n_select is None and config.readout != "norms"
     n_exact = min(wanted, config.n_exact) if is_prefix else wanted
-    return _rank_on(state, x, config, n_exact, wanted, AXIS if mesh else axis_name, mesh)
+    return rank_on_mesh(state, x, config, n_exact, wanted, AXIS if mesh else axis_name, mesh)
 
 
 @partial(jax.jit, static_argnames=("n_exact", "n_select", "axis_name", "mesh"))
-def _rank_on(
+def rank_on_mesh(
     state: TrainState,
     x: Array,
     config: DualConfig,
@@ -410,10 +406,12 @@ def _rank_on(
     axis_name: str | None,
     mesh: Mesh | None,
 ) -> Selection:
+    """Return the picks, of which the first ``n_exact`` are the read-out's; see `rank`."""
+
     def run(state: TrainState, x: Array, config: DualConfig) -> Selection:
         return _rank(state, x, config, n_exact, n_select, axis_name)
 
-    where = specs(state, _is_split)
+    where = specs(state, is_split)
     return on_mesh(run, mesh, (where, ROWS, EVERYWHERE), EVERYWHERE)(state, x, config)
 
 
@@ -424,7 +422,7 @@ def norms_on(state: TrainState, x: Array, config: DualConfig, mesh: Mesh | None)
     def run(state: TrainState, x: Array, config: DualConfig) -> Block:
         return row_norms(state, x, config, axis_name=AXIS if mesh else None)
 
-    where = specs(state, _is_split)
+    where = specs(state, is_split)
     return on_mesh(run, mesh, (where, ROWS, EVERYWHERE), EVERYWHERE)(state, x, config)
 
 

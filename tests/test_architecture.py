@@ -23,8 +23,8 @@ FLOORS = [
         "model",
         "convolution",
     ],
-    ["readout", "config", "sharding"],
-    ["training", "layout", "fitting", "grid", "contrastive"],
+    ["readout", "config", "hardware", "sharding"],
+    ["training", "layout", "plan", "fitting", "ahead", "grid", "contrastive"],
     ["methods"],
     ["store", "data"],
     [
@@ -33,6 +33,7 @@ FLOORS = [
         "diagnostics",
         "page",
         "receipt",
+        "machine",
         "checkpoint",
         "request",
         "estimator",

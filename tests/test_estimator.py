@@ -70,6 +70,12 @@ def test_another_budget_from_the_same_fit_is_a_prefix_and_goes_on_where_the_exac
         fitted.select(32)
 
 
+def test_a_fit_beyond_the_memory_that_is_left_is_refused_with_advice(monkeypatch):
+    monkeypatch.setattr("dual_jax.estimator.free_memory", lambda: 50e3)
+    with pytest.raises(ValueError, match=r"31 x 6 takes .* set dictionary_size to at most"):
+        selector().fit(X)
+
+
 def test_refined_picks_are_computed_anew_for_each_budget():
     fitted = selector(readout="refine").fit(X)
     assert fitted.n_exact_ == 5

@@ -1,0 +1,104 @@
+"""The plan of a fit beside what the compiler and the clock say on this machine: bytes and seconds by stage.
+
+    python -m bench.plan --out bench/results/plan.json
+
+The rates of the plan are measured in the same run. A measured step is the least of a few chunks of steps; the
+start and the ranking run twice, and the first run, which compiles, does not count.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import dual_jax as dj
+from bench.kmeans import machine
+from dual_jax.ahead import devices_for, lower, memory_of
+from dual_jax.fitting import CHUNK, begin_selection, run_steps
+from dual_jax.machine import calibrated
+
+CASES = (
+    (2000, 40, dj.DualConfig()),
+    (2000, 40, dj.DualConfig.paper()),
+    (4000, 40, dj.DualConfig()),
+    (4000, 40, dj.DualConfig.paper()),
+    (4000, 768, dj.DualConfig()),
+    (10_000, 64, dj.DualConfig()),
+)
+REPEATS = {"pretrain": (4, 10), "train": (4, 3), "start": (1, 1), "rank": (1, 1)}  # runs, steps of each
+
+
+def measured(n: int, d: int, config: dj.DualConfig) -> dict[str, float]:
+    """Return the seconds of a step of each stage."""
+    config = config.for_pool(n)
+    x = jax.random.normal(jax.random.key(0), (n, d))
+    key, nobody = jax.random.key(1), jnp.zeros(n, bool)
+    state = dj.init(key, x, config)
+
+    def steps(stage: str) -> None:
+        nonlocal state
+        state, _ = run_steps(state, x, config, REPEATS[stage][1], stage, CHUNK, None)
+        jax.block_until_ready(state)
+
+    def start() -> dj.TrainState:
+        return jax.block_until_ready(begin_selection(key, state, x, config, nobody, ~nobody, None))
+
+    seconds = {"pretrain": least(lambda: steps("pretrain"), "pretrain"), "start": least(start, "start")}
+    state = start()
+    seconds["train"] = least(lambda: steps("train"), "train")
+    seconds["rank"] = least(lambda: jax.block_until_ready(dj.rank(state, x, config)), "rank")
+    return seconds
+
+
+def least(run: Callable[[], Any], stage: str) -> float:
+    """Return the least seconds of a step, after one run that compiles."""
+    times = []
+    for _ in range(1 + REPEATS[stage][0]):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times[1:]) / REPEATS[stage][1]
+
+
+def compare(n: int, d: int, config: dj.DualConfig) -> dict[str, Any]:
+    """Return the plan's bytes and seconds over those of the compiler and the clock."""
+    expected = dj.plan(n, d, config)
+    expected = expected.on(calibrated(expected.device))
+    programs, seconds = lower((n, d), config, devices_for("cpu:1")), measured(n, d, config)
+    found = {name: memory_of(program) for name, program in programs.items()}
+    stages = {
+        name: {
+            "plan_bytes": stage.n_bytes,
+            "bytes_ratio": stage.n_bytes / found[name].total,
+            "plan_s": stage.seconds,
+            "seconds_ratio": stage.seconds / seconds[name],
+        }
+        for name, stage in expected.stages.items()
+    }
+    of_fit = sum(stage.n_steps * seconds[name] for name, stage in expected.stages.items())
+    sizes = {"n": n, "d": d, "m": expected.config.dictionary_size, "objective": config.objective}
+    rates = {"bytes_per_s": expected.device.bandwidth, "operations_per_s": expected.device.rate}
+    return {**sizes, **rates, "fit_seconds_ratio": expected.seconds / of_fit, "stages": stages}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="where to write the JSON")
+    args = parser.parse_args()
+    records = []
+    for case in CASES:
+        records.append(compare(*case))
+        print(json.dumps(records[-1]), flush=True)
+        result = {"machine": machine(), "load": os.getloadavg()[0], "records": records}
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""This machine as it runs: the memory that is left to a process, and the rates of its devices."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from dual_jax.hardware import Device
+
+COPIED, SIDE, REPEATS = 1 << 26, 2048, 5  # numbers of a copy, rows of a product, times that each runs
+V1 = ("memory", "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
+V2 = ("", "sys/fs/cgroup", "memory.max", "memory.current")
+
+
+def calibrated(device: Device, n_devices: int = 1) -> Device:
+    """Return a device of this machine with measured rates: of a copy that no cache holds, and of a product.
+
+    Parameters
+    ----------
+    device
+        Of JAX's default platform.
+    n_devices
+        Devices at work; those of a CPU share what is measured.
+
+    Examples
+    --------
+    >>> from dual_jax.hardware import host
+    >>> calibrated(host()).bandwidth > 0
+    True
+    """
+    row, square = jnp.ones(COPIED), jnp.ones((SIDE, SIDE))
+    copy = jax.jit(lambda x: x + 1.0)
+    product = jax.jit(partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST))
+    bandwidth = 2 * row.nbytes / _least_seconds(lambda: copy(row))
+    rate = 2 * SIDE**3 / _least_seconds(lambda: product(square, square))
+    n_sharing = n_devices if device.platform == "cpu" else 1
+    return device._replace(bandwidth=bandwidth / n_sharing, rate=rate / n_sharing)
+
+
+def _least_seconds(run: Callable[[], jax.Array]) -> float:
+    times = []
+    for _ in range(1 + REPEATS):
+        start = time.perf_counter()
+        run().block_until_ready()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])  # the first one compiles
+
+
+def free_memory(root: Path = Path("/")) -> float:
+    """Return the bytes that this process may still take; infinite where the system does not say.
+
+    What is free on the machine, and what each control group around the process leaves.
+
+    Parameters
+    ----------
+    root
+        Folder that holds ``proc`` and ``sys``.
+
+    Examples
+    --------
+    >>> free_memory() > 0
+    True
+    """
+    free = 1024 * _number(root / "proc/meminfo", "MemAvailable:")
+    return max(0.0, min([free, *_left_in_groups(root)]))
+
+
+def _left_in_groups(root: Path) -> Iterator[float]:
+    groups = root / "proc/self/cgroup"
+    for line in groups.read_text().splitlines() if groups.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        for controller, mount, limit, usage in (V1, V2):
+            if controller not in controllers.split(","):
+                continue
+            inner = root / mount / path.strip("/")
+            for group in (inner, *inner.parents):
+                droppable = _number(group / "memory.stat", "inactive_file", 0.0)  # files read, kept in memory
+                yield _number(group / limit) - _number(group / usage, default=0.0) + droppable
+
+
+def _number(path: Path, name: str = "", default: float = math.inf) -> float:
+    """Return the number in a file, or the one behind a name in it; the default where there is none."""
+    try:
+        words = path.read_text().split()
+    except OSError:
+        return default
+    place = words.index(name) + 1 if name in words else 0
+    found = words[place] if words and (place or not name) else ""
+    return float(found) if found.isdecimal() else default
