@@ -6,7 +6,7 @@ learner that will work in such a space.
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +25,7 @@ from dual_jax.numerics import matmul, safe_sqrt, squared_norms
 STEPS, BATCH, LATENT_DIM = 1000, 256, 64
 MIN_SIDE = 4  # convolutions halve an image until its longer side is no more
 WIDTHS = (32, 64, 128)  # of the first convolutions, and the last of them of all that follow
-HEAD = (64, 32)  # widths of the head, which is trained with the encoder and then left out
+HEAD = dense((64, 32))  # trained with the encoder and then left out
 ENCODED = 256  # images encoded at a time
 
 
@@ -117,7 +117,7 @@ def learn(
     mean, deviation = float(jnp.mean(images)), float(jnp.std(images))
     _check(images, deviation, steps=steps, batch_size=batch_size, rates=(temperature, learning_rate))
     images = (images - mean) / deviation
-    modules = Networks(encoder or _default_encoder(images.shape[1:], latent_dim), dense(HEAD))
+    modules = Networks(encoder or _default_encoder(images.shape[1:], latent_dim), HEAD)
     rates = Rates(temperature, learning_rate, float(steps))
     key_init, key_steps = jax.random.split(key)
     state, losses = init(key_init, images, modules), np.zeros(0, np.float32)
@@ -225,6 +225,7 @@ def _advance(
     return jax.lax.fori_loop(0, n_steps, advance, (state, jnp.zeros(CHUNK)))
 
 
+@lru_cache  # the same object for the same images, so that learning again compiles nothing
 def _default_encoder(image_shape: tuple[int, ...], latent_dim: int) -> Module:
     n_halvings = max(1, (-(-max(image_shape[:2]) // MIN_SIDE) - 1).bit_length())
     widths = tuple(WIDTHS[min(i, len(WIDTHS) - 1)] for i in range(n_halvings))

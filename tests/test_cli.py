@@ -287,6 +287,20 @@ def test_an_embedding_of_series_is_their_log_spectra():
     assert receipt()["input"]["embedding"]["shape"] == list(z.shape)
 
 
+def test_picks_can_be_made_in_the_embedding_alone(capsys):
+    z = np.random.default_rng(1).normal(size=(30, 2))
+    write("pool.csv", table())
+    write("z.npy", npy(z))
+    words = ["select", "pool.csv", "-n", "5", "--id-column", "id", "--method", "ted", "--plot", "map.svg"]
+
+    assert main([*words, "--embedding", "z.npy", "--embedding-alone"]) == 0
+
+    expected = dual_jax.Selector("ted", 5).fit(z).sample_indices_
+    assert [int(pick["index"]) for pick in picks()] == expected.tolist()
+    assert receipt()["input"]["shape"] == [30, 3]
+    assert "used: 2 features (z.npy) alone" in capsys.readouterr().out
+
+
 def test_an_embedding_with_ids_is_matched_by_them(capsys):
     z = np.random.default_rng(1).normal(size=(30, 2)).round(3)
     write("pool.csv", table())
@@ -388,8 +402,10 @@ MISTAKES = {
     ),
     "series of another length": (GOOD, ["--embedding", "spectral", "--sample-shape", "2x2"], "is 4 numbers"),
     "series too short": (GOOD, ["--embedding", "spectral", "--sample-shape", "3x1"], "or longer series"),
+    "no embedding to be alone": (GOOD, ["--embedding-alone"], "--embedding-alone says something of an --emb"),
+    "one column alone": (GOOD, ["--embedding", "one.npy", "--embedding-alone"], "and this has one"),
     "a shape that is none": (GOOD, ["--sample-shape", "3by1"], "'3by1' is no shape such as 28x28"),
-    "a shape for nothing": (GOOD, ["--sample-shape", "3"], "is for --embedding contrastive or spectral"),
+    "a shape for nothing": (GOOD, ["--sample-shape", "3"], "--sample-shape says something of an --embedding"),
     "an embedding of other rows": (
         GOOD,
         ["--embedding", "short.npy"],
@@ -433,6 +449,7 @@ def test_a_mistake_is_one_line_and_status_2_before_any_fit(content, arguments, w
     write("short.npy", npy(ROWS[1:]))
     write("nan.npy", npy(np.where(np.arange(30)[:, None] == 2, np.nan, ROWS)))
     write("words.npy", npy(ROWS.astype(str)))
+    write("one.npy", npy(ROWS[:, :1]))
     write("few.csv", "id,z\n000,1\n")
     os.mkdir("folder.csv")
 

@@ -64,6 +64,15 @@ def test_the_same_key_gives_the_same_codes_and_the_unit_of_the_pixels_does_not_m
     np.testing.assert_allclose(embed(again, 255 * IMAGES), embed(embedder, IMAGES), atol=0.02)
 
 
+def test_learning_again_compiles_nothing():
+    learn(KEY, IMAGES, latent_dim=3, steps=60, batch_size=8)
+    n_compiled = contrastive._advance._cache_size()
+
+    learn(jax.random.key(1), IMAGES[::-1], latent_dim=3, steps=7, batch_size=8, temperature=0.2)
+
+    assert contrastive._advance._cache_size() == n_compiled
+
+
 def test_callbacks_see_the_steps_and_may_stop_it():
     seen = []
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from dual_jax.data.datasets import describe, load, names, waveform_generator
+from dual_jax.data.datasets import describe, load, names, sample_shape, waveform_generator
 from dual_jax.data.published import find_file
 
 BUNDLED = ("digits", "wine", "breast_cancer", "iris")
@@ -214,3 +214,10 @@ def test_a_seed_and_its_key_give_the_same_waves():
 def test_waves_need_a_row():
     with pytest.raises(ValueError, match="n=0 rows"):
         waveform_generator(0, 0)
+
+
+def test_the_shape_of_an_image_or_a_series_fills_its_row():
+    shapes = {name: sample_shape(name) for name in names()}
+
+    assert shapes["mnist"] == shapes["mnist_test"] == (28, 28)
+    assert all(np.prod(shape) == describe(name).n_features for name, shape in shapes.items() if shape)

@@ -163,6 +163,7 @@ def test_images_are_flattened_and_that_is_said(write):
 
     np.testing.assert_array_equal(pool.x, np.arange(12).reshape(2, 6))
     assert pool.note == "samples of shape (3, 2) flattened to rows"
+    assert pool.sample_shape == (3, 2)
 
 
 @pytest.mark.parametrize("key", ["x", "embeddings", "anything"])

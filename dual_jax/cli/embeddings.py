@@ -35,6 +35,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         f"{CONTRASTIVE!r}, learnt from images, or {SPECTRAL!r}, log power in frequency bands of series"
     )
     parser.add_argument("--embedding", metavar=f"FILE|{CONTRASTIVE}|{SPECTRAL}", help=text)
+    text = "pick in the embedding alone: where the rows of the pool tell a learner nothing, as raw series do"
+    parser.add_argument("--embedding-alone", action="store_true", help=text)
     text = "what a row is: HEIGHTxWIDTH[xCOLOURS] of an image, or [CHANNELSx]LENGTH of a series"
     parser.add_argument("--sample-shape", type=_shape, metavar="SHAPE", help=text)
 
@@ -50,16 +52,28 @@ def _shape(text: str) -> tuple[int, ...]:
 def prepare(args: argparse.Namespace, pool: "Pool", x: np.ndarray) -> Beside | None:
     """Return the embedding that is asked for, or None, after finding all mistakes in it."""
     if args.embedding is None:
-        if args.sample_shape is not None:
-            raise ValueError(
-                f"--sample-shape is for --embedding {CONTRASTIVE} or {SPECTRAL}: give one of them"
-            )
+        for flag in ("sample_shape", "embedding_alone"):
+            if getattr(args, flag):
+                raise ValueError(f"--{flag.replace('_', '-')} says something of an --embedding: give one")
         return None
     if args.embedding == CONTRASTIVE:
-        return _contrastive(x, _image_shape(args, pool), args.seed, int(not args.quiet))
-    if args.embedding == SPECTRAL:
-        return _spectral(x, _n_channels(args, pool))
-    return _from_file(args.embedding, pool)
+        beside = _contrastive(x, _image_shape(args, pool), args.seed, int(not args.quiet))
+    elif args.embedding == SPECTRAL:
+        beside = _spectral(x, _n_channels(args, pool))
+    else:
+        beside = _from_file(args.embedding, pool)
+    if args.embedding_alone and beside.width < 2:
+        raise ValueError("--embedding-alone needs two columns or more to pick in, and this has one")
+    return beside
+
+
+def rows_and_beside(
+    x: np.ndarray, embedded: Embedded | None, is_alone: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return what a selector picks from, and what it has beside that."""
+    if embedded is None:
+        return x, None
+    return (embedded.values, None) if is_alone else (x, embedded.values)
 
 
 def _from_file(path: str, pool: "Pool") -> Beside:

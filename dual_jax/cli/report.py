@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from dual_jax.page import Picture
 
 
+MIN_SIDE = 4  # pixels; what is narrower is a series in channels
+
+
 def title(task: "Task") -> str:
     """Return what was picked from what, in a line."""
     n_labeled = task.is_labeled.sum()
@@ -19,18 +22,18 @@ def title(task: "Task") -> str:
     return f"{Path(task.pool.source).name}: {task.n_select:,} of {len(task.x):,} rows picked{before}"
 
 
-def seen(args: argparse.Namespace, task: "Task", embedding: np.ndarray | None) -> np.ndarray:
+def seen(scale: str, x: np.ndarray, embedding: np.ndarray | None) -> np.ndarray:
     """Return the pool as the method saw it."""
     from dual_jax.data.scaling import apply, beside, fit_scaler
 
-    scaled = np.asarray(apply(fit_scaler(task.x, args.scale), task.x))
+    scaled = np.asarray(apply(fit_scaler(x, scale), x))
     return scaled if embedding is None else np.asarray(beside(scaled, embedding))
 
 
 def report(
     args: argparse.Namespace,
     task: "Task",
-    embedding: np.ndarray | None,
+    shown: np.ndarray,
     picked: "Picked",
     columns: list[tuple[str, Iterable[Any]]],
     receipt: str,
@@ -39,13 +42,13 @@ def report(
     from dual_jax.page import as_html
 
     rows = list(zip(*(values for _, values in columns), strict=True))
-    pictures = list(_pictures(args, task, seen(args, task, embedding), picked))
+    pictures = list(_pictures(args, task, shown, picked))
     summary = f"Method {args.method}, seed {args.seed}, features scaled: {args.scale}."
     return as_html(title(task), summary, pictures, [name for name, _ in columns], rows, receipt)
 
 
 def _pictures(
-    args: argparse.Namespace, task: "Task", seen: np.ndarray, picked: "Picked"
+    args: argparse.Namespace, task: "Task", shown: np.ndarray, picked: "Picked"
 ) -> Iterator["Picture"]:
     """Give what there is to see of a selection."""
     from dual_jax import diagnostics
@@ -54,15 +57,15 @@ def _pictures(
 
     shape = args.sample_shape or task.pool.sample_shape
     yield Picture(
-        pool_map(seen, picked.indices, labeled=task.is_labeled), "The pool and the picks in their order."
+        pool_map(shown, picked.indices, labeled=task.is_labeled), "The pool and the picks in their order."
     )
-    if len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4)):
+    if len(shape) in (2, 3) and min(shape[:2]) >= MIN_SIDE and shape[2:] in ((), (3,), (4,)):
         sheet = diagnostics.contact_sheet(task.x[picked.indices].reshape(-1, *shape))
         yield Picture(sheet, "The first picks, in their order.")
     before = np.flatnonzero(task.is_labeled)
     order = np.concatenate([before, picked.indices])
-    targets = {"rows of the pool": seen, "centres of its clusters": _centers(seen, args.seed)}
-    curves = {name: diagnostics.covered(seen, order, rows)[len(before) :] for name, rows in targets.items()}
+    targets = {"rows of the pool": shown, "centres of its clusters": _centers(shown, args.seed)}
+    curves = {name: diagnostics.covered(shown, order, rows)[len(before) :] for name, rows in targets.items()}
     yield Picture(
         diagnostics.coverage_curve(curves),
         "What the first picks leave uncovered; 1 is what one row in the middle of the pool gives. Where the "
@@ -77,11 +80,11 @@ def _pictures(
         )
 
 
-def _centers(seen: np.ndarray, seed: int) -> np.ndarray:
+def _centers(shown: np.ndarray, seed: int) -> np.ndarray:
     """Return the centres of about as many clusters as the network is trained with."""
     import jax
 
     from dual_jax.config import DualConfig
     from dual_jax.kmeans import kmeans
 
-    return np.asarray(kmeans(jax.random.key(seed), seen, DualConfig().clusters(len(seen))).centroids)
+    return np.asarray(kmeans(jax.random.key(seed), shown, DualConfig().clusters(len(shown))).centroids)

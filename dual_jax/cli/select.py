@@ -133,7 +133,8 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     load_seconds = time.perf_counter() - imported
     task = Task(pool, np.asarray(x), beside, is_labeled, n_select, knobs)
     if knobs:
-        _rehearse(args.method, task)
+        inputs = 0 if args.embedding_alone else task.x.shape[1]
+        _rehearse(args.method, task, inputs + (beside.width if beside else 0))
     return partial(_select, args, task, command, started, clock, load_seconds)
 
 
@@ -143,14 +144,13 @@ def _checked_knobs(method: str, knobs: dict[str, Any]) -> dict[str, Any]:
     return check_knobs(method, knobs)
 
 
-def _rehearse(method: str, task: Task) -> None:
-    """Let the method look at its knobs and at the pool's shape, without any work."""
+def _rehearse(method: str, task: Task, n_features: int) -> None:
+    """Let the method look at its knobs and at the shape of what it will see, without any work."""
     import jax
 
     from dual_jax.methods import METHODS
 
-    width = task.x.shape[1] + (task.beside.width if task.beside else 0)
-    shape = jax.ShapeDtypeStruct((len(task.x), width), np.float32)
+    shape = jax.ShapeDtypeStruct((len(task.x), n_features), np.float32)
     jax.eval_shape(partial(METHODS[method], n_select=task.n_select, **task.knobs), jax.random.key(0), shape)
 
 
@@ -190,10 +190,10 @@ def _select(
 
     compiled, began = compile_seconds(), time.perf_counter()
     embedded = task.beside.make() if task.beside else None
-    embedding = embedded.values if embedded else None
+    rows, embedding = embeddings.rows_and_beside(task.x, embedded, args.embedding_alone)
     picked = _pick(
         args.method,
-        task,
+        task._replace(x=rows),
         embedding,
         scale=args.scale,
         seed=args.seed,
@@ -216,11 +216,11 @@ def _select(
     if args.plot is not None:
         from dual_jax.plots import pool_map, write
 
-        inputs = seen(args, task, embedding)
-        write(pool_map(inputs, picked.indices, labeled=task.is_labeled, title=title(task)), args.plot)
+        shown = seen(args.scale, rows, embedding)
+        write(pool_map(shown, picked.indices, labeled=task.is_labeled, title=title(task)), args.plot)
     if args.report is not None:
-        columns = _columns(picked, task.pool.ids, True)
-        write_atomically(args.report, report(args, task, embedding, picked, columns, as_json(receipt)))
+        columns, shown = _columns(picked, task.pool.ids, True), seen(args.scale, rows, embedding)
+        write_atomically(args.report, report(args, task, shown, picked, columns, as_json(receipt)))
     if not args.quiet:
         print(_summary(args, task, seconds))
 
@@ -351,11 +351,9 @@ def _n_imputed(task: Task) -> int:
 
 def _summary(args: argparse.Namespace, task: Task, seconds: dict[str, float]) -> str:
     """Return what a person wants to know at the end, in a few lines."""
-    names, n_features = task.pool.feature_names, task.x.shape[1]
     lines = [
         title(task),
-        f"used: {n_features:,} features" + (f" ({_listed(names)})" if names else ""),
-        *([f"beside them: {task.beside.width:,} features ({args.embedding})"] if task.beside else []),
+        *_used(args, task),
         *(f"left out: {name} ({reason})" for name, reason in task.pool.dropped.items()),
         *([f"filled: {_n_imputed(task):,} cells by the column's median"] if args.impute else []),
         f"picks: {args.out}   receipt: {_receipt_path(args.out)}"
@@ -364,6 +362,16 @@ def _summary(args: argparse.Namespace, task: Task, seconds: dict[str, float]) ->
         f"time: {seconds['total']:.1f} s, of which {seconds['compile']:.1f} s to compile",
     ]
     return "\n".join(lines)
+
+
+def _used(args: argparse.Namespace, task: Task) -> list[str]:
+    """Return the features that were picked in."""
+    names, beside = task.pool.feature_names, task.beside
+    inputs = f"{task.x.shape[1]:,} features" + (f" ({_listed(names)})" if names else "")
+    embedded = f"{beside.width:,} features ({args.embedding})" if beside else ""
+    if args.embedding_alone:
+        return [f"used: {embedded} alone"]
+    return [f"used: {inputs}", *([f"beside them: {embedded}"] if embedded else [])]
 
 
 def _listed(names: Iterable[str]) -> str:
