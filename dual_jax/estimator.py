@@ -21,6 +21,7 @@ from dual_jax.data.checks import check_n_select
 from dual_jax.explanation import Explanation, explain
 from dual_jax.fitting import Chunk, fit, laid_out, norms_on, rank, shapes
 from dual_jax.layout import in_one_piece
+from dual_jax.logs import Lines
 from dual_jax.machine import free_memory
 from dual_jax.plan import check_memory
 from dual_jax.request import (
@@ -179,7 +180,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 mesh=mesh,
                 labeled=jnp.asarray(request.is_labeled),
                 candidates=jnp.asarray(request.is_open),
-                callbacks=[*self.callbacks, *([report] if report else [])],
+                callbacks=[Lines(), *self.callbacks, *([report] if report else [])],
                 keeper=None if checkpoint_dir is None else Checkpoint(checkpoint_dir),
             )
         self.state_, self.history_, self.n_exact_ = fitted.state, fitted.history, fitted.n_exact

@@ -1,4 +1,4 @@
-"""What a person sees while a fit runs: a bar for each stage on a terminal's standard error, else nothing."""
+"""What a person sees while a fit runs: a bar for each stage, on a terminal or in a notebook, else nothing."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ def callback(verbose: int = 1) -> Iterator[Callable[[Chunk], None] | None]:
     Parameters
     ----------
     verbose : int
-        0 is silent, and so is every number when standard error is no terminal.
+        0 is silent, and so is every number when there is neither a terminal nor a notebook.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def callback(verbose: int = 1) -> Iterator[Callable[[Chunk], None] | None]:
     ...     show is None
     True
     """
-    if verbose <= 0 or not sys.stderr.isatty():
+    if verbose <= 0 or not (sys.stderr.isatty() or _is_notebook()):
         yield None
         return
     try:
@@ -50,7 +50,7 @@ def callback(verbose: int = 1) -> Iterator[Callable[[Chunk], None] | None]:
         progress.TimeElapsedColumn(),
         progress.TextColumn("left"),
         progress.TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=Console(stderr=not _is_notebook()),
     )
     with bars:
         yield _bar_of_each_stage(bars)
@@ -70,6 +70,12 @@ def _bar_of_each_stage(bars: Any) -> Callable[[Chunk], None]:
         bars.update(tasks[chunk.stage], completed=chunk.step, loss=_loss(chunk))
 
     return show
+
+
+def _is_notebook() -> bool:
+    """Return whether this is a notebook, where rich draws bars below the cell."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def _print_line(chunk: Chunk) -> None:

@@ -29,6 +29,7 @@ FLOORS = [
     ["store", "data"],
     [
         "progress",
+        "logs",
         "plots",
         "diagnostics",
         "page",
@@ -39,6 +40,7 @@ FLOORS = [
         "estimator",
         "selector",
         "archive",
+        "strategy",
     ],
     ["records", "experiment", "standings", "figures", "comparison", "reproduction"],
     ["cli", "__main__", "__init__"],

@@ -733,3 +733,11 @@ def test_a_report_is_one_page_with_the_picks_and_the_receipt_in_it(words, tmp_pa
 def test_a_report_must_be_a_page(capsys):
     assert main(["select", "iris", "-n", "4", "--report", "page.pdf"]) == 2
     assert "must end in .html" in capsys.readouterr().err
+
+
+def test_the_curves_of_a_fit_are_written_where_asked(tmp_path, capsys):
+    pytest.importorskip("tensorboardX")
+    assert main(["select", "iris", "-n", "3", "--quiet", "--log", "curves"]) == 0
+    assert b"train/self_expression" in b"".join(p.read_bytes() for p in (tmp_path / "curves").iterdir())
+    assert main(["select", "iris", "-n", "3", "--method", "ted", "--log", "curves"]) == 2
+    assert "ted has none" in capsys.readouterr().err

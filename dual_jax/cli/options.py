@@ -81,15 +81,15 @@ def listed(option: str, text: str, known: Sequence[str]) -> list[str]:
     return names
 
 
-def check_folder(out: Path) -> None:
+def check_folder(out: Path, option: str = "--out") -> None:
     """Raise ValueError when results cannot be written to a folder of that name."""
     target = out.resolve()
     if target.exists() and not target.is_dir():
-        raise ValueError(f"--out {out} is a file: give a folder")
+        raise ValueError(f"{option} {out} is a file: give a folder")
     if not target.exists() and not target.parent.is_dir():
-        raise ValueError(f"--out {out}: the folder {target.parent} does not exist; create it first")
+        raise ValueError(f"{option} {out}: the folder {target.parent} does not exist; create it first")
     if not os.access(target if target.exists() else target.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"--out {out}: permission denied; choose another folder")
+        raise ValueError(f"{option} {out}: permission denied; choose another folder")
 
 
 def do_jobs(work: Sequence["Job"]) -> None:

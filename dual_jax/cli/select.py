@@ -7,7 +7,7 @@ import io
 import os
 import time
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from dual_jax.cli.options import (
     SCALINGS,
     Work,
     add_common,
+    check_folder,
     check_writable,
     keep_compiled_programs,
     seed_number,
@@ -94,6 +95,7 @@ def add(commands: Any) -> None:
     )
     add("--resume", type=Path, metavar="DIR", help="keep the fit there, and go on with the one that is there")
     add_common(parser)
+    add("--log", type=Path, metavar="DIR", help="curves of DUAL's fit for TensorBoard")
     add("--quiet", action="store_true", help="no summary and no progress")
     add("--no-compile-cache", action="store_true", help=f"compile anew, as with ${NO_CACHE}=1")
     parser.set_defaults(prepare=_prepare)
@@ -119,6 +121,8 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
 
     if args.resume is not None and args.method not in KEPT:
         raise ValueError(f"--resume keeps the long fits of {' and '.join(KEPT)}; {args.method} has none")
+    if args.log is not None:
+        _check_log(args)
     knobs = _checked_knobs(args.method, dict(args.knobs)) if args.knobs else {}
     if not args.no_compile_cache and not os.environ.get(NO_CACHE):
         keep_compiled_programs()
@@ -136,6 +140,19 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
         inputs = 0 if args.embedding_alone else task.x.shape[1]
         _rehearse(args.method, task, inputs + (beside.width if beside else 0))
     return partial(_select, args, task, command, started, clock, load_seconds)
+
+
+def _check_log(args: argparse.Namespace) -> None:
+    """Refuse curves of a method that has none, without what writes them, or in place of a file."""
+    from importlib.util import find_spec
+
+    from dual_jax.logs import NEEDS_TENSORBOARD
+
+    if args.method not in KEPT:
+        raise ValueError(f"--log writes the curves of {' and '.join(KEPT)}; {args.method} has none")
+    if find_spec("tensorboardX") is None:
+        raise ImportError(NEEDS_TENSORBOARD)
+    check_folder(args.log, "--log")
 
 
 def _checked_knobs(method: str, knobs: dict[str, Any]) -> dict[str, Any]:
@@ -191,16 +208,7 @@ def _select(
     compiled, began = compile_seconds(), time.perf_counter()
     embedded = task.beside.make() if task.beside else None
     rows, embedding = embeddings.rows_and_beside(task.x, embedded, args.embedding_alone)
-    picked = _pick(
-        args.method,
-        task._replace(x=rows),
-        embedding,
-        scale=args.scale,
-        seed=args.seed,
-        verbose=int(not args.quiet),
-        folder=args.resume,
-        with_why=args.explain or args.report is not None,
-    )
+    picked = _pick(args, task._replace(x=rows), embedding)
     fitted, compiled = time.perf_counter(), compile_seconds() - compiled
     write_atomically(args.out, _csv(_columns(picked, task.pool.ids, args.explain)))
     seconds = {
@@ -225,48 +233,38 @@ def _select(
         print(_summary(args, task, seconds))
 
 
-def _pick(
-    method: str,
-    task: Task,
-    embedding: np.ndarray | None,
-    *,
-    scale: str,
-    seed: int,
-    verbose: int,
-    folder: Path | None,
-    with_why: bool,
-) -> Picked:
+def _pick(args: argparse.Namespace, task: Task, embedding: np.ndarray | None) -> Picked:
     """Return the picks of a method on a pool as read: the one place that knows methods."""
-    if method in KEPT:
-        return _pick_by_dual(method, task, embedding, scale, seed, verbose, folder, with_why)
+    with_why = args.explain or args.report is not None
+    if args.method in KEPT:
+        return _pick_by_dual(args, task, embedding, with_why)
     from dual_jax.selector import Selector
 
-    selector = Selector(method, task.n_select, scale=scale, random_state=seed, **task.knobs)
+    selector = Selector(args.method, task.n_select, scale=args.scale, random_state=args.seed, **task.knobs)
     picks = selector.fit(task.x, embedding=embedding, labeled=task.is_labeled).sample_indices_
     why = selector.explain() if with_why else None
     return Picked(picks, selector.scores_[picks], selector.knobs_, selector.is_nested_, {}, why, {})
 
 
 def _pick_by_dual(
-    method: str,
-    task: Task,
-    embedding: np.ndarray | None,
-    scale: str,
-    seed: int,
-    verbose: int,
-    folder: Path | None,
-    with_why: bool,
+    args: argparse.Namespace, task: Task, embedding: np.ndarray | None, with_why: bool
 ) -> Picked:
-    """Return DUAL's picks, with its progress shown, its loss kept, and the fit itself kept in ``folder``."""
+    """Return DUAL's picks, with its progress shown, its loss kept, and the fit itself where that is asked."""
     from dual_jax.checkpoint import stopping_at_a_break
     from dual_jax.estimator import DUALSelector
+    from dual_jax.logs import TensorBoard
     from dual_jax.receipt import configuration
 
-    config = _config(method, task.knobs)
-    selector = DUALSelector(task.n_select, scale=scale, random_state=seed, config=config, verbose=verbose)
-    with stopping_at_a_break() if folder else nullcontext() as stop:
-        selector.set_params(callbacks=[stop] if stop else [])
-        selector.fit(task.x, embedding=embedding, labeled=task.is_labeled, checkpoint_dir=folder)
+    config, verbose = _config(args.method, task.knobs), int(not args.quiet)
+    selector = DUALSelector(
+        task.n_select, scale=args.scale, random_state=args.seed, config=config, verbose=verbose
+    )
+    with (
+        stopping_at_a_break() if args.resume else nullcontext() as stop,
+        closing(TensorBoard(args.log)) if args.log else nullcontext() as board,
+    ):
+        selector.set_params(callbacks=[callback for callback in (board, stop) if callback])
+        selector.fit(task.x, embedding=embedding, labeled=task.is_labeled, checkpoint_dir=args.resume)
     picks = selector.sample_indices_
     settings, is_nested = configuration(selector.config_), config.readout != "refine"
     why = selector.explain() if with_why else None
