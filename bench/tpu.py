@@ -2,7 +2,6 @@
 
     pip install -e ".[tpu]"
     python -m bench.tpu --out bench/results/tpu.json  # most of an hour; --topologies and --objectives do less
-    python -m bench.tpu --out bench/results/tpu.json --table README.md  # only writes the table
 
 C is full (m = n), and a device's targets lie in 8 blocks: more blocks take less memory and longer to compile.
 The joint step is what is compiled, for no stage holds more. The search starts from the size that the plan
@@ -25,7 +24,6 @@ TOPOLOGIES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v6e:1x1")
 CONFIGURATIONS = {"free": dj.DualConfig.paper, "simplex": dj.DualConfig}
 D, N_BLOCKS = 64, 8
 STEP = 500  # rows: sizes are multiples of it
-START, END = "<!-- largest pools per TPU topology -->\n", "<!-- end -->\n"
 
 
 def settings(objective: str, topology: str, n: int) -> dj.DualConfig:
@@ -74,41 +72,14 @@ def in_steps(n: float) -> int:
     return int(n) // STEP * STEP
 
 
-def table(records: list[dict[str, Any]]) -> str:
-    """Return the records as a table in Markdown."""
-    lines = [
-        "| topology | objective | largest n | GB a chip | share of it | temporaries / C | plan / compiler |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for r in records:
-        config = settings(r["objective"], r["topology"], r["n"])
-        step = dj.plan(r["n"], D, config, r["topology"]).stages["train"]
-        lines.append(
-            f"| {r['topology']} | {r['objective']} | {r['n']:,} | {r['bytes'] / 1e9:.1f} "
-            f"| {r['bytes'] / r['memory_bytes']:.0%} | {r['temporary_bytes'] / step.arrays['C']:.0%} "
-            f"| {step.n_bytes / r['bytes']:.2f} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def write_table(page: Path, records: list[dict[str, Any]]) -> None:
-    """Put the table between its two marks on a page."""
-    before, rest = page.read_text().split(START)
-    page.write_text(before + START + table(records) + END + rest.split(END, 1)[1])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="JSON; what it holds of other runs is kept")
     parser.add_argument("--topologies", nargs="*", default=TOPOLOGIES)
     parser.add_argument("--objectives", nargs="*", default=tuple(CONFIGURATIONS))
-    parser.add_argument("--table", type=Path, help="only write the table into this page")
     args = parser.parse_args()
     known = json.loads(args.out.read_text())["records"] if args.out.exists() else []
     records = {(r["topology"], r["objective"]): r for r in known}
-    if args.table:
-        write_table(args.table, list(records.values()))
-        return
     versions = {name: version(name) for name in ("jax", "jaxlib", "libtpu")}
     for topology in args.topologies:
         for objective in args.objectives:

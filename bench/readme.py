@@ -1,0 +1,155 @@
+"""Write the numbers of `bench/results/` into the pages that show them.
+
+    python -m bench.readme            # write
+    python -m bench.readme --check    # exit status 1 where a page differs from the results
+
+A table stands between ``<!-- bench: NAME -->`` and ``<!-- end -->``; nothing else of a page is touched.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = (ROOT / "README.md", ROOT / "bench" / "README.md", ROOT / "dual_jax" / "methods" / "README.md")
+PLACE = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+Row = tuple[str, ...]
+
+
+def results(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
+
+
+def table(head: Row, rows: list[Row]) -> str:
+    """Return a Markdown table; columns after the first are numbers."""
+    rule = ("---", *["---:"] * (len(head) - 1))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+
+
+def seconds(value: float) -> str:
+    return f"{value:.2f} s" if value < 1 else f"{value:.1f} s" if value < 100 else f"{value:.0f} s"
+
+
+def mebibytes(value: float) -> str:
+    return f"{value:.0f} MiB" if value < 1000 else f"{value / 1024:.1f} GiB"
+
+
+def kmeans() -> str:
+    """Return k-means beside scikit-learn's Lloyd."""
+    rows = [
+        (
+            what,
+            seconds(r["ours_s"]),
+            seconds(r["scikit_learn_s"]),
+            f"{r['time_ratio']:.2f}",
+            f"{r['inertia_ratio']:.4f}",
+        )
+        for what, r in results("kmeans")["records"].items()
+    ]
+    return table(("k-means", "dual_jax", "scikit-learn", "time, ratio", "inertia, ratio"), rows)
+
+
+def methods() -> str:
+    """Return methods beside the libraries that one would install instead."""
+    goal = {
+        "facility": ("similarity", "{:.1f}"),
+        "kcenter": ("radius", "{:.3f}"),
+        "kmedoids": ("mean_distance", "{:.4f}"),
+    }
+    rows = []
+    for r in results("methods")["records"]:
+        name, form = goal.get(r["method"], ("mean_distance", "{:.4f}"))
+        what = f"{r['method']}, {r['n_select']} of {r['n']:,} x {r['d']}"
+        if "seconds" in r:
+            costs = (seconds(r["seconds"]), mebibytes(r["peak_mib"]), f"{form.format(r[name])} ({name})")
+        else:
+            costs = (r.get("failed", "not installed"), "", "")
+        rows.append((what, f"{r['library']} {r.get('version', '')}".strip(), *costs))
+    return table(("method", "library", "time", "memory", "objective"), rows)
+
+
+def method_cost() -> str:
+    """Return time and memory of every entry of METHODS."""
+    rows = [
+        (
+            r["entry"],
+            f"{r['n_select']} of {r['n']:,} x {r['d']}",
+            seconds(r["compile_s"]) if "compile_s" in r else r["failed"],
+            seconds(r["run_s"]) if "run_s" in r else "",
+            mebibytes(r["peak_mib"]) if "peak_mib" in r else "",
+        )
+        for r in results("method_cost")["records"]
+    ]
+    return table(("entry", "pool", "compile", "run", "peak memory"), rows)
+
+
+def plan_check() -> str:
+    """Return how far the plan is from the compiler's bytes and from the clock."""
+    rows = []
+    for r in results("plan")["records"]:
+        stages = r["stages"].values()
+        shown = [
+            f"{min(of):.2f} to {max(of):.2f}"
+            for of in ([s["bytes_ratio"] for s in stages], [s["seconds_ratio"] for s in stages])
+        ]
+        what = f"{r['n']:,} x {r['d']}, m = {r['m']:,}, {r['objective']}"
+        rows.append((what, *shown, f"{r['fit_seconds_ratio']:.2f}"))
+    head = ("pool", "bytes of a stage, plan / compiler", "seconds of a step, plan / clock", "of the fit")
+    return table(head, rows)
+
+
+def tpu() -> str:
+    """Return the largest pool that each TPU topology holds, and how far the plan is from the compiler."""
+    import dual_jax as dj
+    from bench.tpu import settings
+
+    rows = []
+    for r in results("tpu")["records"]:
+        config = settings(r["objective"], r["topology"], r["n"])
+        step = dj.plan(r["n"], r["d"], config, r["topology"]).stages["train"]
+        rows.append(
+            (
+                f"{r['topology']}, {r['objective']}",
+                f"{r['n']:,}",
+                f"{r['bytes'] / 1e9:.1f} GB",
+                f"{r['bytes'] / r['memory_bytes']:.0%}",
+                f"{r['temporary_bytes'] / step.arrays['C']:.0%}",
+                f"{step.n_bytes / r['bytes']:.2f}",
+            )
+        )
+    head = ("topology", "largest n", "a chip", "of its memory", "temporaries / C", "plan / compiler")
+    return table(head, rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "kmeans": kmeans,
+    "methods": methods,
+    "method_cost": method_cost,
+    "plan": plan_check,
+    "tpu": tpu,
+}
+
+
+def filled(page: str) -> str:
+    """Return a page with its tables made anew."""
+    return PLACE.sub(lambda place: f"{place[1]}{TABLES[place[2]]()}\n{place[3]}", page)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, say which pages differ")
+    check = parser.parse_args().check
+    stale = [page for page in PAGES if filled(page.read_text()) != page.read_text()]
+    for page in stale:
+        print(f"{page.relative_to(ROOT)} differs from bench/results")
+        if not check:
+            page.write_text(filled(page.read_text()))
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
