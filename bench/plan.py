@@ -3,8 +3,8 @@
     python -m bench.plan --out bench/results/plan.json
 
 The rates of the plan are measured before and after, in the same run, for others may use the machine too. A
-measured step is the least of a few chunks of steps; the start and the ranking run twice, and the first run, which
-compiles, does not count.
+measured step is the least of a few chunks of steps; the start and the ranking run twice, and the first run,
+which compiles, does not count.
 """
 
 import argparse
