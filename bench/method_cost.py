@@ -10,8 +10,6 @@ drawn anew and standardised, that of 20,000 x 32 a mixture of 20 Gaussians.
 import argparse
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from bench.kmeans import machine, mixture
-from bench.methods import as_size, peak_mib
+from bench.kmeans import mixture
+from bench.methods import apart, as_size, peak_mib, write_results
 from dual_jax.data.datasets import waveform_generator
 from dual_jax.methods import METHODS
 
@@ -74,18 +72,6 @@ def is_within_bars(entry: str, size: tuple[int, int, int], record: dict[str, Any
     return record["peak_mib"] < LIMIT_MIB
 
 
-def measure_apart(entry: str, size: tuple[int, int, int], repeats: int, limit: float) -> dict[str, Any]:
-    """Return the record of one entry, measured in a process of its own."""
-    command = [sys.executable, "-m", "bench.method_cost", "--one", entry]
-    command += ["--sizes", "x".join(map(str, size)), "--repeats", str(repeats)]
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
-        return {"failed": f"not done after {limit} s"}
-    lines = (run.stdout if run.returncode == 0 else run.stderr).strip().splitlines() or ["no output"]
-    return json.loads(lines[-1]) if run.returncode == 0 else {"failed": lines[-1]}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="where to write the JSON")
@@ -102,15 +88,11 @@ def main() -> None:
         return
     records = [
         {"entry": entry, "n": size[0], "d": size[1], "n_select": size[2]}
-        | measure_apart(entry, size, args.repeats, args.limit)
+        | apart("bench.method_cost", [entry], size, args.repeats, args.limit)
         for size in args.sizes
         for entry in args.entries or (ENTRIES if size[0] < LARGE[0] else LARGE_ENTRIES)
     ]
-    text = json.dumps({"machine": machine(), "records": records}, indent=2)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text + "\n")
-    print(text)
+    write_results(records, args.out)
 
 
 if __name__ == "__main__":

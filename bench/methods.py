@@ -176,25 +176,25 @@ def measure(method: str, library: str, size: tuple[int, int, int], repeats: int)
     }
 
 
-def measure_apart(method: str, library: str, size: tuple[int, int, int], args: Any) -> dict[str, Any]:
-    """Return the record of one entry, measured in a process of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        "bench.methods",
-        "--one",
-        method,
-        library,
-        "--repeats",
-        str(args.repeats),
-    ]
-    command += ["--sizes", "x".join(map(str, size))]
+def apart(module: str, words: list[str], size: tuple[int, int, int], repeats: int, limit: float) -> Any:
+    """Return the record of one entry of a benchmark, measured in a process of its own."""
+    command = [sys.executable, "-m", module, "--one", *words]
+    command += ["--sizes", "x".join(map(str, size)), "--repeats", str(repeats)]
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=args.limit)
+        run = subprocess.run(command, capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:
-        return {"failed": f"not done after {args.limit} s"}
+        return {"failed": f"not done after {limit} s"}
     lines = (run.stdout if run.returncode == 0 else run.stderr).strip().splitlines() or ["no output"]
     return json.loads(lines[-1]) if run.returncode == 0 else {"failed": lines[-1]}
+
+
+def write_results(records: list[dict[str, Any]], out: Path | None) -> None:
+    """Print records with the machine that they were measured on, and write them where asked."""
+    text = json.dumps({"machine": machine(), "records": records}, indent=2)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text + "\n")
+    print(text)
 
 
 def as_size(text: str) -> tuple[int, int, int]:
@@ -219,16 +219,12 @@ def main() -> None:
         return
     records = [
         {"method": method, "library": library, "n": size[0], "d": size[1], "n_select": size[2]}
-        | measure_apart(method, library, size, args)
+        | apart("bench.methods", [method, library], size, args.repeats, args.limit)
         for size in args.sizes
         for method, libraries in ENTRIES.items()
         for library in libraries
     ]
-    text = json.dumps({"machine": machine(), "records": records}, indent=2)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text + "\n")
-    print(text)
+    write_results(records, args.out)
 
 
 if __name__ == "__main__":

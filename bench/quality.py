@@ -22,6 +22,7 @@ from dual_jax.data.checks import check_pool
 from dual_jax.data.datasets import Dataset, load
 from dual_jax.experiment import PERCEPTRON, Entry, finished
 from dual_jax.figures import gain_map, learning_curves, rank_diagram
+from dual_jax.page import markdown
 from dual_jax.plots import write
 from dual_jax.records import Record, read_folder
 from dual_jax.reproduction.jobs import jobs
@@ -152,12 +153,12 @@ def tournament(name: str, splits: int) -> Tournament:
     )
 
 
-def _lines(table: Standings) -> list[str]:
+def _table(table: Standings) -> str:
     """Return a table of methods: gain, rank, wins and losses, cells below random, worst cell, by data set."""
     above = 100.0 * gains(table)
     ranks, of_data = mean_ranks(table.values), by_data(table, above)
     head = ("method", "gain", "mean rank", "wins-losses", "below random", "worst", *table.data)
-    lines = [head, ("---", *["---:"] * (len(head) - 1))]
+    rows = []
     for i in np.argsort(-of_data.mean(axis=1)):
         below = (above[i] < 0).mean()
         counts = f"{(above[i] > 0).sum()}-{(above[i] < 0).sum()}"
@@ -168,8 +169,8 @@ def _lines(table: Standings) -> list[str]:
             f"{below:.0%}",
             f"{above[i].min():+.1f}",
         )
-        lines.append((table.methods[i], *shown, *(f"{gain:+.1f}" for gain in of_data[i])))
-    return [f"| {' | '.join(line)} |" for line in lines]
+        rows.append((table.methods[i], *shown, *(f"{gain:+.1f}" for gain in of_data[i])))
+    return markdown(head, rows)
 
 
 def _section(records: list[Record], metric: str, judge: str) -> list[str]:
@@ -180,7 +181,7 @@ def _section(records: list[Record], metric: str, judge: str) -> list[str]:
     return [
         f"## {JUDGES[judge]}, {metric}: points over random",
         "",
-        *_lines(table),
+        _table(table),
         "",
         f"Friedman p = {friedman(table.values):.1g}; critical difference of mean ranks {spread:.2f} over "
         f"{len(table.blocks)} cells (optimistic: cells of a data set are not independent), "

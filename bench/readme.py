@@ -14,20 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dual_jax.page import markdown
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "bench" / "README.md", ROOT / "dual_jax" / "methods" / "README.md")
 PLACE = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
-Row = tuple[str, ...]
 
 
 def results(name: str) -> dict[str, Any]:
     return json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
-
-
-def table(head: Row, rows: list[Row]) -> str:
-    """Return a Markdown table; columns after the first are numbers."""
-    rule = ("---", *["---:"] * (len(head) - 1))
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
 def seconds(value: float) -> str:
@@ -50,7 +45,7 @@ def kmeans() -> str:
         )
         for what, r in results("kmeans")["records"].items()
     ]
-    return table(("k-means", "dual_jax", "scikit-learn", "time, ratio", "inertia, ratio"), rows)
+    return markdown(("k-means", "dual_jax", "scikit-learn", "time, ratio", "inertia, ratio"), rows)
 
 
 def methods() -> str:
@@ -69,7 +64,7 @@ def methods() -> str:
         else:
             costs = (r.get("failed", "not installed"), "", "")
         rows.append((what, f"{r['library']} {r.get('version', '')}".strip(), *costs))
-    return table(("method", "library", "time", "memory", "objective"), rows)
+    return markdown(("method", "library", "time", "memory", "objective"), rows)
 
 
 def method_cost() -> str:
@@ -84,7 +79,7 @@ def method_cost() -> str:
         )
         for r in results("method_cost")["records"]
     ]
-    return table(("entry", "pool", "compile", "run", "peak memory"), rows)
+    return markdown(("entry", "pool", "compile", "run", "peak memory"), rows)
 
 
 def plan_check() -> str:
@@ -99,7 +94,7 @@ def plan_check() -> str:
         what = f"{r['n']:,} x {r['d']}, m = {r['m']:,}, {r['objective']}"
         rows.append((what, *shown, f"{r['fit_seconds_ratio']:.2f}"))
     head = ("pool", "bytes of a stage, plan / compiler", "seconds of a step, plan / clock", "of the fit")
-    return table(head, rows)
+    return markdown(head, rows)
 
 
 def tpu() -> str:
@@ -122,7 +117,7 @@ def tpu() -> str:
             )
         )
     head = ("topology", "largest n", "a chip", "of its memory", "temporaries / C", "plan / compiler")
-    return table(head, rows)
+    return markdown(head, rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {

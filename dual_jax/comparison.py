@@ -10,6 +10,7 @@ from scipy import stats
 
 from dual_jax.figures import CHANCE as RANDOM_LOOK
 from dual_jax.figures import COLORS, MARKERS, draw_line, frame, log_scale, new, shown, spelled
+from dual_jax.page import markdown
 from dual_jax.records import Record
 from dual_jax.standings import LEVEL, RANDOM, name_of
 
@@ -117,12 +118,11 @@ def as_markdown(points: Sequence[Point], metric: str) -> str:
     """Return a table of methods by budgets: per cent with the interval, a star where above random."""
     budgets = sorted({point.budget for point in points})
     found = {(point.method, point.budget): point for point in points}
-    lines = [f"| {spelled(metric)}, % | " + " | ".join(map(str, budgets)) + " |"]
-    lines.append("| --- |" + " ---: |" * len(budgets))
-    for method in dict.fromkeys(point.method for point in points):
-        cells = [_cell(found.get((method, budget))) for budget in budgets]
-        lines.append(f"| {shown(method)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    rows = [
+        (shown(method), *(_cell(found.get((method, budget))) for budget in budgets))
+        for method in dict.fromkeys(point.method for point in points)
+    ]
+    return markdown((f"{spelled(metric)}, %", *map(str, budgets)), rows) + "\n"
 
 
 def _cell(point: Point | None) -> str:

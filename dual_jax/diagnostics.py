@@ -13,10 +13,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from dual_jax.numerics import squared_distances
-from dual_jax.plots import NEEDS_MATPLOTLIB
+from dual_jax.plots import frame, new
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 AT_A_TIME = 64  # picks whose distances to all rows are held
@@ -75,12 +74,14 @@ def coverage_curve(curves: Mapping[str, Float[np.ndarray, " k"]]) -> "Figure":
     ImportError
         When matplotlib is missing.
     """
-    axes = _axes("picks", "mean distance to the nearest pick", "Coverage against budget")
+    figure = new(3.4, 5.0)
+    axes = figure.add_subplot()
+    frame(axes, "Coverage against budget", "picks", "mean distance to the nearest pick")
     for color, (name, values) in zip(COLORS, curves.items(), strict=False):
         axes.plot(np.arange(1, len(values) + 1), values, color=color, label=name, linewidth=1.6)
     axes.set_ylim(bottom=0.0)
     axes.legend(frameon=False, fontsize=8)
-    return axes.figure  # type: ignore[return-value]
+    return figure
 
 
 def loss_curves(history: Mapping[str, Mapping[str, Float[np.ndarray, " steps"]]]) -> "Figure":
@@ -96,12 +97,12 @@ def loss_curves(history: Mapping[str, Mapping[str, Float[np.ndarray, " steps"]]]
     ImportError
         When matplotlib is missing.
     """
-    figure = _figure(8.0, 3.4)
+    figure = new(3.4, 8.0)
     titles = {"pretrain": "Stage 1: the autoencoder", "train": "Stage 3: the selection"}
     stages = [stage for stage in titles if history.get(stage)]
     for place, stage in enumerate(stages, 1):
         axes = figure.add_subplot(1, len(stages), place)
-        _dress(axes, "step", "share of its first value", titles[stage])
+        frame(axes, titles[stage], "step", "share of its first value")
         terms = {
             name: values for name, values in history[stage].items() if stage == "train" or name == "loss"
         }
@@ -122,13 +123,15 @@ def sorted_norms(norms: Mapping[str, Float[np.ndarray, " m"]], n_select: int) ->
     ImportError
         When matplotlib is missing.
     """
-    axes = _axes("rank", "share of the largest", "Sorted row norms")
+    figure = new(3.4, 5.0)
+    axes = figure.add_subplot()
+    frame(axes, "Sorted row norms", "rank", "share of the largest")
     for color, (name, values) in zip(COLORS, norms.items(), strict=False):
         falling = np.sort(np.asarray(values))[::-1]
         axes.plot(np.arange(1, len(falling) + 1), falling / (falling[0] or 1.0), color=color, label=name)
     axes.axvline(n_select, color="black", linewidth=0.8, linestyle="--", label=f"{n_select} picks")
     axes.legend(frameon=False, fontsize=8)
-    return axes.figure  # type: ignore[return-value]
+    return figure
 
 
 def contact_sheet(images: Float[np.ndarray, "k h w"] | Float[np.ndarray, "k h w c"]) -> "Figure":
@@ -148,32 +151,10 @@ def contact_sheet(images: Float[np.ndarray, "k h w"] | Float[np.ndarray, "k h w 
     low, high = shown.min(), shown.max()
     shown = (shown - low) / (high - low if high > low else 1.0)
     n_rows = -(-len(shown) // IMAGES_IN_ROW)
-    figure = _figure(8.0, 0.4 + 0.8 * n_rows)
+    figure = new(0.4 + 0.8 * n_rows, 8.0)
     for rank, image in enumerate(shown, 1):
         axes = figure.add_subplot(n_rows, IMAGES_IN_ROW, rank)
         axes.imshow(image, cmap="gray_r" if image.ndim == 2 else None, vmin=0.0, vmax=1.0)
         axes.set_title(str(rank), fontsize=7, pad=2)
         axes.axis("off")
     return figure
-
-
-def _figure(width: float, height: float) -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(NEEDS_MATPLOTLIB) from error
-    return Figure(figsize=(width, height), dpi=120, layout="constrained")
-
-
-def _axes(xlabel: str, ylabel: str, title: str) -> "Axes":
-    axes = _figure(5.0, 3.4).add_subplot()
-    _dress(axes, xlabel, ylabel, title)
-    return axes
-
-
-def _dress(axes: "Axes", xlabel: str, ylabel: str, title: str) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel(xlabel, fontsize=8)
-    axes.set_ylabel(ylabel, fontsize=8)
-    axes.set_title(title, fontsize=9)
-    axes.tick_params(labelsize=7)

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from dual_jax.plots import NEEDS_MATPLOTLIB
+from dual_jax.plots import frame, new
 from dual_jax.standings import RANDOM, Standings, by_data, complete, critical_difference, gains, mean_ranks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 7.2  # inches, of a page's text
 N_NAMED = 2  # methods of the crowd that are named in a panel, the best
 RECONSTRUCTION = (
     *("ted", "cted", "dcted", "rrss", "arss", "alsr", "alnr", "alfs", "smrs", "maed", "llr", "dcs", "rrqr"),
@@ -196,21 +195,6 @@ def _name_rows(axes: "Axes", places: Sequence[int], methods: Sequence[str]) -> N
         label.set_color(look(method).color)
 
 
-def new(height: float, width: float = WIDTH) -> "Figure":
-    """Return an empty figure of a page's width, free of pyplot's global state.
-
-    Raises
-    ------
-    ImportError
-        When matplotlib is missing.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(NEEDS_MATPLOTLIB) from error
-    return Figure(figsize=(width, height), dpi=200, layout="constrained")
-
-
 def panels(n: int, title: str = "") -> tuple["Figure", list["Axes"]]:
     """Return a figure with n panels in rows, and room for the key where a row is not full."""
     rows, columns = _layout(n)
@@ -223,15 +207,6 @@ def _layout(n: int) -> tuple[int, int]:
     """Return rows and columns for n panels."""
     columns = min(COLUMNS, n + 1)
     return -(-n // columns), columns
-
-
-def frame(axes: "Axes", title: str = "", xlabel: str = "", ylabel: str = "") -> None:
-    """Name a panel and its axes in letters that fit, and leave only the lines that carry a scale."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=7)
-    axes.set_title(title, fontsize=8)
-    axes.set_xlabel(xlabel, fontsize=7)
-    axes.set_ylabel(ylabel, fontsize=7)
 
 
 def log_scale(axes: "Axes", values: Sequence[float], n_ticks: int = 4) -> None:

@@ -1,4 +1,4 @@
-"""A selection as one HTML page that holds everything: pictures, picks and receipt, and no outside address."""
+"""Pages: a selection as one HTML file that holds everything, without an outside address; Markdown tables."""
 
 import base64
 import html
@@ -27,6 +27,20 @@ class Picture(NamedTuple):
 
     figure: "Figure"
     caption: str
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, without a last line end; columns after the first are numbers.
+
+    Examples
+    --------
+    >>> print(markdown(("method", "gain"), [("ted", "+1.2")]))
+    | method | gain |
+    | --- | ---: |
+    | ted | +1.2 |
+    """
+    rule = ("---", *["---:"] * (len(head) - 1))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
 def as_html(

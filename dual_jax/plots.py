@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WIDTH = 7.2  # inches, of a page's text
 SUFFIXES = (".png", ".svg", ".pdf")
 MAX_SHOWN = 20_000  # rows drawn; more only make the cloud darker and the file larger
 MAX_NUMBERED = 20  # picks with their number beside them
@@ -60,6 +61,30 @@ def write(figure: "Figure", path: str | PathLike[str]) -> None:
     write_atomically(path, picture.getvalue())
 
 
+def new(height: float, width: float = WIDTH, dpi: int = 200) -> "Figure":
+    """Return an empty figure of a page's width, free of pyplot's global state.
+
+    Raises
+    ------
+    ImportError
+        When matplotlib is missing.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(NEEDS_MATPLOTLIB) from error
+    return Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+
+
+def frame(axes: "Axes", title: str = "", xlabel: str = "", ylabel: str = "") -> None:
+    """Name a panel and its axes in letters that fit, and leave only the lines that carry a scale."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=7)
+    axes.set_title(title, fontsize=8)
+    axes.set_xlabel(xlabel, fontsize=7)
+    axes.set_ylabel(ylabel, fontsize=7)
+
+
 def pool_map(
     x: Float[np.ndarray, "n d"],
     picks: Int[np.ndarray, " k"],
@@ -92,15 +117,11 @@ def pool_map(
     >>> figure.axes[0].get_title()
     'thirty points'
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(NEEDS_MATPLOTLIB) from error
+    figure = new(6.5, 8.0, dpi=150)
     pca = PCA(2, random_state=0)
     places = pca.fit_transform(np.asarray(x))
     picked = places[np.asarray(picks)]
     shares = pca.explained_variance_ratio_
-    figure = Figure(figsize=(8, 6.5), dpi=150, layout="constrained")
     axes = figure.add_subplot(
         title=title,
         xlabel=f"principal component 1 ({shares[0]:.1%} of the variance)",

@@ -5,6 +5,7 @@ unless ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` asks for them, as the full run does.
 set before JAX is imported.
 """
 
+import builtins
 import os
 
 import pytest
@@ -51,3 +52,16 @@ def _forget(compiled):
 
     jax.clear_caches()
     compiled.clear()
+
+
+@pytest.fixture
+def no_matplotlib(monkeypatch):
+    """Let every import of matplotlib fail."""
+    real = builtins.__import__
+
+    def refuse(name, *rest):
+        if name.split(".")[0] == "matplotlib":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)

@@ -51,7 +51,10 @@ def test_a_run_that_was_cut_off_is_finished_by_the_same_records(tmp_path):
 
 def test_records_are_on_the_disk_before_a_later_cell_fails(tmp_path, monkeypatch):
     real, path = JUDGES["svm"], tmp_path / "records.jsonl"
-    fail_late = lambda picked, *rest: real(picked, *rest) if len(picked.y) < 10 else 1 / 0  # noqa: E731
+
+    def fail_late(picked, *rest):
+        return real(picked, *rest) if len(picked.y) < 10 else 1 / 0
+
     monkeypatch.setitem(JUDGES, "svm", fail_late)
     entry = Entry("random")
 
@@ -98,8 +101,8 @@ def test_each_split_and_each_order_has_a_key_of_its_own():
 
 
 def test_a_judge_sees_the_picks_in_its_own_view(tmp_path):
-    blank = lambda table: table._replace(x=np.zeros_like(table.x))  # noqa: E731
-    views = VIEWS | {"blank": lambda: (blank(SPLIT.pool), blank(SPLIT.test))}
+    blank = [table._replace(x=np.zeros_like(table.x)) for table in (SPLIT.pool, SPLIT.test)]
+    views = VIEWS | {"blank": lambda: tuple(blank)}
     entry = Entry("random", views=("raw", "blank"))
 
     records = finished(

@@ -1,7 +1,5 @@
 """Figures of a comparison: every method where its records put it, and names that can be read."""
 
-import builtins
-
 import numpy as np
 import pytest
 
@@ -101,15 +99,7 @@ def test_settings_stay_beside_the_name():
     assert shown("ted") == "ted"
 
 
-def test_a_missing_matplotlib_names_the_pip_command(monkeypatch):
-    real = builtins.__import__
-
-    def refuse(name, *rest):
-        if name.split(".")[0] == "matplotlib":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-
+@pytest.mark.usefixtures("no_matplotlib")
+def test_a_missing_matplotlib_names_the_pip_command():
     with pytest.raises(ImportError, match=r'pip install "dual-jax\[plot\]"'):
         figures.new(1.0)

@@ -1,7 +1,5 @@
 """Pictures: every row and pick where it belongs, numbers apart, files whole."""
 
-import builtins
-
 import numpy as np
 import pytest
 from matplotlib.text import Text
@@ -9,18 +7,6 @@ from matplotlib.text import Text
 from dual_jax.plots import MAX_NUMBERED, MAX_SHOWN, check_suffix, pool_map, write
 
 X = np.random.default_rng(0).normal(size=(60, 4)) * [4, 2, 1, 1]
-
-
-@pytest.fixture
-def no_matplotlib(monkeypatch):
-    real = builtins.__import__
-
-    def refuse(name, *rest):
-        if name.split(".")[0] == "matplotlib":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
 
 
 def legend(figure):

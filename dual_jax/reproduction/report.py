@@ -10,6 +10,7 @@ import numpy as np
 
 from dual_jax import figures as drawn
 from dual_jax.experiment import finished
+from dual_jax.page import markdown
 from dual_jax.plots import write
 from dual_jax.records import Record, read_folder
 from dual_jax.reproduction import figures
@@ -166,11 +167,6 @@ def _summary(protocol: str, records: list[Record]) -> str:
     return "\n".join(filter(None, parts))
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
 def _data_table(records: Sequence[Record]) -> str:
     """Return Table 1, as the files say."""
     head = (
@@ -201,7 +197,7 @@ def _data_table(records: Sequence[Record]) -> str:
         for r in records
         if r.get("kind") == "data"
     ]
-    return "## Data sets (Table 1)\n\n" + _markdown(head, rows) if rows else ""
+    return "## Data sets (Table 1)\n\n" + markdown(head, rows) + "\n" if rows else ""
 
 
 def _standings_table(table: Standings, metric: str) -> str:
@@ -222,7 +218,8 @@ def _standings_table(table: Standings, metric: str) -> str:
     head = ("method", *table.data, "gain", "mean rank", "wins-losses")
     text = (
         f"## Points of {drawn.spelled(metric)}: mean over budgets of mean ± deviation over splits\n\n"
-        + _markdown(head, rows)
+        + markdown(head, rows)
+        + "\n"
         + "\nGain: over random, mean over data sets. Wins and losses: against random, of "
         + f"{len(table.blocks)} blocks (data set and budget).\n"
     )
@@ -249,8 +246,10 @@ def _latent_table(records: Sequence[Record]) -> str:
         (drawn.shown(method), *(_points(m, s) for m, s in zip(means[i], spread[i], strict=True)))
         for i, method in enumerate(table.methods)
     ]
-    return "## Accuracy where the SVM sees codes of the pre-trained encoder\n\n" + _markdown(
-        ("method", *table.data), rows
+    return (
+        "## Accuracy where the SVM sees codes of the pre-trained encoder\n\n"
+        + markdown(("method", *table.data), rows)
+        + "\n"
     )
 
 
@@ -287,7 +286,9 @@ def _freedom_table(records: Sequence[Record], view: str) -> str:
         "best cell a split",
         "best of 16 random",
     )
-    return f"## Accuracy with weights chosen on the test set, {view} features\n\n" + _markdown(head, rows)
+    return (
+        f"## Accuracy with weights chosen on the test set, {view} features\n\n" + markdown(head, rows) + "\n"
+    )
 
 
 def _skipped(records: Sequence[Record]) -> str:
