@@ -13,6 +13,7 @@ from dual_jax.model import OBJECTIVES, Autoencoder, Module, Weights, dense
 
 MAX_COEFFICIENTS = 1 << 25
 MIN_DICTIONARY = 1024
+MAX_TARGETS = 1 << 15
 BLOCK_BYTES = 16 << 20  # of a target block of C: it stays in a processor's last cache
 MAX_BLOCKS = 64  # blocks are unrolled, so more would lengthen compilation
 
@@ -66,7 +67,8 @@ class DualConfig:
         pool if that is more.
     n_targets
         Rows that C rebuilds; of a larger pool so many are drawn, at least half of them from the rows that may
-        be picked, and all rows are still ranked. None for all, and all with the read-out ``"norms"``.
+        be picked, and all rows are still ranked. None for 2^15, or as many as the dictionary holds if that is
+        more. With the read-out ``"norms"`` it is all.
     batch_rows
         Rows in a step of stage 1: of a larger pool so many at even distances, the next ones in the next step;
         None for all.
@@ -98,7 +100,7 @@ class DualConfig:
     encoder: Module | None = None
     decoder: Module | None = None
     dictionary_size: int | None = None
-    n_targets: int | None = 1 << 15
+    n_targets: int | None = None
     batch_rows: int | None = 1 << 14
     block_rows: int | None = None
     coefficient_seeds: tuple[int, int] | None = None
@@ -126,7 +128,6 @@ class DualConfig:
             pretrain_steps=5000,
             steps=2500,
             tolerance=0.0,
-            n_targets=None,
             batch_rows=None,
             coefficient_seeds=(123, 351),
         )
@@ -188,7 +189,9 @@ class DualConfig:
 
     def targets(self, n: int) -> int:
         """Return how many rows of a pool of n C rebuilds."""
-        return n if self.n_targets is None or self.readout == "norms" else min(n, self.n_targets)
+        if self.readout == "norms":
+            return n
+        return min(n, self.n_targets or max(MAX_TARGETS, self.dictionary_size or 0))
 
     def batches(self, n: int) -> int:
         """Return in how many steps stage 1 sees a pool of n rows once."""

@@ -31,7 +31,7 @@ def test_some_rows_are_rebuilt_and_all_candidates_are_ranked(fitted):
 
 
 def test_with_all_rows_in_one_batch_nothing_changes():
-    whole = dataclasses.replace(CONFIG, n_targets=None, batch_rows=None)
+    whole = dataclasses.replace(CONFIG, n_targets=10 * N, batch_rows=None)
     bounded = dataclasses.replace(CONFIG, n_targets=N, batch_rows=N)
     picks = [fit(KEY, X, config).ranking.indices.tolist() for config in (whole, bounded)]
     assert picks[0] == picks[1]
