@@ -38,16 +38,10 @@ class Protocol(NamedTuple):
         Built-in data sets, small ones first.
     methods
         Names in `dual_jax.METHODS`; none where DUAL's grid is all that is compared with random.
-    variants
-        Methods with other settings than their defaults, beside those.
-    judges
-        Names in `dual_jax.data.evaluation.JUDGES`, or `dual_jax.experiment.PERCEPTRON`.
     n_splits
         Repeats, each with another half of the data as the pool.
     n_budgets
         Numbers of picks a data set, at most.
-    picks
-        The numbers of picks themselves, where they follow no rule.
     n_random
         Orders of the random baseline a split.
     scale
@@ -56,22 +50,28 @@ class Protocol(NamedTuple):
         Methods whose picks are judged in the codes of the network too.
     ablated, mapped, varied
         Data sets of Figure 4 (ablation), Figure 5 (map) and Figure 6 (sensitivity).
+    picks
+        The numbers of picks themselves, where they follow no rule.
+    variants
+        Methods with other settings than their defaults, beside those.
+    judges
+        Names in `dual_jax.data.evaluation.JUDGES`, or `dual_jax.experiment.PERCEPTRON`.
     """
 
     name: str
     data: tuple[str, ...]
     methods: tuple[str, ...] = ()
-    variants: tuple[Entry, ...] = ()
-    judges: tuple[str, ...] = ("svm",)
     n_splits: int = 5
     n_budgets: int = 8
-    picks: tuple[int, ...] = ()
     n_random: int = N_RANDOM
     scale: str = "standard"
     in_both_views: tuple[str, ...] = IN_BOTH_VIEWS
     ablated: tuple[str, ...] = ()
     mapped: str = ""
     varied: str = ""
+    picks: tuple[int, ...] = ()
+    variants: tuple[Entry, ...] = ()
+    judges: tuple[str, ...] = ("svm",)
 
     @property
     def network(self) -> str:
