@@ -1,4 +1,4 @@
-"""Two processes with four devices each, joined by JAX's own runtime over the loopback, fit like one device."""
+"""Two processes with four devices each, joined by JAX over the loopback, fit like one device."""
 
 import json
 import socket
