@@ -13,6 +13,7 @@ from dual_jax.model import OBJECTIVES, Autoencoder, Module, Weights, dense
 
 MAX_COEFFICIENTS = 1 << 25
 MIN_DICTIONARY = 1024
+MAX_TARGETS = 1 << 15
 BLOCK_BYTES = 16 << 20  # of a target block of C: it stays in a processor's last cache
 MAX_BLOCKS = 64  # blocks are unrolled, so more would lengthen compilation
 
@@ -64,6 +65,13 @@ class DualConfig:
         Rows that may rebuild others, drawn evenly from the labelled rows and candidates; None for all of
         them as long as C has at most 2^25 entries (0.4 GB with Adam's moments), or 1,024 rows of a larger
         pool if that is more.
+    n_targets
+        Rows that C rebuilds; of a larger pool so many are drawn, at least half of them from the rows that may
+        be picked, and all rows are still ranked. None for 2^15, or as many as the dictionary holds if that is
+        more. With the read-out ``"norms"`` it is all.
+    batch_rows
+        Rows in a step of stage 1: of a larger pool so many at even distances, the next ones in the next step;
+        None for all.
     block_rows
         Targets in a block of C; None for blocks that fit the processor's cache.
     coefficient_seeds
@@ -92,6 +100,8 @@ class DualConfig:
     encoder: Module | None = None
     decoder: Module | None = None
     dictionary_size: int | None = None
+    n_targets: int | None = None
+    batch_rows: int | None = 1 << 14
     block_rows: int | None = None
     coefficient_seeds: tuple[int, int] | None = None
 
@@ -118,6 +128,7 @@ class DualConfig:
             pretrain_steps=5000,
             steps=2500,
             tolerance=0.0,
+            batch_rows=None,
             coefficient_seeds=(123, 351),
         )
         return dataclasses.replace(paper, **changes)
@@ -176,9 +187,23 @@ class DualConfig:
             values |= {name: getattr(like, name) for name in missing}
         return cls(**values)
 
+    def targets(self, n: int) -> int:
+        """Return how many rows of a pool of n C rebuilds."""
+        if self.readout == "norms":
+            return n
+        return min(n, self.n_targets or max(MAX_TARGETS, self.dictionary_size or 0))
+
+    def batches(self, n: int) -> int:
+        """Return in how many steps stage 1 sees a pool of n rows once."""
+        return 1 if self.batch_rows is None else -(-n // self.batch_rows)
+
     def for_pool(self, n: int, n_usable: int | None = None, n_devices: int = 1) -> "DualConfig":
-        """Return these settings with K, m and the rows of a block as they are for a pool of n rows."""
-        m = self.places(n, n if n_usable is None else n_usable)
+        """Return these settings with K, m and the rows of a block as they are for a pool of n rows.
+
+        Of a pool that is larger than ``n_targets`` these are the numbers for its targets.
+        """
+        n = self.targets(n)
+        m = self.places(n, n if n_usable is None else min(n, n_usable))
         block_rows = self.rows_in_block(-(-n // n_devices), m)
         return dataclasses.replace(
             self, n_clusters=self.clusters(n), dictionary_size=m, block_rows=block_rows
@@ -202,7 +227,7 @@ class DualConfig:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is out of range: it must be at least {low}."
                 )
-        for name in ("n_clusters", "dictionary_size", "block_rows"):
+        for name in ("n_clusters", "dictionary_size", "n_targets", "batch_rows", "block_rows"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value!r} is out of range: it must be at least 1, or None.")

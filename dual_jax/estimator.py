@@ -260,7 +260,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         check_is_fitted(self)
         mesh, n = self._mesh(len(self._pool)), len(self._pool)
         fixed = started(self.state_)
-        n_clusters = self.config_.clusters(n)
+        n_targets = self.config_.targets(n)
+        n_clusters = self.config_.clusters(n_targets)
         common, picks = kept(self)
         about = common | {
             "parameters": {name: getattr(self, name) for name in KEPT_PARAMETERS},
@@ -272,7 +273,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             "history": {stage: list(terms) for stage, terms in self.history_.items()},
         }
         tree = {
-            "state": in_one_piece(self.state_, n, n_clusters, mesh.size if mesh else 1),
+            "state": in_one_piece(self.state_, n_targets, n_clusters, mesh.size if mesh else 1, n),
             "pool": self._pool,
             "picks": picks,
             "inputs": self._inputs.arrays(),
@@ -295,8 +296,11 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         resolved = dataclasses.replace(
             settings, n_clusters=about["n_clusters"], dictionary_size=about["n_places"]
         )
-        state = filled({"state": shapes(self._pool, resolved, "train")}, arrays)["state"]
-        n_local = n if mesh is None else -(-n // mesh.size)
+        n_targets, mask = settings.targets(n), jnp.zeros(n, bool)
+        like = shapes(self._pool[:n_targets], resolved, "train")
+        like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
+        state = filled({"state": like}, arrays)["state"]
+        n_local = n_targets if mesh is None else -(-n_targets // mesh.size)
         self.state_ = laid_out(state, settings.rows_in_block(n_local, about["n_places"]), mesh)
         self.params_ = self.state_.params
         self.history_ = {

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax import readout
-from dual_jax.collectives import gather_rows
+from dual_jax.collectives import device_index, gather_rows
 from dual_jax.config import DualConfig
 from dual_jax.layout import in_blocks, in_one_piece
 from dual_jax.model import Block, total_loss
@@ -30,6 +30,7 @@ from dual_jax.training import (
     init,
     learnt_space,
     pretrain_step,
+    real_rows,
     row_norms,
     start_selection,
     started,
@@ -156,19 +157,59 @@ def train(
     n = len(x)
     labeled = jnp.zeros(n, bool) if labeled is None else jnp.asarray(labeled)
     candidates = jnp.ones(n, bool) if candidates is None else jnp.asarray(candidates)
-    config = config.for_pool(n, _count(labeled | candidates), mesh.size if mesh else 1)
     check_memory(x.shape, config, mesh)
-    kept = _Kept(keeper, n, config, mesh)
-    start = kept.open((key, x, config, labeled, candidates), x)
-    x, labeled, candidates = deal(x, mesh, jnp.nan), deal(labeled, mesh, False), deal(candidates, mesh, False)
+    rows = _targets(key, labeled | candidates, config.targets(n))
+    targets = (x, labeled, candidates) if rows is None else (x[rows], labeled[rows], candidates[rows])
+    config = config.for_pool(n, _count(targets[1] | targets[2]), mesh.size if mesh else 1)
+    kept = _Kept(keeper, len(targets[0]), config, mesh)
+    start = kept.open((key, x, config, labeled, candidates), targets[0])
     stand = start or Stand("pretrain", 0, init(key_init, x, config), {})
     if stand.stage == "pretrain":
-        stand = _run(stand, x, config, config.pretrain_steps, mesh, callbacks, kept)
-        state = begin_selection(key_selection, stand.state, x, config, labeled, candidates, mesh)
+        stand = _run(stand, deal(x, mesh, jnp.nan), config, config.pretrain_steps, mesh, callbacks, kept)
+    dealt = [deal(part, mesh, fill) for part, fill in zip(targets, (jnp.nan, False, False), strict=True)]
+    if stand.stage == "pretrain":
+        x_own, *masks = dealt
+        state = begin_selection(key_selection, stand.state, x_own, config, *masks, mesh)
         stand = Stand("train", 0, state, stand.history)
-    stand = _run(stand, x, config, config.steps, mesh, callbacks, kept)
+    stand = _run(stand, dealt[0], config, config.steps, mesh, callbacks, kept)
     kept.keep(stand, at_once=True)
-    return stand.state, stand.history
+    state = stand.state if rows is None else _in_pool(stand.state, rows, labeled, candidates, mesh)
+    return state, stand.history
+
+
+def _targets(key: Key[Array, ""], is_usable: Bool[Array, " n"], n_targets: int) -> Int[Array, " t"] | None:
+    """Return which rows of a pool C rebuilds, ascending: drawn, half from usable ones first; None for all."""
+    n = len(is_usable)
+    if n_targets == n:
+        return None
+    draw = jax.random.uniform(jax.random.fold_in(key, n), (n,))
+    place = jnp.argsort(jnp.argsort(jnp.where(is_usable, draw, 2.0)))
+    is_first = is_usable & (place < n_targets // 2)
+    return jnp.sort(jnp.argsort(jnp.where(is_first, draw - 1.0, draw))[:n_targets])
+
+
+def _in_pool(
+    state: TrainState,
+    rows: Int[Array, " t"],
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
+    mesh: Mesh | None,
+) -> TrainState:
+    """Return a state of some rows of a pool with positions and masks of the whole pool, for its ranking."""
+    fixed = started(state)
+
+    def position(places: Array) -> Array:
+        return jnp.where(places >= 0, rows[places], -1).astype(jnp.int32)
+
+    n_missing = -len(labeled) % mesh.size if mesh else 0
+    is_labeled, is_candidate = (jnp.pad(mask, (0, n_missing)) for mask in (labeled, candidates & ~labeled))
+    fixed = fixed._replace(
+        dictionary=position(fixed.dictionary),
+        targets=position(fixed.targets),
+        is_labeled=is_labeled,
+        is_candidate=is_candidate,
+    )
+    return state._replace(fixed=fixed)
 
 
 class _Kept(NamedTuple):
@@ -287,8 +328,11 @@ def run_steps(
 ) -> tuple[TrainState, dict[str, Array]]:
     """Return the state after ``n_steps`` steps of a stage, at most ``length``, and the terms of each."""
 
+    axis_name, n_batches = AXIS if mesh else None, config.batches(len(x)) if stage == "pretrain" else 1
+
     def step(state: TrainState, x: Array, config: DualConfig) -> tuple[TrainState, dict[str, Array]]:
-        state, terms = STEPS[stage](state, x, config, axis_name=AXIS if mesh else None)
+        rows = x if n_batches == 1 else _batch(x, state.step, n_batches, axis_name)
+        state, terms = STEPS[stage](state, rows, config, axis_name=axis_name)
         loss = total_loss(terms, config.weights) if stage == "train" else terms.reconstruction
         return state, {**terms._asdict(), "loss": loss}
 
@@ -304,6 +348,16 @@ def run_steps(
     where = specs(state, is_split)
     run = on_mesh(run, mesh, (where, ROWS, EVERYWHERE, EVERYWHERE), (where, EVERYWHERE))
     return run(state, x, config, n_steps)
+
+
+def _batch(x: Array, step: Array, n_batches: int, axis_name: str | None) -> Array:
+    """Return every ``n_batches``-th row of the pool, from another one at each step; NaN fills up.
+
+    Positions count over all devices, so the batches do not depend on the layout.
+    """
+    first = jnp.mod(step - device_index(axis_name) * len(x), n_batches)
+    places = first + n_batches * jnp.arange(-(-len(x) // n_batches))
+    return x.at[places].get(mode="fill", fill_value=jnp.nan)
 
 
 def _run(
@@ -418,6 +472,13 @@ def rank_on_mesh(
 @partial(jax.jit, static_argnames="mesh")
 def norms_on(state: TrainState, x: Array, config: DualConfig, mesh: Mesh | None) -> Block:
     """Return `dual_jax.training.row_norms` of a state that was fitted on a mesh, or on none."""
+    fixed = started(state)
+    if len(fixed.targets) < len(x):  # positions of the pool become those of its targets
+        rows = jnp.where(fixed.targets >= 0, fixed.targets, len(x))
+        x = x.at[rows].get(mode="fill", fill_value=jnp.nan)
+        own = jnp.searchsorted(rows, fixed.dictionary)
+        dictionary = jnp.where(fixed.dictionary >= 0, own, -1).astype(jnp.int32)
+        state = state._replace(fixed=fixed._replace(dictionary=dictionary, targets=jnp.arange(len(rows))))
 
     def run(state: TrainState, x: Array, config: DualConfig) -> Block:
         return row_norms(state, x, config, axis_name=AXIS if mesh else None)
@@ -437,7 +498,7 @@ def _rank(
     pool = readout.Pool(
         u=learnt_space(state, x, config, axis_name=axis_name),
         centroids=gather_rows(fixed.centroids, axis_name),
-        is_row=gather_rows(fixed.targets, axis_name) >= 0,
+        is_row=gather_rows(real_rows(x)[1], axis_name),
         is_labeled=fixed.is_labeled,
         is_candidate=fixed.is_candidate,
     )

@@ -12,7 +12,9 @@ import numpy as np
 from dual_jax.training import Fixed, TrainState, cuts
 
 
-def in_one_piece(state: TrainState, n: int, n_clusters: int, n_shares: int) -> TrainState:
+def in_one_piece(
+    state: TrainState, n: int, n_clusters: int, n_shares: int, n_pool: int | None = None
+) -> TrainState:
     """Return a state as arrays of NumPy, with one block of C (n, m) and of P (K, m), and without padding.
 
     Parameters
@@ -20,7 +22,9 @@ def in_one_piece(state: TrainState, n: int, n_clusters: int, n_shares: int) -> T
     state
         As it is on ``n_shares`` devices.
     n, n_clusters
-        Rows of the pool and clusters, without padding.
+        Targets and clusters, without padding.
+    n_pool
+        Rows of the pool, where the targets are but some of them.
     """
     state = jax.tree.map(np.asarray, state)
     if state.fixed is None:
@@ -38,7 +42,8 @@ def in_one_piece(state: TrainState, n: int, n_clusters: int, n_shares: int) -> T
     def both(tree: Any) -> Any:
         return tree._replace(C=join(tree.C, n), P=join(tree.P, n_clusters))
 
-    return TrainState(both(state.params), both(state.opt_state), state.step, _cut(state.fixed, n, n_clusters))
+    fixed = _cut(state.fixed, n, n_clusters, n_pool or n)
+    return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 
 
 def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
@@ -65,25 +70,26 @@ def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
         of_c = split(tree.C[0], [block.C for block in blocks], n_local)
         return tree._replace(C=of_c, P=split(tree.P[0], [block.P for block in blocks], k_local))
 
-    fixed = _padded_fixed(state.fixed, n_local * n_shares, k_local * n_shares)
+    fixed = _padded_fixed(state.fixed, n_local * n_shares, k_local * n_shares, n_shares)
     return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 
 
-def _cut(fixed: Fixed, n: int, n_clusters: int) -> Fixed:
+def _cut(fixed: Fixed, n: int, n_clusters: int, n_pool: int) -> Fixed:
     return fixed._replace(
         targets=fixed.targets[:n],
-        is_labeled=fixed.is_labeled[:n],
-        is_candidate=fixed.is_candidate[:n],
+        is_labeled=fixed.is_labeled[:n_pool],
+        is_candidate=fixed.is_candidate[:n_pool],
         centroids=fixed.centroids[:n_clusters],
         sizes=fixed.sizes[:n_clusters],
     )
 
 
-def _padded_fixed(fixed: Fixed, n: int, n_clusters: int) -> Fixed:
+def _padded_fixed(fixed: Fixed, n: int, n_clusters: int, n_shares: int) -> Fixed:
+    n_pool = -(-len(fixed.is_labeled) // n_shares) * n_shares
     return fixed._replace(
         targets=_padded(fixed.targets, n, -1),
-        is_labeled=_padded(fixed.is_labeled, n),
-        is_candidate=_padded(fixed.is_candidate, n),
+        is_labeled=_padded(fixed.is_labeled, n_pool),
+        is_candidate=_padded(fixed.is_candidate, n_pool),
         centroids=_padded(fixed.centroids, n_clusters),
         sizes=_padded(fixed.sizes, n_clusters),
     )

@@ -112,7 +112,7 @@ class Plan(NamedTuple):
         return plan_for(self.shape, self.config, device, self.n_devices)
 
     def _smaller_dictionary(self) -> str:
-        low, high = 0, self.config.places(self.shape[0], self.shape[0])
+        low, high = 0, self.config.dictionary_size or self.shape[0]
         while low + 1 < high:
             middle = (low + high) // 2
             low, high = (middle, high) if self._changed(middle).fits else (low, middle)
@@ -229,17 +229,14 @@ class _Network(NamedTuple):
 
 def plan_for(shape: tuple[int, ...], config: DualConfig, device: Device, n_devices: int) -> Plan:
     """Return `plan` for devices with their own numbers; every argument is checked."""
-    n, d, p = shape[0], math.prod(shape[1:]), config.latent_dim
-    local, k = -(-n // n_devices), config.clusters(n)
-    config = config.for_pool(n, n_devices=n_devices)
-    m = config.places(n, n)
-    inputs = 0 if config.objective == "free" else min(d, MAX_INPUTS)
-    wide = d if 0 < inputs < d else 0
-    block = min(local, config.rows_in_block(local, m))
-    sizes = _Sizes(local * n_devices, local, d, wide, p, p + inputs, m, k, -(-k // n_devices), block)
-    network = _network(shape[1:], config.hidden, p, config.encoder, config.decoder, config.optimizer)
-    arrays = _arrays(sizes, config, network, device.platform)
-    costs = _costs(sizes, config, network)
+    config = config.for_pool(shape[0], n_devices=n_devices)
+    pool, targets = (_sizes(n, shape, config, n_devices) for n in (shape[0], config.targets(shape[0])))
+    batch = -(-pool.local // config.batches(pool.local))
+    network = _network(
+        shape[1:], config.hidden, config.latent_dim, config.encoder, config.decoder, config.optimizer
+    )
+    arrays = _arrays(pool, targets, batch, config, network, device.platform)
+    costs = _costs(pool, targets, batch, config, network)
     if n_devices == 1:
         costs = {name: cost._replace(exchanged=0.0) for name, cost in costs.items()}
     n_steps = {"pretrain": config.pretrain_steps, "start": 1, "train": config.steps, "rank": 1}
@@ -247,6 +244,16 @@ def plan_for(shape: tuple[int, ...], config: DualConfig, device: Device, n_devic
         name: Stage(arrays[name], n_steps[name], cost, cost.seconds(device)) for name, cost in costs.items()
     }
     return Plan(shape, config, device, n_devices, stages)
+
+
+def _sizes(n: int, shape: tuple[int, ...], config: DualConfig, n_devices: int) -> _Sizes:
+    """Return the sizes for ``n`` rows of the pool, with the m and K that ``config`` holds."""
+    d, p, local = math.prod(shape[1:]), config.latent_dim, -(-n // n_devices)
+    m, k = config.dictionary_size or n, config.clusters(n)
+    inputs = 0 if config.objective == "free" else min(d, MAX_INPUTS)
+    wide = d if 0 < inputs < d else 0
+    block = min(local, config.rows_in_block(local, m))
+    return _Sizes(local * n_devices, local, d, wide, p, p + inputs, m, k, -(-k // n_devices), block)
 
 
 @functools.lru_cache
@@ -287,13 +294,19 @@ def _bytes_an_entry(optimizer: Any) -> int:
     return _bytes(jax.eval_shape(optimizer(1.0).init, entries)) // n_entries
 
 
-def _arrays(sizes: _Sizes, config: DualConfig, network: _Network, platform: str) -> dict[str, Arrays]:
-    """Return the bytes of each array in each stage."""
-    stages = _temporary(sizes, config, network, platform)
+def _arrays(
+    pool: _Sizes, targets: _Sizes, batch: int, config: DualConfig, network: _Network, platform: str
+) -> dict[str, Arrays]:
+    """Return the bytes of each array in each stage; ``batch`` rows are in a step of stage 1."""
+    stages = _temporary(targets, config, network, platform)
+    stages["pretrain"] = {"activations": float(network.activations * batch)}
+    stages["rank"] = _temporary(pool, config, network, platform)["rank"]
     if platform == "tpu":
         stages = {name: own if sum(own.values()) > ON_CHIP else {} for name, own in stages.items()}
-    kept: Arrays = {"pool": FLOAT * sizes.local * sizes.d, "network and its moments": network.n_bytes}
-    selection = kept | _selection(sizes, _bytes_an_entry(config.coefficient_optimizer))
+    kept: Arrays = {"pool": FLOAT * pool.local * pool.d, "network and its moments": network.n_bytes}
+    selection = kept | _selection(targets, _bytes_an_entry(config.coefficient_optimizer))
+    if targets.n < pool.n:
+        selection["rows of the targets"] = FLOAT * targets.local * targets.d
     return {name: (kept if name == "pretrain" else selection) | own for name, own in stages.items()}
 
 
@@ -322,7 +335,6 @@ def _temporary(sizes: _Sizes, config: DualConfig, network: _Network, platform: s
     if config.readout == "norms":
         rank = {"features": features, "target block": n_blocks["normed"] * block}
     return {
-        "pretrain": activations,
         "start": {
             "features": FLOAT * (s.n * (s.d + s.q) + centred * s.wide),
             "k-means": FLOAT * (2 * s.local * s.q + scores),
@@ -333,21 +345,22 @@ def _temporary(sizes: _Sizes, config: DualConfig, network: _Network, platform: s
     }
 
 
-def _costs(sizes: _Sizes, config: DualConfig, network: _Network) -> dict[str, Cost]:
+def _costs(
+    pool: _Sizes, targets: _Sizes, batch: int, config: DualConfig, network: _Network
+) -> dict[str, Cost]:
     """Return what a step of each stage takes on a device."""
-    s = sizes
-    activations, gradients = 2 * network.activations * s.local, 2 * FLOAT * network.n_parameters
-    pretrain = Cost(activations, gradients, 6 * network.n_parameters * s.local)
-
+    s, gradients = targets, 2 * FLOAT * network.n_parameters
+    pretrain = Cost(2 * network.activations * batch, gradients, 6 * network.n_parameters * batch)
+    of_network = Cost(2 * network.activations * s.local, gradients, 6 * network.n_parameters * s.local)
     is_twice = s.block < s.local  # several blocks are rebuilt once more before they are updated
     an_entry = (8 if is_twice else 6) * s.q + 12 * s.p + VECTOR * PER_ENTRY
     n_entries = s.m * (s.local + s.local_k)
     if config.objective == "free":
         an_entry = 6 * s.p
     train = Cost(
-        activations + TRAFFIC[config.objective] * n_entries,
+        of_network.traffic + TRAFFIC[config.objective] * n_entries,
         gradients + FLOAT * (2 * s.n * s.p + 4 * s.m),
-        pretrain.operations + an_entry * n_entries + 2 * MAX_INPUTS * s.wide * (s.local + s.m),
+        of_network.operations + an_entry * n_entries + 2 * MAX_INPUTS * s.wide * (s.local + s.m),
     )
 
     differences = VECTOR * 3 * s.q
@@ -358,7 +371,7 @@ def _costs(sizes: _Sizes, config: DualConfig, network: _Network) -> dict[str, Co
         FLOAT * (s.n * (s.d + s.p + s.q) + RESTARTS * ITERATIONS * s.k * (s.q + 1)),
         differences * s.n * min(s.n, SCALE_SAMPLE) + RESTARTS * (seeds + lloyd),
     )
-    return {"pretrain": pretrain, "start": start, "train": train, "rank": _cost_of_ranking(s, config)}
+    return {"pretrain": pretrain, "start": start, "train": train, "rank": _cost_of_ranking(pool, config)}
 
 
 def _cost_of_ranking(sizes: _Sizes, config: DualConfig) -> Cost:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from sklearn.decomposition import PCA
 
 from dual_jax.store import write_atomically
+
+MAPS = ("pca", "tsne", "umap")
+NEEDS_UMAP = "a map by UMAP needs umap-learn: pip install umap-learn"
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +26,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 MAX_SHOWN = 20_000  # rows drawn; more only make the cloud darker and the file larger
 MAX_NUMBERED = 20  # picks with their number beside them
 NEEDS_MATPLOTLIB = 'drawing needs matplotlib: pip install "dual-jax[plot]"'
+CLUSTERS = ("#a6cee3", "#b2df8a", "#fdbf6f", "#cab2d6", "#fb9a99", "#b5b5b5", "#99d8c9", "#f6d8ae", "#c7d0ee")
 POOL, LABELED = "#c3c7cd", "#d55e00"  # grey, and vermilion, which stands out from viridis for every eye
 LETTER, LINE = 6.0, 9.0  # width of a digit and height of a number, in points
 DIRECTIONS = np.array([(1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1.4), (1.4, 0), (0, -1.4), (-1.4, 0)])
@@ -90,9 +94,11 @@ def pool_map(
     picks: Int[np.ndarray, " k"],
     *,
     labeled: Bool[np.ndarray, " n"] | None = None,
+    clusters: Int[np.ndarray, " n"] | None = None,
+    how: str = "pca",
     title: str = "",
 ) -> "Figure":
-    """Return a picture of the pool on its first two principal components, with the picks in order.
+    """Return a picture of the pool in two dimensions, with the picks in order.
 
     Parameters
     ----------
@@ -102,13 +108,18 @@ def pool_map(
         Picked rows, best first. Their colour is their rank; the first `MAX_NUMBERED` carry it as a number.
     labeled : (n,) bool array, optional
         Rows that had a label before, drawn as crosses.
+    clusters : (n,) int array, optional
+        The cluster of each row, for the colours of the pool; `CLUSTERS` come round when there are more.
+    how : {"pca", "tsne", "umap"}
+        The first two principal components (default), t-SNE, or UMAP where umap-learn is installed; the last
+        two keep neighbours together and distort distances.
     title : str
         Above the picture.
 
     Raises
     ------
     ImportError
-        When matplotlib is missing.
+        When matplotlib is missing, or umap-learn where that is asked for.
 
     Examples
     --------
@@ -117,18 +128,16 @@ def pool_map(
     >>> figure.axes[0].get_title()
     'thirty points'
     """
-    figure = new(6.5, 8.0, dpi=150)
-    pca = PCA(2, random_state=0)
-    places = pca.fit_transform(np.asarray(x))
+    n = len(x)
+    rows = np.union1d(_shown(n), picks)
+    places, names = np.full((n, 2), np.nan), ("", "")
+    places[rows], names = _places(np.asarray(x), rows, how)
     picked = places[np.asarray(picks)]
-    shares = pca.explained_variance_ratio_
-    axes = figure.add_subplot(
-        title=title,
-        xlabel=f"principal component 1 ({shares[0]:.1%} of the variance)",
-        ylabel=f"principal component 2 ({shares[1]:.1%} of the variance)",
-    )
+    figure = new(6.5, 8.0, dpi=150)
+    axes = figure.add_subplot(title=title, xlabel=names[0], ylabel=names[1])
     axes.spines[["top", "right"]].set_visible(False)
-    _draw_pool(axes, places, np.zeros(len(x), bool) if labeled is None else np.asarray(labeled))
+    colors = None if clusters is None else np.array(CLUSTERS)[np.asarray(clusters) % len(CLUSTERS)]
+    _draw_pool(axes, places, np.zeros(n, bool) if labeled is None else np.asarray(labeled), colors)
     _draw_picks(axes, picked)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     figure.draw_without_rendering()  # fixes the layout, and with it the distances that numbers need
@@ -136,16 +145,53 @@ def pool_map(
     return figure
 
 
-def _draw_pool(axes: "Axes", places: Float[np.ndarray, "n 2"], is_labeled: Bool[np.ndarray, " n"]) -> None:
+def _shown(n: int) -> Int[np.ndarray, " m"]:
+    """Return the rows of a pool that are drawn: all, or a sample."""
+    return np.sort(np.random.default_rng(0).permutation(n)[:MAX_SHOWN])
+
+
+def _places(
+    x: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " m"], how: str
+) -> tuple[Float[np.ndarray, "m 2"], tuple[str, str]]:
+    """Return places of some rows in two dimensions, and the names of these."""
+    if how == "pca":
+        pca = PCA(2, random_state=0).fit(x)
+        shares = pca.explained_variance_ratio_
+        first, second = (
+            f"principal component {i + 1} ({share:.1%} of the variance)" for i, share in enumerate(shares)
+        )
+        return pca.transform(x[rows]), (first, second)
+    if how == "tsne":
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30.0, max(len(rows) / 4, 1.0))  # scikit-learn's own asks for more rows than that
+        return TSNE(perplexity=perplexity, random_state=0).fit_transform(x[rows]), ("t-SNE 1", "t-SNE 2")
+    if how != "umap":
+        raise ValueError(f"how={how!r} is no map: use one of {', '.join(MAPS)}")
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise ImportError(NEEDS_UMAP) from error
+    return UMAP(random_state=0, n_jobs=1).fit_transform(x[rows]), ("UMAP 1", "UMAP 2")
+
+
+def _draw_pool(
+    axes: "Axes",
+    places: Float[np.ndarray, "n 2"],
+    is_labeled: Bool[np.ndarray, " n"],
+    colors: Shaped[np.ndarray, " n"] | None,
+) -> None:
     """Draw the rows without a label pale and those with one as crosses; a sample of them when many."""
-    n, label = len(places), "pool"
-    is_shown = np.ones(n, bool)
-    if n > MAX_SHOWN:
-        is_shown[np.random.default_rng(0).permutation(n)[MAX_SHOWN:]] = False
-        label = f"pool ({MAX_SHOWN:,} of {n:,} rows shown)"
+    n, is_shown = len(places), np.zeros(len(places), bool)
+    is_shown[_shown(n)] = True
+    label = "pool" if n <= MAX_SHOWN else f"pool ({MAX_SHOWN:,} of {n:,} rows shown)"
+    if colors is not None:
+        label += ", coloured by cluster"
     size = float(np.clip(20_000 / is_shown.sum(), 4, 16))
-    x, y = places[is_shown & ~is_labeled].T
-    axes.scatter(x, y, s=size, c=POOL, alpha=0.7, linewidths=0, rasterized=True, label=label)
+    is_pool = is_shown & ~is_labeled
+    x, y = places[is_pool].T
+    color = POOL if colors is None else colors[is_pool].tolist()
+    axes.scatter(x, y, s=size, c=color, alpha=0.7, linewidths=0, rasterized=True, label=label)
     if is_labeled.any():
         x, y = places[is_shown & is_labeled].T
         axes.scatter(

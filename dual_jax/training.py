@@ -272,11 +272,15 @@ def _initial_coefficients(
 
 
 def spaces(
-    z_all: Float[Array, "N p"], x: Array, fixed: Fixed, config: DualConfig, axis_name: str | None
+    z_all: Float[Array, "N p"],
+    x: Array,
+    is_row: Bool[Array, " n"],
+    fixed: Fixed,
+    config: DualConfig,
+    axis_name: str | None,
 ) -> tuple[Space, Space]:
     """Return the dictionary and this device's samples as functions of the codes of all devices."""
-    z_moments = moments(z_all, gather_rows(fixed.targets, axis_name) >= 0)
-
+    z_moments = moments(z_all, gather_rows(is_row, axis_name))
     space = OBJECTIVES[config.objective].space
     dictionary = space(fixed.dictionary_x, z_all[fixed.dictionary], z_moments, fixed.scales)
     return dictionary, space(flat(x), own_rows(z_all, axis_name), z_moments, fixed.scales)
@@ -349,12 +353,14 @@ def train_step(
     rank p plus a term per row, never exists beyond a block. Between devices go the codes and their gradient
     (n x p), the sums of squares of the rows of C and P, the network's gradient, and the terms.
     """
-    x, _ = real_rows(x)
+    x, is_row = real_rows(x)
     modules = config.modules(x)
     params, opt_state, step, fixed = *state[:3], started(state)
     z, pull_encoder = jax.vjp(lambda encoder: modules.encoder.apply(encoder, x), params.network.encoder)
     z_all = gather_rows(z, axis_name)
-    (dictionary, samples), pull_spaces = jax.vjp(lambda z: spaces(z, x, fixed, config, axis_name), z_all)
+    (dictionary, samples), pull_spaces = jax.vjp(
+        lambda z: spaces(z, x, is_row, fixed, config, axis_name), z_all
+    )
     targets = Targets(flat(x), samples, fixed.targets, fixed.centroids, fixed.sizes)
     pieces = _pieces(params, samples, x, fixed)
     rebuilt, sums, pulls = _rebuild_all(pieces, dictionary, fixed, config, axis_name)
@@ -461,9 +467,9 @@ def _frozen(
 ) -> tuple[Space, list[_Piece]]:
     """Return the dictionary and the target blocks of a state as it stands."""
     fixed = started(state)
-    x, _ = real_rows(x)
+    x, is_row = real_rows(x)
     z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
-    dictionary, samples = spaces(z, x, fixed, config, axis_name)
+    dictionary, samples = spaces(z, x, is_row, fixed, config, axis_name)
     return dictionary, _pieces(state.params, samples, x, fixed)
 
 
@@ -498,8 +504,6 @@ def learnt_space(
     state: TrainState, x: Float[Array, "n ..."], config: DualConfig, *, axis_name: str | None = None
 ) -> Float[Array, "N q"]:
     """Return all rows in the space of the selection block: codes, or codes beside inputs."""
-    x, _ = real_rows(x)
-    z = config.modules(x).encoder.apply(state.params.network.encoder, x)
-    return gather_rows(
-        spaces(gather_rows(z, axis_name), x, started(state), config, axis_name)[1].u, axis_name
-    )
+    x, is_row = real_rows(x)
+    z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
+    return gather_rows(spaces(z, x, is_row, started(state), config, axis_name)[1].u, axis_name)

@@ -120,3 +120,30 @@ def test_another_format_is_refused():
 def test_without_matplotlib_the_command_that_installs_it_is_named(draw):
     with pytest.raises(ImportError, match=r'pip install "dual-jax\[plot\]"'):
         draw()
+
+
+def test_clusters_colour_the_pool_and_the_legend_says_so():
+    figure = pool_map(X, np.array([5]), clusters=np.arange(60) // 20)
+    assert len(np.unique(figure.axes[0].collections[0].get_facecolors(), axis=0)) == 3
+    assert "pool, coloured by cluster" in legend(figure)
+
+
+def test_a_map_by_t_sne_keeps_far_groups_apart():
+    x = np.concatenate([X, X + 500.0])
+    figure = pool_map(x, np.array([3, 90]), how="tsne")
+    near, far = figure.axes[0].collections[1].get_offsets()[::-1]
+    pale = figure.axes[0].collections[0].get_offsets()
+    spread = np.linalg.norm(pale[:59] - pale[:59].mean(0), axis=1).mean()
+    assert np.linalg.norm(near - far) > spread
+    assert figure.axes[0].get_xlabel() == "t-SNE 1"
+
+
+def test_an_unknown_map_is_refused():
+    with pytest.raises(ValueError, match="use one of pca, tsne, umap"):
+        pool_map(X, np.array([5]), how="mds")
+
+
+def test_without_umap_the_command_that_installs_it_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "umap", None)
+    with pytest.raises(ImportError, match="pip install umap-learn"):
+        pool_map(X, np.array([5]), how="umap")

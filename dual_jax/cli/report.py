@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from dual_jax.cli.select import Picked, Task
     from dual_jax.page import Picture
-
 
 MIN_SIDE = 4  # pixels; what is narrower is a series in channels
 
@@ -28,6 +29,18 @@ def seen(scale: str, x: np.ndarray, embedding: np.ndarray | None) -> np.ndarray:
 
     scaled = np.asarray(apply(fit_scaler(x, scale), x))
     return scaled if embedding is None else np.asarray(beside(scaled, embedding))
+
+
+def pool_picture(args: argparse.Namespace, task: "Task", shown: np.ndarray, picks: np.ndarray) -> "Figure":
+    """Return the pool as a map, coloured by a few clusters, with the picks in order."""
+    import jax
+
+    from dual_jax.kmeans import kmeans
+    from dual_jax.plots import CLUSTERS, pool_map
+
+    n_clusters = min(len(CLUSTERS), max(1, len(shown) // 3))
+    clusters = np.asarray(kmeans(jax.random.key(args.seed), shown, n_clusters).labels)
+    return pool_map(shown, picks, labeled=task.is_labeled, clusters=clusters, how=args.map, title=title(task))
 
 
 def report(
@@ -53,12 +66,10 @@ def _pictures(
     """Give what there is to see of a selection."""
     from dual_jax import diagnostics
     from dual_jax.page import Picture
-    from dual_jax.plots import pool_map
 
     shape = args.sample_shape or task.pool.sample_shape
-    yield Picture(
-        pool_map(shown, picked.indices, labeled=task.is_labeled), "The pool and the picks in their order."
-    )
+    picture = pool_picture(args, task, shown, picked.indices)
+    yield Picture(picture, "The pool, coloured by cluster, and the picks in their order.")
     if len(shape) in (2, 3) and min(shape[:2]) >= MIN_SIDE and shape[2:] in ((), (3,), (4,)):
         sheet = diagnostics.contact_sheet(task.x[picked.indices].reshape(-1, *shape))
         yield Picture(sheet, "The first picks, in their order.")

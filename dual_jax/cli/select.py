@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,7 +29,7 @@ from dual_jax.cli.options import (
     keep_compiled_programs,
     seed_number,
 )
-from dual_jax.cli.report import report, seen, title
+from dual_jax.cli.report import pool_picture, report, seen, title
 from dual_jax.store import sha256_of, write_atomically
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ def add(commands: Any) -> None:
     why = "columns that say why: cluster, rows that a pick represents, nearest row picked before, distance"
     add("--explain", action="store_true", help=why)
     add("--report", type=Path, metavar="FILE", help="pictures, picks and receipt as one page (.html)")
+    add(
+        "--map", choices=("pca", "tsne", "umap"), default="pca", help="how --plot and --report place the rows"
+    )
     add("--plot", type=Path, metavar="FILE", help="draw a map of the picks (.png, .svg or .pdf)")
     add(
         "--seed", type=seed_number, default=0, help="the same seed gives the same picks; default: %(default)s"
@@ -144,8 +148,6 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
 
 def _check_log(args: argparse.Namespace) -> None:
     """Refuse curves of a method that has none, without what writes them, or in place of a file."""
-    from importlib.util import find_spec
-
     from dual_jax.logs import NEEDS_TENSORBOARD
 
     if args.method not in KEPT:
@@ -188,6 +190,10 @@ def _check_outputs(args: argparse.Namespace) -> None:
         if args.report.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"--report {args.report} must end in .html")
         outputs.append(args.report)
+    if args.map == "umap" and find_spec("umap") is None:
+        from dual_jax.plots import NEEDS_UMAP
+
+        raise ImportError(NEEDS_UMAP)
     for path in outputs:
         check_writable(path)
         for given in filter(None, (args.pool, args.labeled, args.embedding)):
@@ -222,10 +228,9 @@ def _select(
     receipt |= _receipt(args, task, embedded, picked, seconds)
     write_atomically(_receipt_path(args.out), as_json(receipt))
     if args.plot is not None:
-        from dual_jax.plots import pool_map, write
+        from dual_jax.plots import write
 
-        shown = seen(args.scale, rows, embedding)
-        write(pool_map(shown, picked.indices, labeled=task.is_labeled, title=title(task)), args.plot)
+        write(pool_picture(args, task, seen(args.scale, rows, embedding), picked.indices), args.plot)
     if args.report is not None:
         columns, shown = _columns(picked, task.pool.ids, True), seen(args.scale, rows, embedding)
         write_atomically(args.report, report(args, task, shown, picked, columns, as_json(receipt)))
