@@ -35,6 +35,7 @@ from dual_jax.numerics import TINY, matmul, safe_divide, safe_sqrt, squared_norm
 
 MAX_INPUTS = 128  # wider inputs enter distances by this many principal directions
 N_NEAR, SCALE_SAMPLE, SCALE_BATCH = 10, 2048, 64  # of `neighbour_scale`
+N_WEISZFELD = 50  # iterations of `robust_moments`
 SHARPNESS = 10.0  # of the simplex: a step of B of 0.1 multiplies a coefficient by e
 RESIDUAL_FLOOR = 1e-8  # inside the root of the simplex objective's residuals
 
@@ -136,7 +137,7 @@ class Space(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Centre of some rows and their root mean squared distance from it."""
+    """Centre of some rows and their typical distance from it; see `moments` and `robust_moments`."""
 
     mean: Float[Array, " p"]
     spread: Float[Array, ""]
@@ -180,10 +181,34 @@ def total_loss(terms: Terms, weights: Weights) -> Float[Array, ""]:
 
 
 def moments(rows: Float[Array, "n p"], is_row: Bool[Array, " n"]) -> Moments:
-    """Return the moments of the real rows."""
+    """Return the mean of the real rows and their root mean squared distance from it."""
     share = is_row / jnp.sum(is_row)
     mean = share @ rows
     return Moments(mean, safe_sqrt(share @ squared_norms(rows - mean)))
+
+
+def robust_moments(rows: Float[Array, "n p"], is_row: Bool[Array, " n"]) -> Moments:
+    """Return the geometric median of the real rows, and their median distance from it as spread.
+
+    A single far row moves a mean and a root mean square as far as it likes; half of the rows must be far to
+    move these. Rows at the centre itself, as duplicates may be, do not count for the spread. Source: the
+    iteration of Weiszfeld (1937), with the rule of Vardi and Zhang (PNAS 2000) for a centre on a row.
+    """
+
+    def distances(center: Array) -> Array:
+        return jnp.where(is_row, jnp.sqrt(squared_norms(rows - center)), 0.0)
+
+    def step(_: Array, center: Array) -> Array:
+        pulls = safe_divide(jnp.ones(len(rows)), distances(center))
+        total = matmul(pulls, rows - center)
+        n_here = jnp.sum(is_row & (pulls == 0))
+        share = jnp.maximum(1.0 - safe_divide(n_here, jnp.linalg.norm(total)), 0.0)
+        return center + share * safe_divide(total, jnp.sum(pulls))
+
+    center = jax.lax.fori_loop(0, N_WEISZFELD, step, moments(rows, is_row).mean)
+    lengths = distances(center)
+    spread = jnp.nanmedian(jnp.where(lengths > 0, lengths, jnp.nan))
+    return Moments(center, jnp.where(spread > 0, spread, 1.0))
 
 
 def neighbour_scale(
@@ -330,7 +355,10 @@ def simplex(
 
 
 def _squashed_space(x: Array, z: Array, z_moments: Moments, scales: Scales) -> Space:
-    """Return inputs beside codes, each standardised as a whole, with lengths l mapped to log(1 + l)."""
+    """Return inputs beside codes, each standardised as a whole, with lengths l mapped to log(1 + l).
+
+    Inputs by `robust_moments`, so that what is far is so by the measure of most rows.
+    """
     inputs, codes = _standardise(x, scales.x), _standardise(z, z_moments)
     if scales.x_basis is not None:
         inputs = matmul(inputs, scales.x_basis)

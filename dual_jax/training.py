@@ -31,6 +31,7 @@ from dual_jax.model import (
     masks,
     moments,
     neighbour_scale,
+    robust_moments,
     total_loss,
 )
 from dual_jax.numerics import TINY, principal_directions, squared_norms
@@ -178,7 +179,7 @@ def start_selection(
     objective = OBJECTIVES[config.objective]
     z = config.modules(x).encoder.apply(state.params.network.encoder, x)
     z_all, rows, is_row_all = (gather_rows(a, axis_name) for a in (z, flat(x), is_row))
-    x_moments = moments(rows, is_row_all)
+    x_moments = robust_moments(rows, is_row_all)
     centred = jnp.where(is_row_all[:, None], rows - x_moments.mean, 0.0)
     is_wide = rows.shape[1] > MAX_INPUTS
     scales = Scales(

@@ -23,8 +23,17 @@ def standardise(a):
     return centred / np.sqrt((centred**2).sum(1).mean())
 
 
+def robustly(a):
+    """Rows less their geometric median, in units of their median length, by Weiszfeld's iteration."""
+    center = a.mean(0)
+    for _ in range(300):
+        pulls = 1 / np.linalg.norm(a - center, axis=1)
+        center = pulls @ a / pulls.sum()
+    return (a - center) / np.median(np.linalg.norm(a - center, axis=1))
+
+
 def squash(x, z):
-    both = np.concatenate([standardise(x), standardise(z)], 1) / np.sqrt(2)
+    both = np.concatenate([robustly(x), standardise(z)], 1) / np.sqrt(2)
     length = np.sqrt((both**2).sum(1, keepdims=True))
     return both * np.log1p(length) / length
 

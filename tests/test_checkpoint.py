@@ -42,8 +42,10 @@ def assert_same(a, b):
             np.testing.assert_array_equal(values, b.history[stage][name])
 
 
-@pytest.mark.parametrize("n_devices", [1, 2])
-@pytest.mark.parametrize(("stage", "step"), [("pretrain", 100), ("train", 50)])
+@pytest.mark.parametrize(
+    ("stage", "step", "n_devices"),
+    [("pretrain", 100, 1), ("train", 50, 2), pytest.param("pretrain", 100, 2, marks=pytest.mark.slow)],
+)
 def test_a_stopped_fit_goes_on_to_the_very_same_result(stage, step, n_devices, tmp_path):
     mesh = make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
     with pytest.raises(KeyboardInterrupt):
@@ -69,7 +71,7 @@ def test_a_fit_that_had_converged_takes_no_further_step(tmp_path):
     assert_same(first, fit(KEY, X, config, keeper=Checkpoint(tmp_path)))
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 2), (2, 1)])
+@pytest.mark.parametrize(("before", "after"), [(3, 2), pytest.param(1, 3, marks=pytest.mark.slow)])
 def test_a_fit_goes_on_with_another_number_of_devices(before, after, tmp_path):
     meshes = [make_mesh(jax.devices()[:n]) if n > 1 else None for n in (before, after)]
     with pytest.raises(KeyboardInterrupt):
@@ -81,7 +83,7 @@ def test_a_fit_goes_on_with_another_number_of_devices(before, after, tmp_path):
     np.testing.assert_array_equal(resumed.ranking.indices[:10], whole.ranking.indices[:10])
 
 
-@pytest.mark.parametrize("n_devices", [1, 2, 8])
+@pytest.mark.parametrize("n_devices", [1, 8])
 def test_a_state_in_one_piece_goes_back_into_its_blocks(n_devices):
     mesh = make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
     config = CONFIG.__class__(**{**vars(CONFIG), "pretrain_steps": 50, "steps": 50})

@@ -19,6 +19,7 @@ import dual_jax as dj
 from dual_jax.config import DualConfig
 
 SMALL = DualConfig(hidden=(8, 8), latent_dim=2, pretrain_steps=5, steps=5)
+SHORT = dj.DUALSelector(max_iter=5, pretrain_iter=5, latent_dim=2)
 X = np.random.default_rng(0).normal(size=(31, 6))
 
 
@@ -26,10 +27,28 @@ def selector(n_to_select=5, **parameters):
     return dj.DUALSelector(n_to_select, config=SMALL, **parameters)
 
 
-CHECKS = list(estimator_checks_generator(dj.DUALSelector(max_iter=5, pretrain_iter=5, latent_dim=2)))
+ESSENTIAL = (  # each check compiles for shapes of its own, and `Selector` passes all of them by default
+    "check_estimator_repr",
+    "check_no_attributes_set_in_init",
+    "check_estimators_dtypes",
+    "check_estimators_nan_inf",
+    "check_estimators_pickle",
+    "check_fit2d_1sample",
+    "check_fit_idempotent",
+    "check_n_features_in_after_fitting",
+    "check_transformer_general",
+    "check_dataframe_column_names_consistency",
+)
 
 
-@pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=[check.func.__name__ for _, check in CHECKS])
+def checks():
+    """Give scikit-learn's checks as test parameters."""
+    for estimator, check in estimator_checks_generator(SHORT):
+        name = check.func.__name__
+        yield pytest.param(estimator, check, id=name, marks=[] if name in ESSENTIAL else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize(("estimator", "check"), checks())
 def test_scikit_learn_finds_nothing_to_complain_about(estimator, check):
     check(estimator)
 

@@ -93,7 +93,7 @@ def test_devices_change_neither_losses_nor_picks(objective):
 
 
 def test_the_norms_of_a_state_on_a_mesh_rank_as_on_one_device():
-    config = DualConfig.paper(hidden=(9, 7), latent_dim=4, pretrain_steps=10, steps=10, block_rows=7)
+    config = DualConfig.paper(hidden=(9, 7), latent_dim=4, pretrain_steps=10, steps=10, block_rows=16)
     one = fit(KEY, X, config)
     two = fit(KEY, X, config, mesh=make_mesh(jax.devices()[:2]))
     assert one.n_exact == N

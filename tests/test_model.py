@@ -11,7 +11,7 @@ import reference
 from flax import nnx
 
 from dual_jax.config import DualConfig
-from dual_jax.model import Module, dense, moments, neighbour_scale
+from dual_jax.model import Module, dense, moments, neighbour_scale, robust_moments
 from dual_jax.training import coefficients, init, start_selection, train_step
 
 N, D = 30, 6
@@ -185,6 +185,41 @@ def test_the_scale_of_a_pool_of_duplicates_is_not_zero():
     assert found == pytest.approx(2 * 6.25)  # twice the mean squared distance from the centre
     same = neighbour_scale(jax.random.key(0), jnp.ones((24, 2)), jnp.ones(24, bool))
     assert same == 1.0
+
+
+def test_the_robust_centre_is_the_geometric_median_of_the_real_rows():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 3)).astype(np.float32) * [1.0, 5.0, 0.2]
+    found = robust_moments(jnp.asarray(rows, jnp.float32), jnp.arange(40) < 35)
+    lengths = np.linalg.norm(rows[:35] - np.asarray(found.mean), axis=1)
+    pull = ((rows[:35] - np.asarray(found.mean)) / lengths[:, None]).sum(0)
+    assert np.linalg.norm(pull) < 0.01  # of 35 unit vectors: the optimality condition
+    np.testing.assert_allclose(found.spread, np.median(lengths), rtol=1e-5)
+
+
+def test_far_rows_hardly_move_the_robust_moments():
+    rows = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    far = np.concatenate([rows, np.full((3, 4), 1e6, np.float32)])
+    clean = robust_moments(jnp.asarray(rows), jnp.ones(50, bool))
+    found = robust_moments(jnp.asarray(far), jnp.ones(53, bool))
+    assert np.linalg.norm(found.mean - clean.mean) < 0.2 * clean.spread
+    np.testing.assert_allclose(found.spread, clean.spread, rtol=0.1)  # three ranks further in 50
+
+
+@pytest.mark.parametrize("n_copies", [1, 9])
+def test_a_robust_centre_on_a_row_stays_or_leaves_as_it_should(n_copies):
+    center, cross = np.array([1.5, 0.0]), np.array([[1.0, 0.0], [-1.0, 0.0], [3.0, 4.0], [3.0, -4.0]])
+    rows = np.concatenate([np.tile(center, (n_copies, 1)), cross])  # whose mean is where the copies are
+    found = robust_moments(jnp.asarray(rows, jnp.float32), jnp.ones(len(rows), bool))
+    arms = cross - center
+    pull = np.linalg.norm((arms / np.linalg.norm(arms, axis=1, keepdims=True)).sum(0))
+    assert (found.mean[0] == 1.5) == (n_copies >= pull)
+
+
+def test_rows_that_are_all_the_same_have_a_spread_to_divide_by():
+    found = robust_moments(jnp.ones((6, 2)), jnp.ones(6, bool))
+    assert found.mean.tolist() == [1.0, 1.0]
+    assert found.spread == 1.0
 
 
 def test_moments_leave_padding_out():

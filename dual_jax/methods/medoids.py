@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.coverage import greedy, power_cost
-from dual_jax.model import MAX_INPUTS, bounded_gain, moments
+from dual_jax.model import MAX_INPUTS, bounded_gain, robust_moments
 from dual_jax.numerics import matmul, principal_directions, squared_norms
 from dual_jax.selection import Selection
 from dual_jax.swaps import refine
@@ -29,9 +29,9 @@ def medoids(
     """Return rows such that every row of the pool is near to one of them, where far rows have little say.
 
     Greedily lowers ``sum_i min_{j in S} ||u_i - u_j||^(1/2)``, S being labelled rows and picks and u the
-    rows, centred, in units of their root mean squared length, with lengths l mapped to log(1 + l). This is
-    Eq. (4) of Li et al., IJCAI 2020, with one-hot coefficients, in the space of the inputs: what `dual` does,
-    without anything learnt. Source: ours.
+    rows less their geometric median, in units of their median length, with lengths l mapped to log(1 + l).
+    This is Eq. (4) of Li et al., IJCAI 2020, with one-hot coefficients, in the space of the inputs: what
+    `dual` does, without anything learnt. Source: ours.
 
     Nested with the greedy read-out. Deterministic, ties within 1e-6 relative by position (above 128 features
     distances are taken in as many principal directions, which the key starts). A duplicate of a pick gains
@@ -78,8 +78,8 @@ def medoids(
 
 def squashed(key: Key[Array, ""], x: Float[Array, "n d"]) -> Float[Array, "n q"]:
     """Return the space of `dual_jax.model.simplex` without codes; q is d, or 128 where d is more."""
-    mean, spread = moments(x, jnp.ones(len(x), bool))
-    inputs = (x - mean) / spread
+    center, spread = robust_moments(x, jnp.ones(len(x), bool))
+    inputs = (x - center) / spread
     if x.shape[1] > MAX_INPUTS:
         inputs = matmul(inputs, principal_directions(key, inputs, MAX_INPUTS))
     return inputs * bounded_gain(squared_norms(inputs))[:, None]
