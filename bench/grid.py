@@ -2,7 +2,8 @@
 
 Beside it stand the same runs one after another in JAX (each trains its own autoencoder, as calling the method
 does), the same cells in programs of one (the autoencoder shared, as in the vmapped grid), and a plain PyTorch
-loop where torch is installed. Steps are a tenth of the released recipe's; times are linear in them.
+loop where torch is installed. Steps are a tenth of the released recipe's; times are linear in them. The share
+of picks that the vmapped program and the runs one after another have in common tells whether they agree.
 """
 
 import argparse
@@ -38,34 +39,44 @@ def configs() -> list[DualConfig]:
     ]
 
 
-def twice(function: Callable[[], Any]) -> dict[str, float]:
-    """Return the seconds of the first call, which compiles, and of the second; wall and of all processors."""
+Picks = list[np.ndarray]  # of each pool with each configuration
+
+
+def twice(function: Callable[[], Picks]) -> tuple[dict[str, float], Picks]:
+    """Return the seconds of the first call, which compiles, and of the second; and the picks."""
     times = []
     for _ in range(2):
         start, busy = time.perf_counter(), time.process_time()
-        function()
+        picks = function()
         times.append((time.perf_counter() - start, time.process_time() - busy))
-    return {"first_call_s": times[0][0], "seconds": times[1][0], "cpu_seconds": times[1][1]}
+    return {"first_call_s": times[0][0], "seconds": times[1][0], "cpu_seconds": times[1][1]}, picks
 
 
-def vmapped(keys: jax.Array, pools: jax.Array, n_select: int, max_bytes: int) -> None:
+def vmapped(keys: jax.Array, pools: jax.Array, n_select: int, max_bytes: int) -> Picks:
     cells = configs()
     networks = grid.pretrain(keys, pools, cells[0])
-    for _ in grid.select(keys, networks, pools, cells, n_select, max_bytes=max_bytes):
-        pass
+    programs = grid.select(keys, networks, pools, cells, n_select, max_bytes=max_bytes)
+    return [outcome.picks for program in programs for outcome in program]
 
 
-def one_after_another(keys: jax.Array, pools: jax.Array, n_select: int) -> None:
+def one_after_another(keys: jax.Array, pools: jax.Array, n_select: int) -> Picks:
+    found = []
     for key, pool in zip(keys, pools, strict=True):
         for cell in configs():
             weights = {name: getattr(cell, name) for name in ("alpha", "beta", "gamma", "eta")}
             picks = METHODS["dual_paper"](
                 key, pool, n_select, pretrain_steps=PRETRAIN_STEPS, steps=STEPS, **weights
             )
-            jax.block_until_ready(picks.indices)
+            found.append(np.asarray(picks.indices))
+    return found
 
 
-def pytorch(pools: np.ndarray, n_select: int) -> None:
+def shared(ours: Picks, theirs: Picks) -> float:
+    """Return the share of picks that two ways to run the cells have in common."""
+    return float(np.mean([np.isin(a, b).mean() for a, b in zip(ours, theirs, strict=True)]))
+
+
+def pytorch(pools: np.ndarray, n_select: int) -> Picks:
     """Train and rank every cell as the released code does: one full-batch loop after another."""
     import torch
     from sklearn.cluster import KMeans
@@ -82,6 +93,7 @@ def pytorch(pools: np.ndarray, n_select: int) -> None:
         loss.backward()
         optimizer.step()
 
+    found = []
     for pool in pools:
         x, n, d = torch.tensor(pool), *pool.shape
         encoder, decoder = network((d, 128, 64, 32)), network((32, 64, 128, d))
@@ -105,7 +117,8 @@ def pytorch(pools: np.ndarray, n_select: int) -> None:
                 error = ((decoder(rebuilt) - x) ** 2).sum()
                 step(optimizer, error + cell.alpha * top + cell.beta * bottom)
             scores = [(s - s.min()) / (s.max() - s.min()) for s in (c.norm(dim=0), p.norm(dim=0))]
-            (-sum(scores)).argsort()[:n_select]
+            found.append((-sum(scores)).argsort()[:n_select].numpy())
+    return found
 
 
 def measure(n: int, d: int) -> dict[str, Any]:
@@ -113,21 +126,34 @@ def measure(n: int, d: int) -> dict[str, Any]:
     rows = mixture(N_SPLITS * n, d, 9)
     pools = rows.reshape(N_SPLITS, n, d)
     keys, on_device = jax.random.split(jax.random.key(0), N_SPLITS), jnp.asarray(pools)
-    record = {
+    n_cells, half = N_SPLITS * len(WEIGHTS) ** 2, n // 2
+    at_once = grid.cells_at_once(n_cells, n, configs()[0], grid.MAX_BYTES)
+    together, picks = twice(lambda: vmapped(keys, on_device, half, grid.MAX_BYTES))
+    alone, picks_alone = twice(lambda: one_after_another(keys, on_device, half))
+    return {
         "n": n,
         "d": d,
-        "cells": N_SPLITS * len(WEIGHTS) ** 2,
+        "cells": n_cells,
+        "programs": -(-n_cells // at_once),
         "pretrain_steps": PRETRAIN_STEPS,
         "steps": STEPS,
-        "vmapped": twice(lambda: vmapped(keys, on_device, n // 2, grid.MAX_BYTES)),
-        "programs_of_one": twice(lambda: vmapped(keys, on_device, n // 2, 1)),
-        "one_after_another": twice(lambda: one_after_another(keys, on_device, n // 2)),
+        "same_picks": shared(picks, picks_alone),
+        "vmapped": together,
+        "programs_of_one": twice(lambda: vmapped(keys, on_device, half, 1))[0],
+        "one_after_another": alone,
+        "pytorch": peer(pools, half),
+        "load": os.getloadavg()[0],
     }
+
+
+def peer(pools: np.ndarray, n_select: int) -> dict[str, Any]:
+    """Return the seconds of the PyTorch loop with its version and threads, or what to install for it."""
     try:
-        record["pytorch"] = twice(lambda: pytorch(pools, n // 2))
+        import torch
     except ImportError as error:
-        record["pytorch"] = {"absent": f"{error}; pip install torch"}
-    return record | {"load": os.getloadavg()[0]}
+        return {"absent": f"{error}; pip install torch"}
+    times, _ = twice(lambda: pytorch(pools, n_select))
+    return {"version": torch.__version__, "threads": torch.get_num_threads(), **times}
 
 
 def as_size(text: str) -> tuple[int, int]:

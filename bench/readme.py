@@ -17,12 +17,13 @@ from typing import Any
 from dual_jax.page import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
 PAGES = (ROOT / "README.md", ROOT / "bench" / "README.md", ROOT / "dual_jax" / "methods" / "README.md")
 PLACE = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
 def results(name: str) -> dict[str, Any]:
-    return json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
+    return json.loads((RESULTS / f"{name}.json").read_text())
 
 
 def seconds(value: float) -> str:
@@ -120,7 +121,22 @@ def tpu() -> str:
     return markdown(head, rows)
 
 
+def grid() -> str:
+    """Return the time of a grid of weights as one program, and of the same runs in other ways."""
+    if not (RESULTS / "grid.json").exists():
+        return "Not measured yet."
+    rows = []
+    for r in results("grid")["records"]:
+        ways = [r[way] for way in ("vmapped", "programs_of_one", "one_after_another", "pytorch")]
+        times, least = [way.get("seconds") for way in ways], ways[0]["seconds"]
+        shown = [f"{seconds(time)} ({time / least:.1f})" if time else "-" for time in times]
+        rows.append((f"{r['cells']} cells of {r['n']:,} x {r['d']}", *shown, f"{r['same_picks']:.1%}"))
+    head = ("grid", "one vmapped program", "programs of one", "one after another", "PyTorch", "same picks")
+    return markdown(head, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "grid": grid,
     "kmeans": kmeans,
     "methods": methods,
     "method_cost": method_cost,

@@ -27,7 +27,6 @@ from dual_jax.plan import check_memory
 from dual_jax.request import (
     ARCHIVE,
     Inputs,
-    Request,
     fit_inputs,
     kept,
     read_new_rows,
@@ -171,7 +170,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self._inputs, rows = fit_inputs(request, self.scale, embedding)
         self._pool = jnp.asarray(rows)
         mesh = self._mesh(len(self._pool))
-        self._check_memory(request, mesh)
+        n_usable = int((request.is_labeled | request.is_open).sum())
+        check_room(self._pool.shape, n_usable, self.config_, mesh)
         with progress.callback(self.verbose) as report:
             fitted = fit(
                 jax.random.key(seed_from(self.random_state)),
@@ -336,18 +336,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return config
 
     def _mesh(self, n: int) -> Mesh | None:
-        """Return the devices as a mesh, or None when one device is as good."""
-        devices = self.devices
-        if devices is None:
-            is_worth = jax.default_backend() != "cpu"
-            devices = jax.devices()[: max(1, n // ROWS_PER_DEVICE)] if is_worth else jax.devices()[:1]
-        return make_mesh(devices) if len(devices) > 1 else None
-
-    def _check_memory(self, request: Request, mesh: Mesh | None) -> None:
-        """Refuse what `fit` would, and also what the memory that is left to this process does not hold."""
-        n_usable = int((request.is_labeled | request.is_open).sum())
-        config = self.config_.for_pool(len(request.x), n_usable, mesh.size if mesh else 1)
-        check_memory(self._pool.shape, config, mesh, free_memory())
+        return mesh_for(n, self.devices)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that the output is float32 whatever comes in, and that sparse input is made dense."""
@@ -355,6 +344,35 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         tags.transformer_tags.preserves_dtype = []
         tags.input_tags.sparse = True
         return tags
+
+
+def mesh_for(n: int, devices: Sequence[jax.Device] | None = None) -> Mesh | None:
+    """Return the devices for a pool of n rows as a mesh, or None when one device is as good."""
+    if devices is None:
+        is_worth = jax.default_backend() != "cpu"
+        devices = jax.devices()[: max(1, n // ROWS_PER_DEVICE)] if is_worth else jax.devices()[:1]
+    return make_mesh(devices) if len(devices) > 1 else None
+
+
+def check_room(shape: tuple[int, ...], n_usable: int, config: DualConfig, mesh: Mesh | None) -> None:
+    """Refuse what `dual_jax.fit` would, and also what the memory that is left to this process does not hold.
+
+    Parameters
+    ----------
+    shape
+        Of the pool, (n, d), its embedding beside it.
+    n_usable
+        Rows that may rebuild others: candidates and labelled ones.
+    config, mesh
+        As the fit gets them.
+
+    Raises
+    ------
+    ValueError
+        With the bytes that it takes, those that are there, and what to change.
+    """
+    config = config.for_pool(shape[0], n_usable, mesh.size if mesh else 1)
+    check_memory(shape, config, mesh, free_memory())
 
 
 _learnt_space = jax.jit(learnt_space)

@@ -456,6 +456,23 @@ def test_a_mistake_is_one_line_and_status_2_before_any_fit(content, arguments, w
     assert_mistake(["pool.csv", "-n", "1", "--id-column", "id", *arguments], words, capsys)
 
 
+@pytest.mark.usefixtures("no_fit")
+def test_a_pool_that_memory_does_not_hold_is_a_mistake_with_advice(monkeypatch, capsys):
+    write("pool.csv", table())
+    monkeypatch.setattr("dual_jax.estimator.free_memory", lambda: 40e3)
+
+    assert_mistake(["pool.csv", "-n", "1", "--id-column", "id"], "30 x 3 takes 0.0 GB on a device", capsys)
+
+
+def test_its_advice_can_be_followed_by_a_knob(monkeypatch):
+    write("pool.csv", table())
+    monkeypatch.setattr(select, "_config", lambda method, knobs: quick(**knobs))
+
+    assert main(["select", "pool.csv", "-n", "3", "--knob", "dictionary_size=7", "--quiet"]) == 0
+
+    assert receipt()["configuration"]["dictionary_size"] == 7
+
+
 BROKEN_FILES = {
     "truncated .npy": ("pool.npy", npy(ROWS)[:-9], "broken or truncated"),
     "objects in .npy": ("pool.npy", npy(np.array([[1, "a"], [2, "b"]], object)), "never unpickled"),

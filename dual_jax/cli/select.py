@@ -3,6 +3,7 @@
 import argparse
 import ast
 import csv
+import dataclasses
 import io
 import os
 import time
@@ -140,9 +141,11 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     beside = embeddings.prepare(args, pool, np.asarray(x))
     load_seconds = time.perf_counter() - imported
     task = Task(pool, np.asarray(x), beside, is_labeled, n_select, knobs)
+    n_features = (0 if args.embedding_alone else x.shape[1]) + (beside.width if beside else 0)
     if knobs:
-        inputs = 0 if args.embedding_alone else task.x.shape[1]
-        _rehearse(args.method, task, inputs + (beside.width if beside else 0))
+        _rehearse(args.method, task, n_features)
+    if args.method in KEPT:
+        _check_room(args.method, task, n_features)
     return partial(_select, args, task, command, started, clock, load_seconds)
 
 
@@ -171,6 +174,14 @@ def _rehearse(method: str, task: Task, n_features: int) -> None:
 
     shape = jax.ShapeDtypeStruct((len(task.x), n_features), np.float32)
     jax.eval_shape(partial(METHODS[method], n_select=task.n_select, **task.knobs), jax.random.key(0), shape)
+
+
+def _check_room(method: str, task: Task, n_features: int) -> None:
+    """Refuse a fit of DUAL that memory does not hold, as the estimator would when it begins."""
+    from dual_jax.estimator import check_room, mesh_for
+
+    n, config = len(task.x), dataclasses.replace(_config(method, task.knobs), n_exact=task.n_select)
+    check_room((n, n_features), n, config, mesh_for(n))
 
 
 def _check_outputs(args: argparse.Namespace) -> None:

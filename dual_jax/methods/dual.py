@@ -15,7 +15,7 @@ from dual_jax.fitting import rank, train
 from dual_jax.selection import Selection
 
 
-@partial(jax.jit, static_argnames=("n_select", "pretrain_steps", "steps", "readout"))
+@partial(jax.jit, static_argnames=("n_select", "pretrain_steps", "steps", "readout", "dictionary_size"))
 def dual(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
@@ -31,6 +31,7 @@ def dual(
     pretrain_steps: int = 1000,
     steps: int = 300,
     readout: Readout = "greedy",
+    dictionary_size: int | None = None,
 ) -> Selection:
     """Return DUAL's picks in the recommended configuration.
 
@@ -53,6 +54,8 @@ def dual(
         Full-batch steps of the autoencoder and of the joint stage, static; all of them are run.
     readout
         ``"greedy"``, ``"refine"`` (swaps for this one budget) or ``"norms"`` (the paper's), static.
+    dictionary_size
+        Rows that may rebuild others, static; by default as many as the cost below says.
 
     Returns
     -------
@@ -80,6 +83,7 @@ def dual(
         pretrain_steps=pretrain_steps,
         steps=steps,
         readout=readout,
+        dictionary_size=dictionary_size,
     )
     return _picks(key, x, n_select, config, labeled, candidates)
 
@@ -96,6 +100,7 @@ def dual_wo(
     temperature: float = 0.5,
     pretrain_steps: int = 1000,
     steps: int = 300,
+    dictionary_size: int | None = None,
 ) -> Selection:
     """Return DUAL's picks without the cluster branch, `dual` with ``beta = 0``; nested.
 
@@ -106,7 +111,7 @@ def dual_wo(
     ----------
     key, x, n_select, labeled, candidates
         See `dual_jax.selection`.
-    alpha, gamma, temperature, pretrain_steps, steps
+    alpha, gamma, temperature, pretrain_steps, steps, dictionary_size
         As in `dual`.
 
     Returns
@@ -134,10 +139,11 @@ def dual_wo(
         temperature=temperature,
         pretrain_steps=pretrain_steps,
         steps=steps,
+        dictionary_size=dictionary_size,
     )
 
 
-@partial(jax.jit, static_argnames=("n_select", "n_clusters", "pretrain_steps", "steps"))
+@partial(jax.jit, static_argnames=("n_select", "n_clusters", "pretrain_steps", "steps", "dictionary_size"))
 def dual_paper(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
@@ -152,6 +158,7 @@ def dual_paper(
     n_clusters: int = 5,
     pretrain_steps: int = 5000,
     steps: int = 2500,
+    dictionary_size: int | None = None,
 ) -> Selection:
     """Return the picks of the released recipe: sums of squares, xavier start, ranking by row norms; nested.
 
@@ -172,6 +179,8 @@ def dual_paper(
         K of Eq. (6), static; the released 5.
     pretrain_steps, steps
         Full-batch steps of both stages, static; the released 5,000 and 2,500.
+    dictionary_size
+        As in `dual`.
 
     Returns
     -------
@@ -197,6 +206,7 @@ def dual_paper(
         n_clusters=n_clusters,
         pretrain_steps=pretrain_steps,
         steps=steps,
+        dictionary_size=dictionary_size,
     )
     return _picks(key, x, n_select, config, labeled, candidates)
 

@@ -8,7 +8,7 @@ import pytest
 
 from dual_jax.records import append
 from dual_jax.reproduction import figures
-from dual_jax.reproduction.report import report, seconds
+from dual_jax.reproduction.report import report
 from dual_jax.standings import RANDOM
 
 RNG = np.random.default_rng(0)
@@ -184,14 +184,6 @@ def test_what_was_left_out_and_what_did_not_converge_is_told(out):
     text = (out / "summary.md").read_text()
     assert "- iris: llr (slow)" in text
     assert f"1 of {len(COMPARISON)} fits stopped at the cap on iterations: iris 1." in text
-
-
-def test_the_time_of_a_method_is_its_fastest_split_at_the_largest_budget():
-    records = [
-        cell("ted", split=s, budget=b, seconds=t) for s, b, t in ((0, 37, 9.0), (1, 37, 2.0), (1, 3, 0.1))
-    ]
-
-    assert seconds(records) == {"ted": {"iris": 2.0}}
 
 
 def test_a_folder_without_records_says_what_to_do(out):
