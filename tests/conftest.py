@@ -6,7 +6,9 @@ set before JAX is imported.
 """
 
 import builtins
+import gc
 import os
+from pathlib import Path
 
 import pytest
 
@@ -15,43 +17,34 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
-MAX_PROGRAMS = 400  # compiled ones that are kept: thousands in one process exhaust its memory mappings
-
-
-@pytest.fixture(scope="session")
-def _compiled():
-    """Count the programs that this process has compiled since they were last forgotten."""
-    import jax
-
-    events = []
-
-    def note(event, duration, **_):
-        if "backend_compile" in event:
-            events.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    return events
+MAX_MAPPINGS = 20_000  # of memory, some dozens a compiled program; Linux gives a process 65,530
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _forget_after_a_file(_compiled):
+def _forget_after_a_file():
     """Free a file's compiled programs."""
     yield
-    _forget(_compiled)
+    _forget()
 
 
 @pytest.fixture(autouse=True)
-def _forget_when_there_are_many(_compiled):
+def _forget_when_there_are_many():
     """Free compiled programs between two tests of a file that has many."""
-    if len(_compiled) > MAX_PROGRAMS:
-        _forget(_compiled)
+    if _n_mappings() > MAX_MAPPINGS:
+        _forget()
 
 
-def _forget(compiled):
+def _n_mappings():
+    """Return how many memory mappings this process has; 0 where that is not known."""
+    maps = Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.exists() else 0
+
+
+def _forget():
     import jax
 
     jax.clear_caches()
-    compiled.clear()
+    gc.collect()
 
 
 @pytest.fixture

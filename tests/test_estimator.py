@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from essential import ESSENTIAL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -27,20 +28,6 @@ def selector(n_to_select=5, **parameters):
     return dj.DUALSelector(n_to_select, config=SMALL, **parameters)
 
 
-ESSENTIAL = (  # each check compiles for shapes of its own, and `Selector` passes all of them by default
-    "check_estimator_repr",
-    "check_no_attributes_set_in_init",
-    "check_estimators_dtypes",
-    "check_estimators_nan_inf",
-    "check_estimators_pickle",
-    "check_fit2d_1sample",
-    "check_fit_idempotent",
-    "check_n_features_in_after_fitting",
-    "check_transformer_general",
-    "check_dataframe_column_names_consistency",
-)
-
-
 def checks():
     """Give scikit-learn's checks as test parameters."""
     for estimator, check in estimator_checks_generator(SHORT):
@@ -48,7 +35,7 @@ def checks():
         yield pytest.param(estimator, check, id=name, marks=[] if name in ESSENTIAL else [pytest.mark.slow])
 
 
-@pytest.mark.parametrize(("estimator", "check"), checks())
+@pytest.mark.parametrize(("estimator", "check"), list(checks()))
 def test_scikit_learn_finds_nothing_to_complain_about(estimator, check):
     check(estimator)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from essential import ESSENTIAL
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
@@ -28,12 +29,13 @@ def selector(method="facility", n_to_select=5, **parameters):
 
 
 def checks():
-    """Give scikit-learn's checks of each method as test parameters."""
+    """Give scikit-learn's checks as test parameters: all for two methods, the essential ones for the rest."""
     for name in dj.METHODS:
         marks = [] if name in QUICK else [pytest.mark.slow]
         short = SHORT if name.startswith("dual") else {}
         for estimator, check in estimator_checks_generator(dj.Selector(name, **short)):
-            yield pytest.param(estimator, check, marks=marks, id=f"{name}-{check.func.__name__}")
+            if name in QUICK or check.func.__name__ in ESSENTIAL:
+                yield pytest.param(estimator, check, marks=marks, id=f"{name}-{check.func.__name__}")
 
 
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))

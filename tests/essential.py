@@ -1,0 +1,14 @@
+"""The checks of scikit-learn that run where all would take long: each compiles for shapes of its own."""
+
+ESSENTIAL = (
+    "check_estimator_repr",
+    "check_no_attributes_set_in_init",
+    "check_estimators_dtypes",
+    "check_estimators_nan_inf",
+    "check_estimators_pickle",
+    "check_fit2d_1sample",
+    "check_fit_idempotent",
+    "check_n_features_in_after_fitting",
+    "check_transformer_general",
+    "check_dataframe_column_names_consistency",
+)
