@@ -122,6 +122,20 @@ def test_a_grid_of_weights_is_one_vmap():
     np.testing.assert_allclose(new.params.C[0][2], one.params.C[0], rtol=1e-4, atol=1e-7)  # float32
 
 
+@pytest.mark.filterwarnings("ignore:.*donated buffers.*:UserWarning")
+def test_a_device_takes_a_weight_and_states_side_by_side():
+    alphas, states = jnp.array([0.5, 10.0]), [start(X + shift) for shift in (0.0, 0.5)]
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+    def terms_of(states, alpha):
+        config = dataclasses.replace(CONFIG, alpha=alpha)
+        return jax.vmap(lambda state: train_step(state, X, config)[1])(states)
+
+    found = jax.pmap(terms_of, in_axes=(None, 0))(both, alphas)
+    alone = train_step(states[1], X, dataclasses.replace(CONFIG, alpha=10.0))[1]
+    np.testing.assert_allclose([term[1, 1] for term in found], alone, rtol=1e-5)  # batched products
+
+
 def on_two_devices(config):
     """Return a step's terms, and C, P and the encoder after it, from two devices by pmap."""
     x = np.full((32, D), np.nan, np.float32)  # a row of NaN is padding
