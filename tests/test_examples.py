@@ -4,10 +4,21 @@ import doctest
 
 import pytest
 
-from dual_jax import augmentation, contrastive, convolution, explanation, grid, records, standings
+from dual_jax import ahead, augmentation, contrastive, convolution, explanation, grid, records, standings
 from dual_jax.data import checks, datasets, evaluation, scaling, spectra
 
-MODULES = [augmentation, checks, contrastive, convolution, datasets, evaluation, explanation, grid, records]
+MODULES = [
+    ahead,
+    augmentation,
+    checks,
+    contrastive,
+    convolution,
+    datasets,
+    evaluation,
+    explanation,
+    grid,
+    records,
+]
 MODULES += [scaling, spectra, standings]
 
 

@@ -78,6 +78,7 @@ def test_settings_out_of_range_are_refused_before_any_work():
         ({"readout": "best"}, "greedy, refine, norms"),
         ({"power": 3.0}, "power"),
         ({"n_clusters": 0}, "n_clusters"),
+        ({"moments_dtype": "float16"}, "choose one of float32, bfloat16"),
     ):
         with pytest.raises(ValueError, match=words):
             fit(KEY, X, DualConfig(**change))
