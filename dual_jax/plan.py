@@ -26,12 +26,12 @@ FLOAT = 4  # bytes
 MAX_DEVICES = 1 << 12  # that advice goes up to
 
 # Arrays of a target block's size that compiled programs hold at once: while the block is rebuilt and updated,
-# by objective; while it is drawn at random; while only its norms are wanted. A GPU's are taken to be a CPU's.
+# by objective; beside them where its moments rest in bfloat16; while it is drawn at random; while only its
+# norms are wanted. A GPU's are taken to be a CPU's.
 BLOCKS = {
-    "cpu": {"free": 2.2, "simplex": 5.5, "drawn": 3.0, "normed": 1.2},
-    "tpu": {"free": 0.1, "simplex": 5.5, "drawn": 0.0, "normed": 1.2},
+    "cpu": {"free": 2.2, "simplex": 5.5, "bfloat16": 1.0, "drawn": 3.0, "normed": 1.2},
+    "tpu": {"free": 0.1, "simplex": 5.5, "bfloat16": 0.1, "drawn": 0.0, "normed": 1.2},
 }
-AT_WORK = 1.0  # more of them while a block's moments, kept in bfloat16, are in float32
 ON_CHIP = 64e6  # bytes of temporaries up to which a TPU's main memory holds none
 # Bytes an entry of C and step, with those of the block's arrays; Adam's moments in float32 are among them.
 TRAFFIC, ADAM = {"free": 40, "simplex": 84}, 8
@@ -346,7 +346,7 @@ def _temporary(sizes: _Sizes, config: DualConfig, network: _Network, platform: s
     features = FLOAT * FEATURES * s.q * (s.local + s.m)
     rows = FLOAT * s.local * (s.d + s.wide)
     activations: Arrays = {"activations": network.activations * s.local}
-    n_arrays = n_blocks[config.objective] + (0.0 if config.moments_dtype == "float32" else AT_WORK)
+    n_arrays = n_blocks[config.objective] + n_blocks.get(config.moments_dtype, 0.0)
     centred = (s.n if s.local == s.n else 2 * s.n) - s.m  # rows, in the place of those of the dictionary
     scores = min(CPU_SCORES if platform == "cpu" else SCORES, RESTARTS * s.k * s.local)
     rank: Arrays = {"features": FLOAT * FEATURES * s.q * s.n + rows, "read-out": FLOAT * TILE * s.n}
