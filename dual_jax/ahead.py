@@ -27,6 +27,9 @@ from dual_jax.training import TrainState, init
 SQUARES = ((1, 1), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))  # v5e and v6e
 CUBES = ((1, 1, 1), (2, 2, 1), (2, 2, 2), (2, 2, 4), (2, 4, 4), (4, 4, 4))  # v4
 OF_HOST = 4  # chips of a host as libtpu takes it; a smaller topology has to say that it is one
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+# Name, shape, operation and operands, with or without their shapes.
+DEFINITION = re.compile(r"%([\w.-]+) = (\(.*?\)|\S+) ([\w-]+)\((.*?)\)(?:, |$)", re.MULTILINE)
 # Where there is no TPU, libtpu would ask the cloud for one, complain of what nobody told it, and lock itself
 # against the compiler of another process as if they shared a chip.
 WITHOUT_CHIP = {
@@ -50,6 +53,13 @@ class Memory(NamedTuple):
         return sum(self)
 
 
+class Exchange(NamedTuple):
+    """A collective of a program: its name in HLO, and the larger of the bytes in and out of a device."""
+
+    kind: str
+    n_bytes: int
+
+
 def memory_of(program: jax.stages.Lowered) -> Memory | None:
     """Return what the compiler says that a program takes; None when it says that the memory does not do."""
     try:
@@ -60,6 +70,39 @@ def memory_of(program: jax.stages.Lowered) -> Memory | None:
         raise
     results = found.output_size_in_bytes - found.alias_size_in_bytes
     return Memory(found.argument_size_in_bytes, results, found.temp_size_in_bytes)
+
+
+def exchanges(text: str) -> list[Exchange]:
+    """Return every collective of a compiled program, one in a loop once.
+
+    Parameters
+    ----------
+    text
+        The program's HLO, ``lowered.compile().as_text()``.
+
+    Examples
+    --------
+    >>> exchanges("%sum = f32[8,4]{1,0} all-reduce(%part), to_apply=%add")
+    [Exchange(kind='all-reduce', n_bytes=128)]
+    """
+    definitions = [found.groups() for found in DEFINITION.finditer(text)]
+    results = {name: _array_bytes(shape) for name, shape, _, _ in definitions}
+    found = []
+    for name, _, operation, operands in definitions:
+        if operation.removesuffix("-start") in COLLECTIVES:
+            sent = sum(results.get(operand, 0) for operand in re.findall(r"%([\w.-]+)", operands))
+            # The first half of an asynchronous one returns what goes in beside what will come out.
+            received = results[name] - (sent if operation.endswith("-start") else 0)
+            found.append(Exchange(operation.removesuffix("-start"), max(sent, received)))
+    return found
+
+
+def _array_bytes(shape: str) -> int:
+    """Return the bytes of a shape in HLO, ``f32[8,4]{1,0}`` or a tuple of such."""
+    return sum(
+        math.prod(map(int, filter(None, sizes.split(",")))) * -(-int(bits or 8) // 8)
+        for bits, sizes in re.findall(r"\b[a-z]+(\d*)\w*\[([\d,]*)\]", shape)
+    )
 
 
 def devices_for(devices: str) -> list[Any]:

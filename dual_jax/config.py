@@ -59,6 +59,9 @@ class DualConfig:
     optimizer, coefficient_optimizer
         Optax factories ``learning_rate -> GradientTransformation``; the second, for C and P, must work entry
         by entry because it is applied block by block.
+    moments_dtype
+        Type in which that optimiser's arrays for C and P rest, computed in float32: ``"bfloat16"`` takes half
+        of their memory, two thirds of the whole with Adam, and rounds by chance so that averages stay right.
     encoder, decoder
         Any pure ``Module(init, apply)`` pairs instead of the dense layers.
     dictionary_size
@@ -97,6 +100,7 @@ class DualConfig:
     n_exact: int = 1000
     optimizer: Callable[..., optax.GradientTransformation] = optax.adam
     coefficient_optimizer: Callable[..., optax.GradientTransformation] = optax.adam
+    moments_dtype: Literal["float32", "bfloat16"] = "float32"
     encoder: Module | None = None
     decoder: Module | None = None
     dictionary_size: int | None = None
@@ -178,7 +182,7 @@ class DualConfig:
         for name in ("optimizer", "coefficient_optimizer"):
             if name in values:
                 values[name] = getattr(optax, values[name])
-        if missing := known - values.keys():
+        if missing := _FUNCTIONS - values.keys():
             if like is None:
                 raise ValueError(
                     f"it was made with its own {' and '.join(sorted(missing))}, which no file can hold: give "
@@ -215,7 +219,11 @@ class DualConfig:
             _check_range(name, getattr(self, name), 0.0, inclusive=True)
         for name in ("temperature", "learning_rate", "pretrain_learning_rate"):
             _check_range(name, getattr(self, name), 0.0, inclusive=False)
-        for name, choices in (("objective", tuple(OBJECTIVES)), ("readout", ("greedy", "refine", "norms"))):
+        for name, choices in (
+            ("objective", tuple(OBJECTIVES)),
+            ("readout", ("greedy", "refine", "norms")),
+            ("moments_dtype", ("float32", "bfloat16")),
+        ):
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(choices)}."
@@ -254,6 +262,7 @@ def _check_range(name: str, value: Any, low: float, *, inclusive: bool) -> None:
         raise ValueError(f"{name}={value!r} is out of range: it must be finite and {wanted}.")
 
 
+_FUNCTIONS = {"optimizer", "coefficient_optimizer", "encoder", "decoder"}
 _LEAVES = ("alpha", "beta", "gamma", "eta", "temperature", "learning_rate", "pretrain_learning_rate")
 jax.tree_util.register_dataclass(
     DualConfig,

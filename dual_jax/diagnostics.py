@@ -43,8 +43,8 @@ def covered(
     Examples
     --------
     >>> x = np.array([[0.0], [1.0], [3.0], [4.0]])
-    >>> covered(x, np.array([1, 2]), x).round(3).tolist()
-    [1.0, 0.333]
+    >>> print(*(f"{share:.3f}" for share in covered(x, np.array([1, 2]), x)))
+    1.000 0.333
     """
     x, picks, targets = jnp.asarray(x), jnp.asarray(picks), jnp.asarray(targets)
     unit = jnp.mean(jnp.linalg.norm(x - jnp.mean(x, axis=0), axis=1))

@@ -29,6 +29,25 @@ def safe_divide(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, 
     return jnp.where(is_zero, 0.0, a / jnp.where(is_zero, 1.0, b))
 
 
+def rounded_by_chance(x: Float[Array, "..."], salt: Int[Array, ""]) -> Array:
+    """Return float32 numbers in bfloat16, up or down by chance so that they are right on average.
+
+    Rounding to the nearest loses every change below 1/512 of a number, so an average with decay 0.999 stands
+    still once it has grown. The chance is a hash of the number and ``salt``; what bfloat16 holds stays.
+    Source: Gupta et al., ICML 2015, stochastic rounding.
+
+    Parameters
+    ----------
+    salt
+        Another number at each step; the same one gives the same result.
+    """
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    noise = (bits ^ (salt.astype(jnp.uint32) * jnp.uint32(0x9E3779B1))) * jnp.uint32(0x85EBCA6B)
+    noise = (noise ^ (noise >> 13)) * jnp.uint32(0xC2B2AE35)
+    cut = (bits + (noise >> 16)) & jnp.uint32(0xFFFF0000)
+    return jax.lax.bitcast_convert_type(cut, jnp.float32).astype(jnp.bfloat16)
+
+
 def min_max(x: Float[Array, " n"], where: Bool[Array, " n"] | None = None) -> Float[Array, " n"]:
     """Return ``x`` scaled to [0, 1] by its extremes over ``where``; zeros when it is constant."""
     low = jnp.min(x, where=where, initial=jnp.inf)

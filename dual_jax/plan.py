@@ -20,19 +20,21 @@ from dual_jax.hardware import ACCELERATORS, Device, host, parse_devices
 from dual_jax.kmeans import CPU_SCORES, SCORES
 from dual_jax.model import MAX_INPUTS, SCALE_SAMPLE
 from dual_jax.readout import MAX_EXACT, MIN_SHORTLIST, N_TARGETS, PER_PICK
-from dual_jax.training import init
+from dual_jax.training import at_rest, init
 
 FLOAT = 4  # bytes
 MAX_DEVICES = 1 << 12  # that advice goes up to
 
 # Arrays of a target block's size that compiled programs hold at once: while the block is rebuilt and updated,
-# by objective; while it is drawn at random; while only its norms are wanted. A GPU's are taken to be a CPU's.
+# by objective; beside them where its moments rest in bfloat16; while it is drawn at random; while only its
+# norms are wanted. A GPU's are taken to be a CPU's.
 BLOCKS = {
-    "cpu": {"free": 2.2, "simplex": 5.5, "drawn": 3.0, "normed": 1.2},
-    "tpu": {"free": 0.1, "simplex": 5.5, "drawn": 0.0, "normed": 1.2},
+    "cpu": {"free": 2.2, "simplex": 5.5, "bfloat16": 1.0, "drawn": 3.0, "normed": 1.2},
+    "tpu": {"free": 0.1, "simplex": 5.5, "bfloat16": 0.1, "drawn": 0.0, "normed": 1.2},
 }
 ON_CHIP = 64e6  # bytes of temporaries up to which a TPU's main memory holds none
-TRAFFIC = {"free": 40, "simplex": 84}  # bytes an entry of C and step, with those of the block's arrays
+# Bytes an entry of C and step, with those of the block's arrays; Adam's moments in float32 are among them.
+TRAFFIC, ADAM = {"free": 40, "simplex": 84}, 8
 FEATURES = 3  # copies of its rows in the space of the selection block that a step or a read-out holds
 VECTOR = 8  # an operation outside of matrix products takes the time of so many inside
 PER_ENTRY, PER_DISTANCE = 20, 20  # such operations, of the simplex and of the greedy read-out
@@ -74,6 +76,7 @@ class Plan(NamedTuple):
     """What a fit takes on each device. ``config`` holds the sizes that are chosen for this pool."""
 
     shape: tuple[int, ...]
+    asked: DualConfig
     config: DualConfig
     device: Device
     n_devices: int
@@ -104,30 +107,33 @@ class Plan(NamedTuple):
             return larger_share
         is_share = self.device.platform == "gpu" and self.device.memory == self.device.preset
         ways = [larger_share] if is_share else []
-        ways += filter(None, (self._smaller_dictionary(), self._more_devices()))
+        ways += filter(None, (self._smaller_dictionary(), self._smaller_moments(), self._more_devices()))
         return ", or ".join(ways) or "use a smaller network, a smaller pool or larger devices"
 
     def on(self, device: Device) -> "Plan":
         """Return this plan for devices with other numbers."""
-        return plan_for(self.shape, self.config, device, self.n_devices)
+        return plan_for(self.shape, self.asked, device, self.n_devices)
 
     def _smaller_dictionary(self) -> str:
         low, high = 0, self.config.dictionary_size or self.shape[0]
         while low + 1 < high:
             middle = (low + high) // 2
-            low, high = (middle, high) if self._changed(middle).fits else (low, middle)
+            fits = self._changed(dictionary_size=middle).fits
+            low, high = (middle, high) if fits else (low, middle)
         return f"set dictionary_size to at most {low:,}" if low else ""
+
+    def _smaller_moments(self) -> str:
+        return 'set moments_dtype to "bfloat16"' if self._changed(moments_dtype="bfloat16").fits else ""
 
     def _more_devices(self) -> str:
         if self.device.platform == "cpu":  # more of them would share the same memory
             return f"use a machine with {self.n_devices * self.n_bytes / 1e9:,.0f} GB to spare"
         numbers = (self.n_devices << i for i in range(1, MAX_DEVICES.bit_length()))
-        enough = next((n for n in numbers if self._changed(None, n).fits), None)
+        enough = next((n for n in numbers if self._changed(n).fits), None)
         return f"spread the rows over {enough} devices" if enough else ""
 
-    def _changed(self, dictionary_size: int | None, n_devices: int | None = None) -> "Plan":
-        size = dictionary_size or self.config.dictionary_size
-        config = dataclasses.replace(self.config, dictionary_size=size, block_rows=None)
+    def _changed(self, n_devices: int | None = None, **settings: Any) -> "Plan":
+        config = dataclasses.replace(self.asked, **{"block_rows": None, **settings})
         return plan_for(self.shape, config, self.device, n_devices or self.n_devices)
 
 
@@ -229,21 +235,22 @@ class _Network(NamedTuple):
 
 def plan_for(shape: tuple[int, ...], config: DualConfig, device: Device, n_devices: int) -> Plan:
     """Return `plan` for devices with their own numbers; every argument is checked."""
-    config = config.for_pool(shape[0], n_devices=n_devices)
+    asked, config = config, config.for_pool(shape[0], n_devices=n_devices)
     pool, targets = (_sizes(n, shape, config, n_devices) for n in (shape[0], config.targets(shape[0])))
     batch = -(-pool.local // config.batches(pool.local))
     network = _network(
         shape[1:], config.hidden, config.latent_dim, config.encoder, config.decoder, config.optimizer
     )
-    arrays = _arrays(pool, targets, batch, config, network, device.platform)
-    costs = _costs(pool, targets, batch, config, network)
+    moments = _bytes_an_entry(config.coefficient_optimizer, config.moments_dtype)
+    arrays = _arrays(pool, targets, batch, config, network, moments, device.platform)
+    costs = _costs(pool, targets, batch, config, network, moments)
     if n_devices == 1:
         costs = {name: cost._replace(exchanged=0.0) for name, cost in costs.items()}
     n_steps = {"pretrain": config.pretrain_steps, "start": 1, "train": config.steps, "rank": 1}
     stages = {
         name: Stage(arrays[name], n_steps[name], cost, cost.seconds(device)) for name, cost in costs.items()
     }
-    return Plan(shape, config, device, n_devices, stages)
+    return Plan(shape, asked, config, device, n_devices, stages)
 
 
 def _sizes(n: int, shape: tuple[int, ...], config: DualConfig, n_devices: int) -> _Sizes:
@@ -287,24 +294,34 @@ def _bytes(tree: Any) -> int:
 
 
 @functools.lru_cache
-def _bytes_an_entry(optimizer: Any) -> int:
+def _bytes_an_entry(optimizer: Any, moments_dtype: str) -> int:
     """Return the bytes that an optimiser keeps for each entry of C."""
     n_entries = 1 << 10
     entries = jax.ShapeDtypeStruct((n_entries,), jnp.float32)
-    return _bytes(jax.eval_shape(optimizer(1.0).init, entries)) // n_entries
+    resting = at_rest(optimizer(1.0), moments_dtype, jnp.zeros((), jnp.int32))
+    return _bytes(jax.eval_shape(resting.init, entries)) // n_entries
 
 
 def _arrays(
-    pool: _Sizes, targets: _Sizes, batch: int, config: DualConfig, network: _Network, platform: str
+    pool: _Sizes,
+    targets: _Sizes,
+    batch: int,
+    config: DualConfig,
+    network: _Network,
+    moments: int,
+    platform: str,
 ) -> dict[str, Arrays]:
-    """Return the bytes of each array in each stage; ``batch`` rows are in a step of stage 1."""
+    """Return the bytes of each array in each stage.
+
+    ``batch`` rows are in a step of stage 1, ``moments`` bytes belong to an entry of C.
+    """
     stages = _temporary(targets, config, network, platform)
     stages["pretrain"] = {"activations": float(network.activations * batch)}
     stages["rank"] = _temporary(pool, config, network, platform)["rank"]
     if platform == "tpu":
         stages = {name: own if sum(own.values()) > ON_CHIP else {} for name, own in stages.items()}
     kept: Arrays = {"pool": FLOAT * pool.local * pool.d, "network and its moments": network.n_bytes}
-    selection = kept | _selection(targets, _bytes_an_entry(config.coefficient_optimizer))
+    selection = kept | _selection(targets, moments)
     if targets.n < pool.n:
         selection["rows of the targets"] = FLOAT * targets.local * targets.d
     return {name: (kept if name == "pretrain" else selection) | own for name, own in stages.items()}
@@ -329,6 +346,7 @@ def _temporary(sizes: _Sizes, config: DualConfig, network: _Network, platform: s
     features = FLOAT * FEATURES * s.q * (s.local + s.m)
     rows = FLOAT * s.local * (s.d + s.wide)
     activations: Arrays = {"activations": network.activations * s.local}
+    n_arrays = n_blocks[config.objective] + n_blocks.get(config.moments_dtype, 0.0)
     centred = (s.n if s.local == s.n else 2 * s.n) - s.m  # rows, in the place of those of the dictionary
     scores = min(CPU_SCORES if platform == "cpu" else SCORES, RESTARTS * s.k * s.local)
     rank: Arrays = {"features": FLOAT * FEATURES * s.q * s.n + rows, "read-out": FLOAT * TILE * s.n}
@@ -340,13 +358,13 @@ def _temporary(sizes: _Sizes, config: DualConfig, network: _Network, platform: s
             "k-means": FLOAT * (2 * s.local * s.q + scores),
             "target block": n_blocks["drawn"] * block if config.objective == "free" else 0.0,
         },
-        "train": activations | {"features": features, "target block": n_blocks[config.objective] * block},
+        "train": activations | {"features": features, "target block": n_arrays * block},
         "rank": rank,
     }
 
 
 def _costs(
-    pool: _Sizes, targets: _Sizes, batch: int, config: DualConfig, network: _Network
+    pool: _Sizes, targets: _Sizes, batch: int, config: DualConfig, network: _Network, moments: int
 ) -> dict[str, Cost]:
     """Return what a step of each stage takes on a device."""
     s, gradients = targets, 2 * FLOAT * network.n_parameters
@@ -358,7 +376,7 @@ def _costs(
     if config.objective == "free":
         an_entry = 6 * s.p
     train = Cost(
-        of_network.traffic + TRAFFIC[config.objective] * n_entries,
+        of_network.traffic + (TRAFFIC[config.objective] + 2 * (moments - ADAM)) * n_entries,
         gradients + FLOAT * (2 * s.n * s.p + 4 * s.m),
         of_network.operations + an_entry * n_entries + 2 * MAX_INPUTS * s.wide * (s.local + s.m),
     )

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 ABOUT = "about"  # name of the JSON text among the arrays
+HALVES = "bfloat16"  # names, in that text, of the arrays of this type
 FORMAT = 1
 
 Writer = Callable[[IO[bytes]], Any]
@@ -104,9 +106,12 @@ def write_arrays(path: str | os.PathLike[str], kind: str, about: dict[str, Any],
     tree : pytree
         Its leaves are stored under their paths in it.
     """
-    text = json.dumps({"format": FORMAT, "kind": kind, **about}, allow_nan=False)
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     arrays = {jax.tree_util.keystr(where): np.asarray(leaf) for where, leaf in leaves}
+    # NumPy's files know no bfloat16: such arrays are kept as their bits, and the text names them.
+    halves = [name for name, array in arrays.items() if array.dtype == jnp.bfloat16]
+    arrays |= {name: arrays[name].view(np.uint16) for name in halves}
+    text = json.dumps({"format": FORMAT, "kind": kind, HALVES: halves, **about}, allow_nan=False)
     write_atomically(path, lambda file: np.savez(file, **{ABOUT: np.array(text)}, **arrays))  # type: ignore
 
 
@@ -132,7 +137,10 @@ def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any]
         raise ValueError(
             f"{path} has format {about['format']} and this version reads up to {FORMAT}: upgrade"
         )
-    return about, arrays
+    halves = about.pop(HALVES, [])
+    return about, {
+        name: array.view(jnp.bfloat16) if name in halves else array for name, array in arrays.items()
+    }
 
 
 def filled(like: Any, arrays: dict[str, np.ndarray], *, path: str | os.PathLike[str] = "") -> Any:

@@ -34,7 +34,7 @@ from dual_jax.model import (
     robust_moments,
     total_loss,
 )
-from dual_jax.numerics import TINY, principal_directions, squared_norms
+from dual_jax.numerics import TINY, principal_directions, rounded_by_chance, squared_norms
 
 
 class OptState(NamedTuple):
@@ -211,7 +211,7 @@ def start_selection(
     )
     params = Params(state.params.network, *_initial_coefficients(key_coefficients, fixed, config, axis_name))
     network_state = config.optimizer(config.learning_rate).init(params.network)
-    start = config.coefficient_optimizer(config.learning_rate).init
+    start = _coefficient_optimizer(config, jnp.zeros((), jnp.int32)).init
     opt_state = OptState(network_state, tuple(map(start, params.C)), tuple(map(start, params.P)))
     return TrainState(params, opt_state, jnp.zeros((), jnp.int32), fixed)
 
@@ -382,7 +382,7 @@ def train_step(
     )
     of_rebuilt, of_sums, of_samples, of_decoder = gradient
     blocks, of_dictionary, of_own = _update_blocks(
-        pieces, pulls, dictionary, rebuilt, (of_rebuilt, of_sums), opt_state, fixed, config
+        pieces, pulls, dictionary, rebuilt, (of_rebuilt, of_sums), state, config
     )
     of_samples = jax.tree.map(jnp.add, of_samples, of_own)
     (of_codes,) = pull_spaces((of_dictionary, of_samples))
@@ -404,19 +404,18 @@ def _update_blocks(
     dictionary: Space,
     rebuilt: Rebuilt,
     gradient: tuple[Rebuilt, Block],
-    opt_state: OptState,
-    fixed: Fixed,
+    state: TrainState,
     config: DualConfig,
 ) -> tuple[list[tuple[Block, Block]], Space, Space]:
     """Return each block and its optimiser state after a step, and the gradients of dictionary and samples.
 
     A single block keeps its coefficients from the first pass; several form them anew, one after the other.
     """
-    optimizer = config.coefficient_optimizer(config.learning_rate)
+    optimizer, fixed = _coefficient_optimizer(config, state.step), started(state)
     of_rebuilt, of_sums = gradient
     blocks: list[tuple[Block, Block]] = []
     of_dictionary, of_own = jax.tree.map(jnp.zeros_like, dictionary), []
-    for piece, pull, *state in zip(pieces, pulls, opt_state.C, opt_state.P, strict=True):
+    for piece, pull, *own in zip(pieces, pulls, state.opt_state.C, state.opt_state.P, strict=True):
         of_z, of_u = jax.tree.map(lambda g, cut=piece.cut: g[cut.C], of_rebuilt[:2])
         rows, targets = Rebuilt(of_z, of_u, of_rebuilt.centroids[piece.cut.P]), piece.targets
         if len(pieces) > 1:
@@ -424,7 +423,7 @@ def _update_blocks(
             atoms, targets, rows = _after(done, (dictionary, targets, rows))
             _, pull = _rebuild(piece, atoms, targets, fixed, config)
         of_raw, of_atoms, of_space = pull((rows, of_sums))
-        blocks.append(_update_block(optimizer, of_raw, Block(*state), piece.raw, _masks(targets, fixed)))
+        blocks.append(_update_block(optimizer, of_raw, Block(*own), piece.raw, _masks(targets, fixed)))
         of_dictionary = jax.tree.map(jnp.add, of_dictionary, of_atoms)
         of_own.append(of_space)
     return blocks, of_dictionary, jax.tree.map(lambda *parts: jnp.concatenate(parts), *of_own)
@@ -454,6 +453,41 @@ def _update_block(
 
     (c, c_state), (p, p_state) = map(update, gradient, opt_state, raw, free)
     return Block(c, p), Block(c_state, p_state)
+
+
+def _coefficient_optimizer(config: DualConfig, step: Int[Array, ""]) -> optax.GradientTransformation:
+    return at_rest(config.coefficient_optimizer(config.learning_rate), config.moments_dtype, step)
+
+
+def at_rest(
+    optimizer: optax.GradientTransformation, dtype: str, step: Int[Array, ""]
+) -> optax.GradientTransformation:
+    """Return an optimiser that computes in float32 and keeps the arrays of its state in another type.
+
+    Numbers without axes, such as a count or a rate, stay as they are.
+
+    Parameters
+    ----------
+    dtype
+        ``"float32"`` or ``"bfloat16"``.
+    step
+        Decides, with the numbers themselves, which of them are rounded up.
+    """
+    if dtype == "float32":
+        return optimizer
+
+    def changed(state: Any, of: Any, change: Any) -> Any:
+        return jax.tree.map(lambda leaf: change(leaf) if leaf.ndim and leaf.dtype == of else leaf, state)
+
+    def stored(state: Any) -> Any:
+        return changed(state, jnp.float32, lambda leaf: rounded_by_chance(leaf, step))
+
+    def update(gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        state = changed(state, jnp.bfloat16, lambda leaf: leaf.astype(jnp.float32))
+        updates, state = optimizer.update(gradient, state, params)
+        return updates, stored(state)
+
+    return optax.GradientTransformation(lambda params: stored(optimizer.init(params)), update)
 
 
 def _update(

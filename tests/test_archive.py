@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -41,6 +42,15 @@ def test_what_is_computed_from_the_fit_is_the_same(fitted, again):
     assert again.explain().cluster.tolist() == fitted.explain().cluster.tolist()
     with pytest.raises(ValueError, match="feature names"):
         again.transform(FRAME.rename(columns={"a": "z"}))
+
+
+def test_moments_in_bfloat16_are_kept(tmp_path):
+    config = dj.DualConfig(moments_dtype="bfloat16", pretrain_steps=2, steps=3)
+    own = dj.DUALSelector(5, config=config).fit(X)
+    own.save(tmp_path / "fit.npz")
+    again = dj.load(tmp_path / "fit.npz")
+    assert again.config_.moments_dtype == "bfloat16"
+    jax.tree.map(np.testing.assert_array_equal, again.state_.opt_state, own.state_.opt_state)
 
 
 def test_an_embedding_is_scaled_as_it_was(tmp_path):

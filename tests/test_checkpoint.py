@@ -56,6 +56,16 @@ def test_a_stopped_fit_goes_on_to_the_very_same_result(stage, step, n_devices, t
     assert_same(resumed, fit(KEY, X, CONFIG, mesh=mesh))
 
 
+@pytest.mark.parametrize("n_devices", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_moments_in_bfloat16_come_back_to_the_very_same_result(n_devices, tmp_path):
+    config = CONFIG.__class__(**{**vars(CONFIG), "moments_dtype": "bfloat16"})
+    mesh = make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
+    with pytest.raises(KeyboardInterrupt):
+        fit(KEY, X, config, mesh=mesh, keeper=Checkpoint(tmp_path), callbacks=[stop_at("train", 50)])
+    resumed = fit(KEY, X, config, mesh=mesh, keeper=Checkpoint(tmp_path))
+    assert_same(resumed, fit(KEY, X, config, mesh=mesh))
+
+
 def test_a_finished_fit_starts_again_at_its_ranking(tmp_path):
     first = fit(KEY, X, CONFIG, keeper=Checkpoint(tmp_path))
     seen = []

@@ -78,6 +78,7 @@ def test_settings_out_of_range_are_refused_before_any_work():
         ({"readout": "best"}, "greedy, refine, norms"),
         ({"power": 3.0}, "power"),
         ({"n_clusters": 0}, "n_clusters"),
+        ({"moments_dtype": "float16"}, "choose one of float32, bfloat16"),
     ):
         with pytest.raises(ValueError, match=words):
             fit(KEY, X, DualConfig(**change))
@@ -107,6 +108,21 @@ def test_three_stages_run_under_an_outer_jit_as_one_program():
         return rank(state, x, CONFIG, 4).indices
 
     np.testing.assert_array_equal(jax.jit(picks)(jnp.asarray(X)), fit(KEY, X, CONFIG).ranking.indices[:4])
+
+
+@pytest.mark.slow
+def test_a_weight_a_device_by_pmap_and_seeds_side_by_side_inside_by_vmap():
+    keys, alphas = jax.random.split(KEY, 2), jnp.array([0.5, 2.0])
+    config = DualConfig.paper(
+        hidden=(9,), latent_dim=4, pretrain_steps=10, steps=10, coefficient_seeds=None, block_rows=N
+    )
+
+    def losses(key, alpha):
+        return train(key, X, dataclasses.replace(config, alpha=alpha))[1]["train"]["loss"]
+
+    found = jax.pmap(jax.vmap(losses, (0, None)), in_axes=(None, 0))(keys, alphas)
+    alone = [[losses(key, alpha) for key in keys] for alpha in alphas]
+    np.testing.assert_allclose(found, alone, rtol=1e-5)  # ten steps of Adam, batched products
 
 
 def test_more_picks_than_candidates_are_refused():

@@ -17,6 +17,8 @@ from dual_jax.plan import check_memory, plan
 from dual_jax.sharding import make_mesh
 
 FREE, SIMPLEX = dj.DualConfig.paper(), dj.DualConfig()
+HALVES = {"moments_dtype": "bfloat16"}
+HALVED = dj.DualConfig(**HALVES)
 FULL = dj.DualConfig(dictionary_size=50_000)
 
 
@@ -39,6 +41,8 @@ def test_the_sizes_that_a_fit_would_choose_are_in_the_plan():
     [
         (1500, 24, SIMPLEX, "cpu:1"),
         pytest.param(1500, 24, FREE, "cpu:1", marks=pytest.mark.slow),
+        pytest.param(3000, 24, HALVED, "cpu:1", marks=pytest.mark.slow),
+        pytest.param(3000, 24, dj.DualConfig.paper(**HALVES), "cpu:1", marks=pytest.mark.slow),
         pytest.param(4000, 40, SIMPLEX, "cpu:1", marks=pytest.mark.slow),
         pytest.param(4000, 40, FREE, "cpu:1", marks=pytest.mark.slow),
         pytest.param(4000, 768, SIMPLEX, "cpu:1", marks=pytest.mark.slow),
@@ -78,6 +82,20 @@ def test_devices_share_what_belongs_to_targets_and_all_hold_the_dictionary():
 def test_an_optimiser_without_moments_takes_no_memory_for_them():
     config = dj.DualConfig(coefficient_optimizer=optax.sgd)
     assert plan(1000, 8, config).stages["train"].arrays["moments of C"] == 0
+
+
+def test_moments_in_bfloat16_take_half_the_memory_and_traffic():
+    whole, halved = (plan(5000, 8, config, "h200:1").stages["train"] for config in (SIMPLEX, HALVED))
+    assert 2 * halved.arrays["moments of C"] == whole.arrays["moments of C"]
+    n_entries = 5000 * (5000 + halved.arrays["P and its moments"] / (8 * 5000))
+    assert whole.cost.traffic - halved.cost.traffic == pytest.approx(8 * n_entries)  # read and written
+
+
+def test_moments_in_bfloat16_are_advised_where_they_help():
+    full = dj.DualConfig.paper(dictionary_size=37_000)
+    expected = plan(37_000, 64, full, "t4:1")
+    assert 'set moments_dtype to "bfloat16"' in expected.advice
+    assert plan(37_000, 64, dataclasses.replace(full, **HALVES), "t4:1").fits
 
 
 def test_a_network_of_ones_own_is_counted():

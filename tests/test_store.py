@@ -4,9 +4,11 @@ import hashlib
 import os
 import stat
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from dual_jax.store import sha256_of, write_atomically
+from dual_jax.store import read_arrays, sha256_of, write_arrays, write_atomically
 
 
 def test_a_written_file_holds_the_text_and_is_alone_in_its_folder(tmp_path):
@@ -84,3 +86,15 @@ def test_the_sum_is_that_of_the_bytes(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
 
     assert sha256_of(tmp_path / "x") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_arrays_come_back_in_their_types(tmp_path):
+    tree = {"half": jnp.array([[0.1, -3.0]], jnp.bfloat16), "whole": np.arange(3)}
+
+    write_arrays(tmp_path / "kept.npz", "pair", {"n": 2}, tree)
+    about, arrays = read_arrays(tmp_path / "kept.npz", "pair")
+
+    assert about["n"] == 2
+    for name, array in tree.items():
+        assert arrays[f"['{name}']"].dtype == array.dtype
+        np.testing.assert_array_equal(arrays[f"['{name}']"], array)

@@ -10,8 +10,9 @@ import optax
 import pytest
 
 from dual_jax.config import DualConfig
-from dual_jax.model import MAX_INPUTS
+from dual_jax.model import MAX_INPUTS, total_loss
 from dual_jax.training import (
+    at_rest,
     coefficients,
     init,
     learnt_space,
@@ -122,6 +123,20 @@ def test_a_grid_of_weights_is_one_vmap():
     np.testing.assert_allclose(new.params.C[0][2], one.params.C[0], rtol=1e-4, atol=1e-7)  # float32
 
 
+@pytest.mark.filterwarnings("ignore:.*donated buffers.*:UserWarning")
+def test_a_device_takes_a_weight_and_states_side_by_side():
+    alphas, states = jnp.array([0.5, 10.0]), [start(X + shift) for shift in (0.0, 0.5)]
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+    def terms_of(states, alpha):
+        config = dataclasses.replace(CONFIG, alpha=alpha)
+        return jax.vmap(lambda state: train_step(state, X, config)[1])(states)
+
+    found = jax.pmap(terms_of, in_axes=(None, 0))(both, alphas)
+    alone = train_step(states[1], X, dataclasses.replace(CONFIG, alpha=10.0))[1]
+    np.testing.assert_allclose([term[1, 1] for term in found], alone, rtol=1e-5)  # batched products
+
+
 def on_two_devices(config):
     """Return a step's terms, and C, P and the encoder after it, from two devices by pmap."""
     x = np.full((32, D), np.nan, np.float32)  # a row of NaN is padding
@@ -162,6 +177,38 @@ def test_no_array_of_the_size_of_c_is_made_during_a_step(objective):
     state = jax.eval_shape(lambda x: start_selection(KEY, init(KEY, x, config), x, config), x)
     memory = train_step.lower(state, x, config).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 4 * n * n
+
+
+@pytest.mark.parametrize("make", [optax.adam, optax.adamw, optax.rmsprop, optax.lion, optax.adagrad])
+def test_any_optimiser_can_rest_in_bfloat16_and_counts_on(make):
+    optimizer, params = make(0.1), jnp.array([1.0, -2.0, 0.0])
+    resting = at_rest(optimizer, "bfloat16", jnp.int32(0))
+    own, kept = optimizer.init(params), resting.init(params)
+    for _ in range(3):
+        expected, own = optimizer.update(params, own, params)
+        updates, kept = resting.update(params, kept, params)
+    np.testing.assert_allclose(updates, expected, rtol=0.02)  # three roundings to 1/128
+    assert updates.dtype == jnp.float32
+    for leaf, whole in zip(jax.tree.leaves(kept), jax.tree.leaves(own), strict=True):
+        assert leaf.dtype == (jnp.bfloat16 if whole.ndim else whole.dtype)
+
+
+@pytest.mark.parametrize("config", [FREE, pytest.param(DualConfig(), marks=pytest.mark.slow)])
+def test_moments_that_rest_in_bfloat16_hardly_change_the_losses(config):
+    halved = dataclasses.replace(config, moments_dtype="bfloat16")
+    found = []
+    for settings in (config, halved):
+        state, losses = start(config=settings), []
+        for _ in range(30):
+            state, terms = train_step(state, X, settings)
+            losses.append(float(total_loss(terms, settings.weights)))
+        found.append(losses)
+    np.testing.assert_allclose(*found, rtol=0.01)  # moments are right to 1/128
+    moments = [leaf for leaf in jax.tree.leaves(state.opt_state.C) if leaf.ndim]
+    assert {leaf.dtype for leaf in moments} == {jnp.dtype("bfloat16")}
+    assert all(leaf.dtype == jnp.float32 for leaf in state.params.C)
+    for diagonal in (jnp.diagonal(leaf) for leaf in (*state.params.C, *moments)):
+        assert not np.any(diagonal)
 
 
 def test_wide_inputs_enter_distances_by_their_principal_directions():
