@@ -204,7 +204,7 @@ def test_what_is_not_the_published_archive_leaves_nothing(case, site, publish, t
     assert (files_in(tmp_path), len(site.asked)) == ([], 1)
 
 
-@pytest.mark.parametrize("served", [GOOD, gzip.compress(TEXT), zipped(a=GOOD)])
+@pytest.mark.parametrize("served", [GOOD, gzip.compress(TEXT), zipped(a=GOOD)], ids=["zip", "gzip", "nested"])
 def test_an_archive_unpacks_to_no_more_than_the_limit(served, site, publish, tmp_path, monkeypatch):
     monkeypatch.setattr(fetching, "LIMIT", len(TEXT) - 1)
     publish("toy", [site.serve("/a.zip", served)], a_data=TEXT)
