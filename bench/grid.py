@@ -8,7 +8,6 @@ of picks that the vmapped program and the runs one after another have in common 
 
 import argparse
 import itertools
-import json
 import os
 import time
 from collections.abc import Callable
@@ -19,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.kmeans import machine, mixture
+from bench.kmeans import mixture
+from bench.record import write
 from dual_jax import grid
 from dual_jax.config import DualConfig
 from dual_jax.methods import METHODS
@@ -166,12 +166,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to write the JSON")
     parser.add_argument("--sizes", type=as_size, nargs="+", default=SIZES, help="pools, as ROWSxFEATURES")
     args = parser.parse_args()
-    result = {"machine": machine(), "records": [measure(*size) for size in args.sizes]}
-    text = json.dumps(result, indent=2)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text + "\n")
-    print(text)
+    records = []
+    for size in args.sizes:
+        records.append(measure(*size))
+        write(args.out, records)
 
 
 if __name__ == "__main__":

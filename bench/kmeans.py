@@ -4,13 +4,10 @@ Both run in turn in one process; each time is the median of the repeats, each ra
 """
 
 import argparse
-import json
 import os
-import platform
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +15,10 @@ import jax
 import numpy as np
 from sklearn.cluster import KMeans
 
+from bench.record import write
 from dual_jax.kmeans import kmeans
 
 REPEATS = 7
-
-
-def machine() -> dict[str, Any]:
-    """Return what a time depends on: processor, cores, devices, versions."""
-    cpu_info = Path("/proc/cpuinfo")
-    lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "cores": os.cpu_count(),
-        "device": jax.devices()[0].device_kind,
-        "versions": {name: version(name) for name in ("jax", "jaxlib", "numpy", "scikit-learn")},
-    }
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -96,7 +81,7 @@ def waveform(data_dir: Path) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="where to write the JSON")
+    parser.add_argument("--out", type=Path, help="where to write the JSON")
     parser.add_argument(
         "--data-dir", type=Path, default=os.environ.get("DUAL_JAX_DATA"), help="adds Waveform"
     )
@@ -113,9 +98,7 @@ def main() -> None:
         records["four restarts, Waveform, K = 20"] = own_start(
             waveform(Path(args.data_dir)), 20, args.repeats
         )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"machine": machine(), "records": records}, indent=2) + "\n")
-    print(args.out.read_text())
+    write(args.out, records)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import jax
 import numpy as np
 
 from bench.kmeans import mixture
-from bench.methods import apart, as_size, peak_mib, write_results
+from bench.methods import as_size, as_words
+from bench.record import apart, peak_mib, write
 from dual_jax.data.datasets import waveform_generator
 from dual_jax.methods import METHODS
 
@@ -88,11 +89,11 @@ def main() -> None:
         return
     records = [
         {"entry": entry, "n": size[0], "d": size[1], "n_select": size[2]}
-        | apart("bench.method_cost", [entry], size, args.repeats, args.limit)
+        | apart("bench.method_cost", ["--one", entry, *as_words(size, args.repeats)], args.limit)
         for size in args.sizes
         for entry in args.entries or (ENTRIES if size[0] < LARGE[0] else LARGE_ENTRIES)
     ]
-    write_results(records, args.out)
+    write(args.out, records)
 
 
 if __name__ == "__main__":

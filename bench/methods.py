@@ -13,9 +13,6 @@ installed is recorded as absent. Objectives are computed here, from the picked r
 import argparse
 import json
 import os
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -24,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.kmeans import machine, mixture
+from bench.kmeans import mixture
+from bench.record import apart, peak_mib, write
 
 REPEATS = 3
 SIZES = ((2_500, 40, 250), (20_000, 32, 100))
@@ -147,10 +145,6 @@ def objectives(x: np.ndarray, indices: np.ndarray) -> dict[str, float]:
     }
 
 
-def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
-
-
 def measure(method: str, library: str, size: tuple[int, int, int], repeats: int) -> dict[str, Any]:
     """Return the record of one entry, in this process."""
     n, d, n_select = size
@@ -176,30 +170,13 @@ def measure(method: str, library: str, size: tuple[int, int, int], repeats: int)
     }
 
 
-def apart(module: str, words: list[str], size: tuple[int, int, int], repeats: int, limit: float) -> Any:
-    """Return the record of one entry of a benchmark, measured in a process of its own."""
-    command = [sys.executable, "-m", module, "--one", *words]
-    command += ["--sizes", "x".join(map(str, size)), "--repeats", str(repeats)]
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
-        return {"failed": f"not done after {limit} s"}
-    lines = (run.stdout if run.returncode == 0 else run.stderr).strip().splitlines() or ["no output"]
-    return json.loads(lines[-1]) if run.returncode == 0 else {"failed": lines[-1]}
-
-
-def write_results(records: list[dict[str, Any]], out: Path | None) -> None:
-    """Print records with the machine that they were measured on, and write them where asked."""
-    text = json.dumps({"machine": machine(), "records": records}, indent=2)
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n")
-    print(text)
-
-
 def as_size(text: str) -> tuple[int, int, int]:
     n, d, n_select = map(int, text.split("x"))
     return n, d, n_select
+
+
+def as_words(size: tuple[int, int, int], repeats: int) -> list[str]:
+    return ["--sizes", "x".join(map(str, size)), "--repeats", str(repeats)]
 
 
 def main() -> None:
@@ -219,12 +196,12 @@ def main() -> None:
         return
     records = [
         {"method": method, "library": library, "n": size[0], "d": size[1], "n_select": size[2]}
-        | apart("bench.methods", [method, library], size, args.repeats, args.limit)
+        | apart("bench.methods", ["--one", method, library, *as_words(size, args.repeats)], args.limit)
         for size in args.sizes
         for method, libraries in ENTRIES.items()
         for library in libraries
     ]
-    write_results(records, args.out)
+    write(args.out, records)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ which compiles, does not count.
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 import dual_jax as dj
-from bench.kmeans import machine
+from bench.record import write
 from dual_jax.ahead import devices_for, lower, memory_of
 from dual_jax.fitting import CHUNK, begin_selection, run_steps
 from dual_jax.machine import calibrated
@@ -97,9 +96,7 @@ def main() -> None:
     for case in CASES:
         records.append(compare(*case))
         print(json.dumps(records[-1]), flush=True)
-        result = {"machine": machine(), "load": os.getloadavg()[0], "records": records}
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=2) + "\n")
+        write(args.out, records)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ def seconds(value: float) -> str:
     return f"{value:.2f} s" if value < 1 else f"{value:.1f} s" if value < 100 else f"{value:.0f} s"
 
 
+def milliseconds(value: float) -> str:
+    return f"{1e3 * value:.1f} ms"
+
+
 def mebibytes(value: float) -> str:
     return f"{value:.0f} MiB" if value < 1000 else f"{value / 1024:.1f} GiB"
 
@@ -135,6 +139,64 @@ def grid() -> str:
     return markdown(head, rows)
 
 
+def step() -> str:
+    """Return a step beside its floor and the quickest step in PyTorch."""
+    rows = []
+    for r in results("step")["records"]:
+        faster = r.get("times_faster") or {}
+        best = min(faster, key=lambda name: faster[name], default="")
+        rows.append(
+            (
+                f"{r['objective']}, n = {r['n']:,}",
+                milliseconds(r["ours"]["median_s"]),
+                milliseconds(r["floor_s"]),
+                f"{r['times_floor']:.1f}",
+                f"{r['ours']['memory_bytes'] / (12 * r['m'] * r['n']):.2f}",
+                f"{faster[best]:.1f} ({best})" if best else "",
+            )
+        )
+    head = (
+        "full C",
+        "a step",
+        "floor",
+        "times the floor",
+        "memory / 12 m n",
+        "times the quickest PyTorch's speed",
+    )
+    return markdown(head, rows)
+
+
+def devices() -> str:
+    """Return a step's time and exchange on several devices."""
+    rows = [
+        (
+            f"{r['scaling']}, {r['n']:,} x {r['m']:,}",
+            str(r["devices"]),
+            milliseconds(r["median_s"]) if "median_s" in r else r["failed"],
+            f"{r['exchanged_bytes'] / 1e6:.2f} MB" if "exchanged_bytes" in r else "",
+            f"{4 * r['n'] * r['m'] / 1e6:.0f} MB",
+        )
+        for r in sorted(results("devices")["records"], key=lambda r: (r["scaling"], r["devices"]))
+    ]
+    return markdown(("scaling, C", "devices", "a step", "exchanged", "C"), rows)
+
+
+def start() -> str:
+    """Return what comes before a result: imports, tracing, compiling."""
+    found = results("start")
+    imports = found["imports"]
+    rows = [
+        ("import jax, flax.nnx, optax", seconds(imports["base_s"])),
+        ("import dual_jax", f"{seconds(imports['ours_s'])}, {imports['ratio']:.2f} times that"),
+    ]
+    for r in found["records"]:
+        rows += [
+            (f"{what}, a pool of {r['n']:,} x {r['d']:,}", seconds(r[name]))
+            for what, name in (("trace", "trace_s"), ("compile", "compile_s"), ("a fit, compiled", "fit_s"))
+        ]
+    return markdown(("what", "time"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "grid": grid,
     "kmeans": kmeans,
@@ -142,6 +204,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "method_cost": method_cost,
     "plan": plan_check,
     "tpu": tpu,
+    "step": step,
+    "devices": devices,
+    "start": start,
 }
 
 

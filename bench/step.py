@@ -5,30 +5,31 @@
     .venv-bench/bin/python -m bench.step --out bench/results/step.json
 
 The floor of a step is the time of the bytes that must move at this machine's copy bandwidth plus that of the
-products at its matrix-product rate: 24 m n bytes and 6 m n p operations for free coefficients, 28 m n bytes
-and 6 m n p + 12 m n q operations for the simplex. Both rates are measured in the same run, on large arrays.
+products at its matrix-product rate (on a GPU, which does both at once, the larger of the two): 24 m n bytes
+and 6 m n p operations for free coefficients, 28 m n bytes and 6 m n p + 12 m n q operations for the simplex.
+Both rates are measured in the same run, on large arrays.
 All peers run in this one process, one after the other; without PyTorch they are recorded as absent.
 """
 
 import argparse
 import dataclasses
 import itertools
-import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import dual_jax as dj
-from bench.kmeans import machine
+from bench.record import write
+from dual_jax.hardware import host
+from dual_jax.machine import calibrated
 
 D, P, HIDDEN = 40, 32, (128, 64)
 REPEATS = 15
+SIZES = ((1000, 1000), (2000, 2000), (4000, 4000))
 CONFIGURATIONS = {"free": dj.DualConfig.paper(), "simplex": dj.DualConfig()}
 
 
@@ -44,21 +45,20 @@ def seconds(run: Callable[[], Any], repeats: int = REPEATS) -> dict[str, float]:
 
 def rates() -> dict[str, float]:
     """Return bytes a second of a copy that no cache holds (read and written), and operations of a product."""
-    a = jnp.ones(1 << 26)
-    copy = jax.jit(lambda a: a + 1.0)
-    b, c = (jax.random.normal(jax.random.key(i), (3000, 3000)) for i in range(2))
-    product = jax.jit(jnp.matmul)
-    copied = seconds(lambda: copy(a).block_until_ready())["least_s"]
-    multiplied = seconds(lambda: product(b, c).block_until_ready())["least_s"]
-    return {"bytes_per_s": 2 * a.nbytes / copied, "operations_per_s": 2 * 3000**3 / multiplied}
+    device = calibrated(host())
+    return {"bytes_per_s": device.bandwidth, "operations_per_s": device.rate}
 
 
-def floor(objective: str, n: int, rate: dict[str, float]) -> dict[str, float]:
-    """Return the least that a step moves and computes, and its time at these rates."""
+def floor(objective: str, n: int, m: int, rate: dict[str, float]) -> dict[str, float]:
+    """Return the least that a step moves and computes, and its time at these rates.
+
+    A processor does one after the other; a GPU moves and computes at once.
+    """
     q = {"free": 0, "simplex": D + P}[objective]
-    n_bytes = {"free": 24, "simplex": 28}[objective] * n * n
-    operations = 6 * n * n * P + 12 * n * n * q
-    at_rates = n_bytes / rate["bytes_per_s"] + operations / rate["operations_per_s"]
+    n_bytes = {"free": 24, "simplex": 28}[objective] * m * n
+    operations = 6 * m * n * P + 12 * m * n * q
+    times = n_bytes / rate["bytes_per_s"], operations / rate["operations_per_s"]
+    at_rates = sum(times) if jax.default_backend() == "cpu" else max(times)
     return {"bytes": n_bytes, "operations": operations, "floor_s": at_rates}
 
 
@@ -66,26 +66,27 @@ def pool(n: int) -> jax.Array:
     return jax.random.normal(jax.random.key(0), (n, D))
 
 
-def ours(objective: str, n: int) -> dict[str, Any]:
-    """Return the time of our step and of compiling it, and what the compiler keeps beside C and moments."""
-    x, config = pool(n), CONFIGURATIONS[objective]
-    config = dataclasses.replace(config, block_rows=config.rows_in_block(n, n), dictionary_size=n)
+def ours(objective: str, n: int, m: int) -> dict[str, Any]:
+    """Return the time of our step and of compiling it, and the memory that it takes, by the compiler."""
+    x = pool(n)
+    config = dataclasses.replace(CONFIGURATIONS[objective], dictionary_size=m, n_targets=n).for_pool(n)
     state = dj.init(jax.random.key(1), x, config)
     state = dj.start_selection(jax.random.key(2), state, x, config)
     start = time.perf_counter()
     compiled = dj.train_step.lower(state, x, config).compile()
     compile_s = time.perf_counter() - start
-    temporaries = compiled.memory_analysis().temp_size_in_bytes
+    memory = compiled.memory_analysis()
 
     def run() -> None:
         nonlocal state
-        state, terms = dj.train_step(state, x, config)
+        state, terms = compiled(state, x, config)
         jax.block_until_ready(terms)
 
     return {
         **seconds(run),
         "compile_s": compile_s,
-        "temporaries_of_4mn": temporaries / (4 * n * n),
+        "memory_bytes": memory.argument_size_in_bytes + memory.temp_size_in_bytes,
+        "temporaries_of_4mn": memory.temp_size_in_bytes / (4 * m * n),
         "n_blocks": len(state.params.C),
     }
 
@@ -121,8 +122,10 @@ def torch_step(n: int, is_fused: bool, is_compiled: bool) -> Callable[[], None]:
         return nn.Sequential(*layers[:-1])
 
     config = CONFIGURATIONS["free"]
+    is_gpu = jax.default_backend() == "gpu"
+    torch.set_default_device("cuda" if is_gpu else "cpu")
     torch.manual_seed(0)
-    x = torch.from_numpy(np.array(pool(n)))
+    x = torch.tensor(np.array(pool(n)))
     encoder, decoder = dense((D, *HIDDEN, P)), dense((P, *reversed(HIDDEN), D))
     c = nn.Parameter(torch.randn(n, n) / n**0.5)
     p = nn.Parameter(torch.randn(config.n_clusters or 1, n) / n**0.5)
@@ -144,35 +147,46 @@ def torch_step(n: int, is_fused: bool, is_compiled: bool) -> Callable[[], None]:
         optimizer.zero_grad()
         forward().backward()
         optimizer.step()
+        if is_gpu:
+            torch.cuda.synchronize()
 
     return run
 
 
-def main() -> None:
+def measure(objective: str, n: int, m: int, rate: dict[str, float], *, with_peers: bool) -> dict[str, Any]:
+    """Return the record of one size: the floor, our step, and PyTorch's where C is full and free."""
+    record: dict[str, Any] = {"objective": objective, "n": n, "m": m, "p": P, **floor(objective, n, m, rate)}
+    record["ours"] = ours(objective, n, m)
+    record["times_floor"] = record["ours"]["median_s"] / record["floor_s"]
+    if objective == "free" and m == n and with_peers:
+        record["peers"] = dict(peers(n))
+        record["times_faster"] = {
+            name: peer["median_s"] / record["ours"]["median_s"]
+            for name, peer in record["peers"].items()
+            if "median_s" in peer
+        }
+    return record
+
+
+def as_size(text: str) -> tuple[int, int]:
+    n, _, m = text.partition("x")
+    return int(n), int(m or n)
+
+
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="where to write the JSON")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 2000, 4000])
+    parser.add_argument(
+        "--sizes", type=as_size, nargs="+", default=SIZES, help="ROWS, or ROWSxDICTIONARY where C is not full"
+    )
+    parser.add_argument("--objectives", nargs="+", choices=CONFIGURATIONS, default=tuple(CONFIGURATIONS))
     parser.add_argument("--without-peers", action="store_true", help="only our own steps and the floor")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     rate, records = rates(), []
-    for n in args.sizes:
-        for objective in CONFIGURATIONS:
-            record = {"objective": objective, "n": n, "m": n, "p": P, **floor(objective, n, rate)}
-            record["ours"] = ours(objective, n)
-            record["times_floor"] = record["ours"]["median_s"] / record["floor_s"]
-            if objective == "free" and not args.without_peers:
-                record["peers"] = dict(peers(n))
-                record["times_faster"] = {
-                    name: peer["median_s"] / record["ours"]["median_s"]
-                    for name, peer in record["peers"].items()
-                    if "median_s" in peer
-                }
-            records.append(record)
-            print(json.dumps(record, indent=2), flush=True)
-    result = {"machine": machine(), "load": os.getloadavg()[0], "rates": rate, "records": records}
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=2) + "\n")
+    for n, m in args.sizes:
+        for objective in args.objectives:
+            records.append(measure(objective, n, m, rate, with_peers=not args.without_peers))
+            write(args.out, records, rates=rate)
 
 
 if __name__ == "__main__":

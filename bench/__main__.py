@@ -1,0 +1,109 @@
+"""Run the benchmarks of speed and size, write their JSON, and draw it.
+
+    python -m bench             # on a CPU, in under 10 minutes
+    python -m bench --gpu       # everything that a GPU is needed for, in under 9 minutes
+    python -m bench --draw-only
+    python -m bench --only step,grid
+
+Every piece runs in a process of its own within its own time, so that what fails loses nothing else; its
+records are written one by one. The peers of the step and of the grid need PyTorch and are recorded as absent
+without it. A GPU's files end in ``_gpu``.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.figures import draw_all
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Piece(NamedTuple):
+    """A benchmark's module, the words of its command line, and its seconds at most."""
+
+    module: str
+    words: str
+    limit: float
+    variables: dict[str, str] = {}  # noqa: RUF012  # of its environment; nobody changes it
+
+
+GROWING = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # leaves PyTorch its share of the GPU
+WHOLE = {"XLA_PYTHON_CLIENT_MEM_FRACTION": ".95"}
+
+
+def dictionaries(n: int) -> str:
+    """Return the words for several dictionaries at one n, and several n at one dictionary."""
+    sizes = [f"{n}x{m}" for m in (512, 1024, 2048, 4096)] + [f"{n // 2}x1024", f"{2 * n}x1024"]
+    return f"--sizes {' '.join(sizes)} --without-peers"
+
+
+ON_CPU = {
+    "step": Piece("bench.step", "--sizes 4000 2000 1000", 200.0),  # the largest first, in case time ends
+    "dictionary": Piece("bench.step", dictionaries(10_000), 140.0),
+    "devices": Piece("bench.devices", "", 100.0),
+    "grid": Piece("bench.grid", "--sizes 84x147", 90.0),
+    "start": Piece("bench.start", "", 60.0),
+}
+ON_GPU = {
+    "step_gpu": Piece("bench.step", "--sizes 50000 20000 10000 4000", 170.0, GROWING),
+    "largest_gpu": Piece("bench.step", "--sizes 100000 --objectives free --without-peers", 70.0, WHOLE),
+    "dictionary_gpu": Piece("bench.step", dictionaries(100_000), 70.0),
+    "kmeans_gpu": Piece("bench.kmeans", "--repeats 3", 50.0),
+    "grid_gpu": Piece("bench.grid", "--sizes 84x147", 50.0),
+    "start_gpu": Piece("bench.start", "--sizes 1000x40 100000x64 1000000x64", 120.0, WHOLE),
+}
+
+
+def run(name: str, piece: Piece, folder: Path) -> str:
+    """Run a piece; return how it ended."""
+    command = [sys.executable, "-m", piece.module, *piece.words.split()]
+    command += ["--out", str(folder / f"{name}.json")]
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **piece.variables},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _, complaints = process.communicate(timeout=piece.limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # with what it started itself
+        process.communicate()
+        return f"stopped after {piece.limit:g} s; what it had finished is written"
+    if process.returncode:
+        return f"failed: {(complaints.strip().splitlines() or ['without a word'])[-1]}"
+    return f"done in {time.perf_counter() - begun:.0f} s"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gpu", action="store_true", help="what needs a GPU, on this machine's")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder; default: bench/results")
+    parser.add_argument("--only", help="pieces, with commas between them; default: all")
+    parser.add_argument("--draw-only", action="store_true", help="draw what is there")
+    args = parser.parse_args(argv)
+    pieces = ON_GPU if args.gpu else ON_CPU
+    wanted = args.only.split(",") if args.only else list(pieces)
+    if unknown := set(wanted) - set(pieces):
+        parser.error(f"there is no piece {min(unknown)!r}: use {', '.join(pieces)}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    outcomes = {}
+    for name in () if args.draw_only else wanted:
+        outcomes[name] = run(name, pieces[name], args.out)
+        print(f"{name}: {outcomes[name]}", flush=True)
+    for path in draw_all(args.out, "_gpu" if args.gpu else ""):
+        print(path)
+    return int(not all(outcome.startswith("done") for outcome in outcomes.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

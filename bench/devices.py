@@ -1,0 +1,86 @@
+"""Time the joint step on 1, 2, 4 and 8 devices of this CPU: ``python -m bench.devices --out devices.json``.
+
+Strong scaling keeps the pool and gives each device a smaller share; weak scaling keeps the share and gives
+more devices a larger pool, with the same dictionary. Devices of a CPU share its cores: beyond their number no
+step gets faster, and what is seen is what dealing out costs. Each number of devices runs in a process of its
+own. The exchanged bytes are read from the compiled program: in and out of a device, in a step.
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import dual_jax as dj
+from bench.record import apart, write
+from bench.step import CONFIGURATIONS, P, as_size, pool
+from dual_jax.ahead import exchanges
+from dual_jax.fitting import begin_selection, run_steps
+from dual_jax.sharding import deal
+
+DEVICES = (1, 2, 4, 8)
+STRONG, WEAK = (4000, 4000), (4000, 1000)  # rows and dictionary: of the pool, of each device
+STEPS, REPEATS = 5, 3
+
+
+def measure(n_devices: int, size: tuple[int, int], objective: str) -> dict[str, Any]:
+    """Return what is measured on some of this process's devices."""
+    n, m = size
+    mesh = dj.make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
+    config = dataclasses.replace(CONFIGURATIONS[objective], dictionary_size=m, n_targets=n, n_clusters=8)
+    config = config.for_pool(n, n_devices=n_devices)
+    x = deal(pool(n), mesh, jnp.nan)
+    nobody, all_rows = (deal(np.full(n, value), mesh, False) for value in (False, True))
+    state = dj.init(jax.random.key(1), x, config)
+    state = begin_selection(jax.random.key(2), state, x, config, nobody, all_rows, mesh)
+    program = run_steps.lower(state, x, config, STEPS, "train", STEPS, mesh).compile()
+    times = []
+    for _ in range(1 + REPEATS):
+        start = time.perf_counter()
+        state, _ = jax.block_until_ready(program(state, x, config, STEPS))
+        times.append((time.perf_counter() - start) / STEPS)
+    moved, memory = [exchange.n_bytes for exchange in exchanges(program.as_text())], program.memory_analysis()
+    return {
+        "median_s": float(np.median(times[1:])),
+        "least_s": min(times[1:]),
+        "memory_bytes": memory.argument_size_in_bytes + memory.temp_size_in_bytes,
+        "exchanged_bytes": sum(moved),
+        "largest_exchange_bytes": max(moved, default=0),
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="where to write the JSON")
+    parser.add_argument("--devices", type=int, nargs="+", default=DEVICES)
+    parser.add_argument("--strong", type=as_size, default=STRONG, help="the pool, ROWSxDICTIONARY")
+    parser.add_argument("--weak", type=as_size, default=WEAK, help="a device's share, ROWSxDICTIONARY")
+    parser.add_argument("--objective", choices=CONFIGURATIONS, default="free")
+    parser.add_argument("--limit", type=float, default=120.0, help="seconds for one number of devices")
+    parser.add_argument("--one", type=as_size, help="measure one pool in this process")
+    args = parser.parse_args(argv)
+    if args.one:
+        jax.config.update("jax_num_cpu_devices", args.devices[0])
+        print(json.dumps(measure(args.devices[0], args.one, args.objective)))
+        return
+    records = []
+    for n_devices in args.devices:
+        for scaling, (n, m) in (
+            ("strong", args.strong),
+            ("weak", (n_devices * args.weak[0], args.weak[1])),
+        ):
+            words = ["--devices", str(n_devices), "--one", f"{n}x{m}", "--objective", args.objective]
+            found = apart("bench.devices", words, args.limit)
+            about = {"scaling": scaling, "objective": args.objective, "devices": n_devices}
+            records.append(about | {"n": n, "m": m, "p": P} | found)
+            write(args.out, records)
+
+
+if __name__ == "__main__":
+    main()

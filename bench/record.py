@@ -1,0 +1,54 @@
+"""What benchmarks share: the machine, a process of its own for each entry, and the JSON that they write."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+def machine() -> dict[str, Any]:
+    """Return what a time depends on: processor, cores, devices, versions."""
+    cpu_info = Path("/proc/cpuinfo")
+    lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "device": jax.devices()[0].device_kind,
+        "versions": {name: version(name) for name in ("jax", "jaxlib", "numpy", "scikit-learn")},
+    }
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has taken so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+
+
+def apart(module: str, words: Sequence[str], limit: float) -> Any:
+    """Return the JSON that a benchmark prints last in a process of its own, or how it failed."""
+    command = [sys.executable, "-m", module, *words]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done after {limit:g} s"}
+    lines = (run.stdout if run.returncode == 0 else run.stderr).strip().splitlines() or ["no output"]
+    return json.loads(lines[-1]) if run.returncode == 0 else {"failed": lines[-1]}
+
+
+def write(out: Path | None, records: Any, **more: Any) -> None:
+    """Write records and the machine that they were measured on; print them where there is no file."""
+    result = {"machine": machine(), "load": os.getloadavg()[0], **more, "records": records}
+    text = json.dumps(result, indent=2)
+    if out is None:
+        print(text)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text + "\n")

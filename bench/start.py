@@ -1,0 +1,89 @@
+"""Time importing, tracing and compiling: ``python -m bench.start --out start.json``.
+
+Importing is timed in fresh processes, in turn with importing what dual_jax is built on. Of a fit, tracing and
+compiling its four programs are timed apart from running it; they are needed once a shape, not again for
+another seed, weight or rate.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import dual_jax as dj
+from bench.record import peak_mib, write
+from dual_jax.ahead import lower
+
+BASE, OURS = "jax, flax.nnx, optax", "dual_jax"
+REPEATS = 7
+SIZES = ((1000, 40),)
+MAX_RATIO = 1.2  # of importing dual_jax to importing its base
+
+
+def import_seconds(modules: str) -> float:
+    """Return how long a fresh process takes to import some modules."""
+    code = f"import time; start = time.perf_counter(); import {modules}; print(time.perf_counter() - start)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(run.stdout)
+
+
+def imports(repeats: int) -> dict[str, Any]:
+    """Return the times of importing both in turn, and their ratio."""
+    import_seconds(OURS)  # writes the bytecode
+    pairs = np.array([(import_seconds(BASE), import_seconds(OURS)) for _ in range(repeats)])
+    ratio = float(np.median(pairs[:, 1] / pairs[:, 0]))
+    base, ours = np.median(pairs, axis=0).tolist()
+    return {"base_s": base, "ours_s": ours, "ratio": ratio, "is_within_bar": ratio < MAX_RATIO}
+
+
+def measure(n: int, d: int) -> dict[str, Any]:
+    """Return the seconds of tracing and compiling the programs of a fit, and of two fits of other seeds."""
+    x, config = jax.random.normal(jax.random.key(0), (n, d)), dj.DualConfig(tolerance=0.0)
+    start = time.perf_counter()
+    programs = lower((n, d), config, jax.devices()[:1])
+    traced = time.perf_counter()
+    for program in programs.values():
+        program.compile()
+    compiled, seconds = time.perf_counter(), []
+    for seed in range(2):
+        begun = time.perf_counter()
+        jax.block_until_ready(dj.fit(jax.random.key(seed), jnp.asarray(x), config).ranking.indices)
+        seconds.append(time.perf_counter() - begun)
+    return {
+        "n": n,
+        "d": d,
+        "m": config.for_pool(n).dictionary_size,
+        "trace_s": traced - start,
+        "compile_s": compiled - traced,
+        "first_fit_s": seconds[0],
+        "fit_s": seconds[1],
+        "peak_mib": peak_mib(),
+    }
+
+
+def as_size(text: str) -> tuple[int, int]:
+    n, d = map(int, text.split("x"))
+    return n, d
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="where to write the JSON")
+    parser.add_argument("--sizes", type=as_size, nargs="*", default=SIZES, help="pools, as ROWSxFEATURES")
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="pairs of imports")
+    args = parser.parse_args(argv)
+    found, records = imports(args.repeats), []
+    write(args.out, records, imports=found)
+    for size in args.sizes:
+        records.append(measure(*size))
+        write(args.out, records, imports=found)
+
+
+if __name__ == "__main__":
+    main()
