@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dual_jax.estimator import DUALSelector
     from dual_jax.methods import METHODS
     from dual_jax.selector import Selector
+    from dual_jax.streaming import stream
 
 _LAZY = {
     "DUALSelector": "dual_jax.estimator",
@@ -37,6 +38,7 @@ _LAZY = {
     "export": "dual_jax.archive",
     "load": "dual_jax.archive",
     "Selector": "dual_jax.selector",
+    "stream": "dual_jax.streaming",
 }
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "pretrain_step",
     "rank",
     "start_selection",
+    "stream",
     "train_step",
 ]
 

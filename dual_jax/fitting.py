@@ -158,7 +158,7 @@ def train(
     labeled = jnp.zeros(n, bool) if labeled is None else jnp.asarray(labeled)
     candidates = jnp.ones(n, bool) if candidates is None else jnp.asarray(candidates)
     check_memory(x.shape, config, mesh)
-    rows = _targets(key, labeled | candidates, config.targets(n))
+    rows = drawn_targets(key, labeled | candidates, config.targets(n))
     targets = (x, labeled, candidates) if rows is None else (x[rows], labeled[rows], candidates[rows])
     config = config.for_pool(n, _count(targets[1] | targets[2]), mesh.size if mesh else 1)
     kept = _Kept(keeper, len(targets[0]), config, mesh)
@@ -177,7 +177,9 @@ def train(
     return state, stand.history
 
 
-def _targets(key: Key[Array, ""], is_usable: Bool[Array, " n"], n_targets: int) -> Int[Array, " t"] | None:
+def drawn_targets(
+    key: Key[Array, ""], is_usable: Bool[Array, " n"], n_targets: int
+) -> Int[Array, " t"] | None:
     """Return which rows of a pool C rebuilds, ascending: drawn, half from usable ones first; None for all."""
     n = len(is_usable)
     if n_targets == n:

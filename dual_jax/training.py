@@ -22,6 +22,7 @@ from dual_jax.model import (
     OBJECTIVES,
     Autoencoder,
     Block,
+    Moments,
     Params,
     Rebuilt,
     Scales,
@@ -542,3 +543,17 @@ def learnt_space(
     x, is_row = real_rows(x)
     z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
     return gather_rows(spaces(z, x, is_row, started(state), config, axis_name)[1].u, axis_name)
+
+
+def code_moments(state: TrainState, x: Float[Array, "n ..."], config: DualConfig) -> Moments:
+    """Return the moments of a pool's codes: with them `space_of` places other rows beside its own."""
+    x, is_row = real_rows(x)
+    return moments(config.modules(x).encoder.apply(state.params.network.encoder, x), is_row)
+
+
+def space_of(
+    state: TrainState, x: Float[Array, "m ..."], codes: Moments, config: DualConfig
+) -> Float[Array, "m q"]:
+    """Return any rows in the space that `learnt_space` gives the pool, whose codes have these moments."""
+    z = config.modules(x).encoder.apply(state.params.network.encoder, x)
+    return OBJECTIVES[config.objective].space(flat(x), z, codes, started(state).scales).u

@@ -36,6 +36,7 @@ FLOORS = [
         "receipt",
         "machine",
         "checkpoint",
+        "streaming",
         "request",
         "estimator",
         "selector",

@@ -287,6 +287,34 @@ def test_an_embedding_of_series_is_their_log_spectra():
     assert receipt()["input"]["embedding"]["shape"] == list(z.shape)
 
 
+def test_a_pool_left_on_disk_is_ranked_and_labelled_rows_are_not():
+    write("pool.npy", npy(ROWS))
+    write("done.csv", "index\n7\n")
+
+    status = main(["select", "pool.npy", "-n", "5", "--stream", "--labeled", "done.csv"])
+
+    assert status == 0
+    assert len({pick["index"] for pick in picks()} - {"7"}) == 5
+    assert (receipt()["is_nested"], receipt()["input"]["n_labeled"]) == (False, 1)
+    assert receipt()["input"]["sha256"] == store.sha256_of("pool.npy")
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "said"),
+    [
+        (npy(ROWS), ["--method", "ted", "--explain"], "--explain, --method ted would need the whole pool"),
+        (npy(ROWS[:, 0]), [], "holds float64 of shape (30,)"),
+        (b"x", [], "not what its name says"),
+        (npy(ROWS)[:-9], [], "broken or truncated"),
+        (npy(np.where(np.arange(30)[:, None] == 4, np.nan, ROWS)), [], "row 4 (from 0)"),
+    ],
+)
+def test_a_pool_that_cannot_be_streamed_is_a_mistake(content, words, said, capsys):
+    write("pool.npy", content)
+    assert main(["select", "pool.npy", "-n", "5", "--stream", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_picks_can_be_made_in_the_embedding_alone(capsys):
     z = np.random.default_rng(1).normal(size=(30, 2))
     write("pool.csv", table())

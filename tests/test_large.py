@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dual_jax as dj
-from dual_jax.fitting import _batch, _targets, fit, train
+from dual_jax.fitting import _batch, drawn_targets, fit, train
 from dual_jax.training import started
 
 KEY, N = jax.random.key(0), 101
@@ -55,7 +55,7 @@ def test_devices_change_neither_losses_nor_picks():
 @pytest.mark.parametrize("n_usable", [1, 5, 60])
 def test_rows_that_may_be_picked_are_among_the_targets_however_few_they_are(n_usable):
     is_usable = np.arange(N) >= N - n_usable
-    rows = np.asarray(_targets(KEY, jnp.asarray(is_usable), 40))
+    rows = np.asarray(drawn_targets(KEY, jnp.asarray(is_usable), 40))
     assert len(set(rows.tolist())) == 40
     assert is_usable[rows].sum() >= min(n_usable, 20)
     assert (np.diff(rows) > 0).all()

@@ -87,6 +87,8 @@ def add(commands: Any) -> None:
     add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
     add("--impute", choices=("median",), help="fill missing and infinite cells")
     embeddings.add(parser)
+    stream = "leave a .npy pool on disk, read it in pieces, and train on a sample; for DUAL alone"
+    add("--stream", action="store_true", help=stream)
     add("--out", type=Path, default=Path("picks.csv"), metavar="FILE", help="default: %(default)s")
     why = "columns that say why: cluster, rows that a pick represents, nearest row picked before, distance"
     add("--explain", action="store_true", help=why)
@@ -122,8 +124,10 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     started, clock = datetime.now(UTC), time.perf_counter()
     _check_outputs(args)
     from dual_jax.data.checks import check_n_select, check_pool
-    from dual_jax.data.tables import read_labeled, read_pool
+    from dual_jax.data.tables import map_pool, read_labeled, read_pool
 
+    if args.stream:
+        _check_stream(args)
     if args.resume is not None and args.method not in KEPT:
         raise ValueError(f"--resume keeps the long fits of {' and '.join(KEPT)}; {args.method} has none")
     if args.log is not None:
@@ -132,20 +136,24 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     if not args.no_compile_cache and not os.environ.get(NO_CACHE):
         keep_compiled_programs()
     imported = time.perf_counter()
-    pool = read_pool(args.pool, id_column=args.id_column, data_dir=args.data_dir)
-    x = check_pool(pool.x, impute=args.impute, dtype=np.float64)
+    if args.stream:
+        pool = map_pool(args.pool)
+        x = pool.x
+    else:
+        pool = read_pool(args.pool, id_column=args.id_column, data_dir=args.data_dir)
+        x = np.asarray(check_pool(pool.x, impute=args.impute, dtype=np.float64))
     is_labeled = np.zeros(len(x), bool)
     if args.labeled is not None:
         is_labeled[read_labeled(args.labeled, args.id_column, pool)] = True
     n_select = check_n_select(args.n_to_select, int((~is_labeled).sum()))
-    beside = embeddings.prepare(args, pool, np.asarray(x))
+    beside = embeddings.prepare(args, pool, x)
     load_seconds = time.perf_counter() - imported
-    task = Task(pool, np.asarray(x), beside, is_labeled, n_select, knobs)
+    task = Task(pool, x, beside, is_labeled, n_select, knobs)
     n_features = (0 if args.embedding_alone else x.shape[1]) + (beside.width if beside else 0)
     if knobs:
         _rehearse(args.method, task, n_features)
     if args.method in KEPT:
-        _check_room(args.method, task, n_features)
+        _check_room(args, task, n_features)
     return partial(_select, args, task, command, started, clock, load_seconds)
 
 
@@ -176,12 +184,27 @@ def _rehearse(method: str, task: Task, n_features: int) -> None:
     jax.eval_shape(partial(METHODS[method], n_select=task.n_select, **task.knobs), jax.random.key(0), shape)
 
 
-def _check_room(method: str, task: Task, n_features: int) -> None:
+def _check_stream(args: argparse.Namespace) -> None:
+    """Refuse what needs the whole pool in memory."""
+    whole = ("impute", "embedding", "explain", "report", "plot", "resume", "log")
+    asked = [f"--{name}" for name in whole if getattr(args, name)]
+    asked += [f"--method {args.method}"] if args.method != "dual" else []
+    if asked:
+        raise ValueError(
+            f"{', '.join(asked)} would need the whole pool in memory: leave that or --stream out"
+        )
+
+
+def _check_room(args: argparse.Namespace, task: Task, n_features: int) -> None:
     """Refuse a fit of DUAL that memory does not hold, as the estimator would when it begins."""
     from dual_jax.estimator import check_room, mesh_for
+    from dual_jax.streaming import SAMPLE
 
-    n, config = len(task.x), dataclasses.replace(_config(method, task.knobs), n_exact=task.n_select)
-    check_room((n, n_features), n, config, mesh_for(n))
+    n, config = len(task.x), dataclasses.replace(_config(args.method, task.knobs), n_exact=task.n_select)
+    if args.stream:
+        check_room((min(n, SAMPLE), n_features), min(n, SAMPLE), config, None)
+    else:
+        check_room((n, n_features), n, config, mesh_for(n))
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -251,6 +274,8 @@ def _select(
 
 def _pick(args: argparse.Namespace, task: Task, embedding: np.ndarray | None) -> Picked:
     """Return the picks of a method on a pool as read: the one place that knows methods."""
+    if args.stream:
+        return _pick_streamed(args, task)
     with_why = args.explain or args.report is not None
     if args.method in KEPT:
         return _pick_by_dual(args, task, embedding, with_why)
@@ -286,6 +311,29 @@ def _pick_by_dual(
     why = selector.explain() if with_why else None
     norms = selector.row_norms() if with_why else {}
     return Picked(picks, selector.scores_[picks], settings, is_nested, selector.history_, why, norms)
+
+
+def _pick_streamed(args: argparse.Namespace, task: Task) -> Picked:
+    """Return DUAL's picks from a pool on disk."""
+    import jax
+
+    from dual_jax import progress
+    from dual_jax.receipt import configuration
+    from dual_jax.streaming import stream
+
+    config = _config(args.method, task.knobs)
+    with progress.callback(int(not args.quiet)) as show:
+        found = stream(
+            jax.random.key(args.seed),
+            task.x,
+            task.n_select,
+            config,
+            scale=args.scale,
+            labeled=task.is_labeled,
+            callbacks=[show] if show else [],
+        )
+    picks = np.asarray(found.picks.indices), np.asarray(found.picks.scores)
+    return Picked(*picks, configuration(config), False, found.history, None, {})
 
 
 def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
@@ -344,7 +392,7 @@ def _receipt(
             "dropped": pool.dropped,
             "note": pool.note,
             "id_column": pool.id_name,
-            "imputed_cells": _n_imputed(task),
+            "imputed_cells": _n_imputed(task) if args.impute else 0,
             "scaling": args.scale,
             "embedding": embedded.about if embedded else None,
             "n_labeled": int(task.is_labeled.sum()),

@@ -43,12 +43,17 @@ def read_contents(path: str | PathLike[str]) -> tuple[str, str, bytes]:
         raise ValueError(f"{where} cannot be read: {error.strerror}") from error
     if not data.strip():
         raise ValueError(f"{where} is empty")
+    check_kind(where, suffix, data)
+    return where, suffix, data
+
+
+def check_kind(where: str, suffix: str, data: bytes) -> None:
+    """Refuse a file whose first bytes are not those of its name."""
     kind = _kind(data)
     if kind != CONTENT[suffix]:
         raise ValueError(
             f"{where} is not what its name says: its first bytes are those of {kind}; convert or rename it"
         )
-    return where, suffix, data
 
 
 def _kind(data: bytes) -> str:

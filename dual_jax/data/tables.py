@@ -14,7 +14,16 @@ from jaxtyping import Float, Int, Shaped
 from dual_jax.data import datasets
 from dual_jax.data.checks import as_mask, as_numbers, check_ids
 from dual_jax.data.delimited import Columns
-from dual_jax.data.files import CONTENT, parse_columns, parse_npy, parse_npz, read_contents
+from dual_jax.data.files import (
+    CONTENT,
+    check_kind,
+    parse_columns,
+    parse_npy,
+    parse_npz,
+    parsing,
+    read_contents,
+)
+from dual_jax.store import sha256_of
 
 ROW_NUMBER_NAMES = ("column 0", "index", "unnamed: 0", "__index_level_0__", "id")
 
@@ -104,6 +113,28 @@ def read_pool(
     note = f"samples of shape {sample_shape} flattened to rows" if sample_shape else ""
     digest = hashlib.sha256(data).hexdigest()
     return Pool(x, ids, id_column, features, dropped, where, digest, note, sample_shape)
+
+
+def map_pool(path: str | PathLike[str]) -> Pool:
+    """Return the pool in a ``.npy`` file, which stays on disk: rows are read when they are asked for.
+
+    Raises
+    ------
+    ValueError
+        When there is no such file, or it is broken, or holds no table of two dimensions.
+    """
+    where = str(path)
+    if Path(path).suffix.lower() != ".npy" or not os.path.isfile(path):
+        raise ValueError(f"{where} cannot stay on disk: give a .npy file that is there")
+    with open(path, "rb") as file:
+        check_kind(where, ".npy", file.read(64))
+    with parsing(where, ".npy"):
+        x = np.load(path, mmap_mode="r", allow_pickle=False)
+    if x.ndim != 2 or x.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{where} holds {x.dtype} of shape {x.shape}, not one row of numbers for each sample"
+        )
+    return Pool(x, None, None, None, {}, where, sha256_of(path), "left on disk")
 
 
 def read_column(path: str | PathLike[str], name: str) -> Shaped[np.ndarray, " n"]:
