@@ -1,4 +1,4 @@
-"""Eight devices on the CPU for every test, quick compilation, and a fresh start for every file.
+"""Eight devices on the CPU for every test, quick compilation, and memory for thousands of programs.
 
 Most tests compile a program to run it once, on a handful of numbers, so the compiler's optimisations are off
 unless ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` asks for them, as the full run does. Flags and variables must be
@@ -20,16 +20,9 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 MAX_MAPPINGS = 20_000  # of memory, some dozens a compiled program; Linux gives a process 65,530
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _forget_after_a_file():
-    """Free a file's compiled programs."""
-    yield
-    _forget()
-
-
 @pytest.fixture(autouse=True)
 def _forget_when_there_are_many():
-    """Free compiled programs between two tests of a file that has many."""
+    """Free compiled programs between two tests when there are many."""
     if _n_mappings() > MAX_MAPPINGS:
         _forget()
 

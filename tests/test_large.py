@@ -44,6 +44,7 @@ def test_an_epoch_sees_every_row_once():
     assert sorted(map(tuple, seen.tolist())) == sorted(map(tuple, X.tolist()))
 
 
+@pytest.mark.slow
 def test_devices_change_neither_losses_nor_picks():
     alone = fit(KEY, X, CONFIG)
     spread = fit(KEY, X, CONFIG, mesh=dj.make_mesh(jax.devices()[:2]))
