@@ -44,6 +44,7 @@ def test_what_is_computed_from_the_fit_is_the_same(fitted, again):
         again.transform(FRAME.rename(columns={"a": "z"}))
 
 
+@pytest.mark.slow
 def test_moments_in_bfloat16_are_kept(tmp_path):
     config = dj.DualConfig(moments_dtype="bfloat16", pretrain_steps=2, steps=3)
     own = dj.DUALSelector(5, config=config).fit(X)

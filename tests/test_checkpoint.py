@@ -93,7 +93,7 @@ def test_a_fit_goes_on_with_another_number_of_devices(before, after, tmp_path):
     np.testing.assert_array_equal(resumed.ranking.indices[:10], whole.ranking.indices[:10])
 
 
-@pytest.mark.parametrize("n_devices", [1, 8])
+@pytest.mark.parametrize("n_devices", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_a_state_in_one_piece_goes_back_into_its_blocks(n_devices):
     mesh = make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
     config = CONFIG.__class__(**{**vars(CONFIG), "pretrain_steps": 50, "steps": 50})

@@ -30,6 +30,7 @@ def test_some_rows_are_rebuilt_and_all_candidates_are_ranked(fitted):
     assert sorted(fitted.ranking.indices.tolist()) == sorted(set(range(90)) - {3, 50})
 
 
+@pytest.mark.slow
 def test_with_all_rows_in_one_batch_nothing_changes():
     whole = dataclasses.replace(CONFIG, n_targets=10 * N, batch_rows=None)
     bounded = dataclasses.replace(CONFIG, n_targets=N, batch_rows=N)
@@ -74,6 +75,7 @@ def test_the_estimator_explains_continues_keeps_and_weighs_such_a_fit(tmp_path):
     assert (norms["C"] > 0).all()
 
 
+@pytest.mark.slow
 def test_it_runs_under_an_outer_jit():
     picks = jax.jit(lambda x: dj.rank(train(KEY, x, CONFIG)[0], x, CONFIG, 5).indices)(X)
     assert picks.tolist() == fit(KEY, X, CONFIG).ranking.indices[:5].tolist()

@@ -12,7 +12,10 @@ from dual_jax.config import DualConfig
 from dual_jax.data.datasets import load
 from dual_jax.fitting import fit
 
-pytestmark = pytest.mark.skipif("DUAL_JAX_DATA" not in os.environ, reason="needs DUAL_JAX_DATA")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("DUAL_JAX_DATA" not in os.environ, reason="needs DUAL_JAX_DATA"),
+]
 BUDGETS = range(5, 81, 5)
 
 
