@@ -34,7 +34,11 @@ def deal(rows: Any, mesh: Mesh | None, fill: float | bool) -> Array:
         return jnp.asarray(rows)
     missing = -len(rows) % mesh.size
     padded = jnp.pad(jnp.asarray(rows), [(0, missing)] + [(0, 0)] * (rows.ndim - 1), constant_values=fill)
-    return jax.device_put(padded, NamedSharding(mesh, ROWS))
+    sharding = NamedSharding(mesh, ROWS)
+    if jax.process_count() == 1:
+        return jax.device_put(padded, sharding)
+    # Between processes device_put compares the rows, and NaN is not equal to itself.
+    return jax.make_array_from_callback(padded.shape, sharding, np.asarray(padded).__getitem__)
 
 
 def on_mesh(function: Callable, mesh: Mesh | None, in_specs: Any, out_specs: Any) -> Callable:

@@ -15,6 +15,7 @@ import pytest
 FLAG = "--xla_force_host_platform_device_count=8"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("DUAL_JAX_NO_COMPILE_CACHE", "1")  # a cache would outlive the test of a command
 
 
 MAX_MAPPINGS = 20_000  # of memory, some dozens a compiled program; Linux gives a process 65,530

@@ -53,8 +53,12 @@ def test_two_processes_of_four_devices_fit_like_one_device():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    first, second = map(outcome, [start(0, port), start(1, port)])
-    alone = outcome(start(-1))
+    with start(0, port) as one, start(1, port) as other, start(-1) as single:
+        try:
+            first, second, alone = map(outcome, (one, other, single))
+        finally:
+            for process in (one, other, single):
+                process.kill()  # one that waits for another that failed
     assert (first["devices"], second["devices"], alone["devices"]) == (8, 8, 4)
     assert first == second
     np.testing.assert_allclose(first["losses"], alone["losses"], rtol=1e-5)  # 50 steps on reordered sums
