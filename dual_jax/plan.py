@@ -36,7 +36,7 @@ ON_CHIP = 64e6  # bytes of temporaries up to which a TPU's main memory holds non
 # Bytes an entry of C and step, with those of the block's arrays; Adam's moments in float32 are among them.
 TRAFFIC, ADAM = {"free": 40, "simplex": 84}, 8
 FEATURES = 3  # copies of its rows in the space of the selection block that a step or a read-out holds
-RANKED = 3  # the same in the ranking
+RANKED = 2.5  # the same in the ranking
 VECTOR = 8  # an operation outside of matrix products takes the time of so many inside
 PER_ENTRY, PER_DISTANCE = 20, 20  # such operations, of the simplex and of the greedy read-out
 TILE, SHORTLIST = 32, 4  # of the greedy read-out: columns of D at once, candidates made exact for a pick
