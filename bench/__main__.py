@@ -30,11 +30,11 @@ class Piece(NamedTuple):
     module: str
     words: str
     limit: float
-    variables: dict[str, str] = {}  # noqa: RUF012  # of its environment; nobody changes it
+    variables: tuple[tuple[str, str], ...] = ()  # of its environment
 
 
-GROWING = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # leaves PyTorch its share of the GPU
-WHOLE = {"XLA_PYTHON_CLIENT_MEM_FRACTION": ".95"}
+GROWING = (("XLA_PYTHON_CLIENT_PREALLOCATE", "false"),)  # leaves PyTorch its share of the GPU
+WHOLE = (("XLA_PYTHON_CLIENT_MEM_FRACTION", ".95"),)
 
 
 def dictionaries(n: int) -> str:
@@ -67,7 +67,7 @@ def run(name: str, piece: Piece, folder: Path) -> str:
     begun = time.perf_counter()
     process = subprocess.Popen(
         command,
-        env={**os.environ, **piece.variables},
+        env={**os.environ, **dict(piece.variables)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -19,7 +19,7 @@ import numpy as np
 
 import dual_jax as dj
 from bench.record import apart, write
-from bench.step import CONFIGURATIONS, P, as_size, pool
+from bench.step import CONFIGURATIONS, P, pool, rows_and_places
 from dual_jax.ahead import exchanges
 from dual_jax.fitting import begin_selection, run_steps
 from dual_jax.sharding import deal
@@ -59,11 +59,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="where to write the JSON")
     parser.add_argument("--devices", type=int, nargs="+", default=DEVICES)
-    parser.add_argument("--strong", type=as_size, default=STRONG, help="the pool, ROWSxDICTIONARY")
-    parser.add_argument("--weak", type=as_size, default=WEAK, help="a device's share, ROWSxDICTIONARY")
+    parser.add_argument("--strong", type=rows_and_places, default=STRONG, help="the pool, ROWSxDICTIONARY")
+    parser.add_argument(
+        "--weak", type=rows_and_places, default=WEAK, help="a device's share, ROWSxDICTIONARY"
+    )
     parser.add_argument("--objective", choices=CONFIGURATIONS, default="free")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds for one number of devices")
-    parser.add_argument("--one", type=as_size, help="measure one pool in this process")
+    parser.add_argument("--one", type=rows_and_places, help="measure one pool in this process")
     args = parser.parse_args(argv)
     if args.one:
         jax.config.update("jax_num_cpu_devices", args.devices[0])

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bench.kmeans import mixture
-from bench.record import write
+from bench.record import as_size, write
 from dual_jax import grid
 from dual_jax.config import DualConfig
 from dual_jax.methods import METHODS
@@ -154,11 +154,6 @@ def peer(pools: np.ndarray, n_select: int) -> dict[str, Any]:
         return {"absent": f"{error}; pip install torch"}
     times, _ = twice(lambda: pytorch(pools, n_select))
     return {"version": torch.__version__, "threads": torch.get_num_threads(), **times}
-
-
-def as_size(text: str) -> tuple[int, int]:
-    n, d = map(int, text.split("x"))
-    return n, d
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 from bench.kmeans import mixture
-from bench.methods import as_size, as_words
-from bench.record import apart, peak_mib, write
+from bench.methods import as_words
+from bench.record import apart, as_size, peak_mib, write
 from dual_jax.data.datasets import waveform_generator
 from dual_jax.methods import METHODS
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from bench.kmeans import mixture
-from bench.record import apart, peak_mib, write
+from bench.record import apart, as_size, peak_mib, write
 
 REPEATS = 3
 SIZES = ((2_500, 40, 250), (20_000, 32, 100))
@@ -168,11 +168,6 @@ def measure(method: str, library: str, size: tuple[int, int, int], repeats: int)
         "load": os.getloadavg()[0],
         **objectives(x, indices),
     }
-
-
-def as_size(text: str) -> tuple[int, int, int]:
-    n, d, n_select = map(int, text.split("x"))
-    return n, d, n_select
 
 
 def as_words(size: tuple[int, int, int], repeats: int) -> list[str]:

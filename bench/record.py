@@ -43,6 +43,11 @@ def apart(module: str, words: Sequence[str], limit: float) -> Any:
     return json.loads(lines[-1]) if run.returncode == 0 else {"failed": lines[-1]}
 
 
+def as_size(text: str) -> tuple[int, ...]:
+    """Return the numbers of a size on the command line, ``ROWSxFEATURES`` or such."""
+    return tuple(map(int, text.split("x")))
+
+
 def write(out: Path | None, records: Any, **more: Any) -> None:
     """Write records and the machine that they were measured on; print them where there is no file."""
     result = {"machine": machine(), "load": os.getloadavg()[0], **more, "records": records}

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dual_jax as dj
-from bench.record import peak_mib, write
+from bench.record import as_size, peak_mib, write
 from dual_jax.ahead import lower
 
 BASE, OURS = "jax, flax.nnx, optax", "dual_jax"
@@ -65,11 +65,6 @@ def measure(n: int, d: int) -> dict[str, Any]:
         "fit_s": seconds[1],
         "peak_mib": peak_mib(),
     }
-
-
-def as_size(text: str) -> tuple[int, int]:
-    n, d = map(int, text.split("x"))
-    return n, d
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 import dual_jax as dj
-from bench.record import write
+from bench.record import as_size, write
 from dual_jax.hardware import host
 from dual_jax.machine import calibrated
 
@@ -168,16 +168,21 @@ def measure(objective: str, n: int, m: int, rate: dict[str, float], *, with_peer
     return record
 
 
-def as_size(text: str) -> tuple[int, int]:
-    n, _, m = text.partition("x")
-    return int(n), int(m or n)
+def rows_and_places(text: str) -> tuple[int, int]:
+    """Return n and m of ``ROWSxDICTIONARY``, or of ``ROWS`` alone for a full C."""
+    size = as_size(text)
+    return size[0], size[-1]
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="where to write the JSON")
     parser.add_argument(
-        "--sizes", type=as_size, nargs="+", default=SIZES, help="ROWS, or ROWSxDICTIONARY where C is not full"
+        "--sizes",
+        type=rows_and_places,
+        nargs="+",
+        default=SIZES,
+        help="ROWS, or ROWSxDICTIONARY where C is not full",
     )
     parser.add_argument("--objectives", nargs="+", choices=CONFIGURATIONS, default=tuple(CONFIGURATIONS))
     parser.add_argument("--without-peers", action="store_true", help="only our own steps and the floor")

@@ -69,9 +69,9 @@ def stream(
 ) -> Streamed:
     """Return DUAL's picks from a pool of which only pieces are in memory at a time.
 
-    Memory: a piece, `SAMPLE` rows with their fit, and 14 bytes a row of the pool on the host. The pool is
-    read twice, in order, and by rows in between. With at most `SAMPLE` rows `dual_jax.fit` is as cheap, and
-    ranks with all rows as targets.
+    Memory: a piece, `SAMPLE` rows with their fit, and some 40 bytes for each row of the pool, which is read
+    twice from end to end, and the sample and what is ranked by rows. With at most `SAMPLE` rows
+    `dual_jax.fit` is as cheap, and ranks with all rows as targets.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def _picks(
     """Return the picks, after a look at every row."""
     n = len(x)
     labels, squared = np.empty(n, np.int32), np.empty(n, np.float32)
-    for start, piece in _pieces(x, np.arange(n)):
+    for start, piece in _pieces(x, range(n)):
         _, labels[start : start + len(piece)], squared[start : start + len(piece)] = place(piece)
     spread_out = partial(_spread_out, labels, squared)
     candidates = spread_out(is_open, max(readout.PER_PICK * n_select, readout.MIN_SHORTLIST))
@@ -176,7 +176,7 @@ def _spread_out(
     return order[((np.arange(size) + 0.5) * (n_open / max(size, 1))).astype(np.int64)]
 
 
-def _pieces(x: Rows, rows: Int[np.ndarray, " m"]) -> Iterator[tuple[int, np.ndarray]]:
+def _pieces(x: Rows, rows: range | Int[np.ndarray, " m"]) -> Iterator[tuple[int, np.ndarray]]:
     """Give pieces of some rows, ascending, each with its place among them."""
     step = max(1, PIECE // x.shape[1])
     for start in range(0, len(rows), step):
@@ -192,7 +192,7 @@ def _check(x: Rows) -> None:
             f"a pool of shape {x.shape} and type {x[:1].dtype} cannot be streamed: give a table of numbers "
             "with at least two rows (samples) and two columns (features)."
         )
-    for start, piece in _pieces(x, np.arange(len(x))):
+    for start, piece in _pieces(x, range(len(x))):
         is_fine = (np.abs(piece) <= FLOAT32_MAX).all(axis=1)
         if not is_fine.all():
             row = start + int(is_fine.argmin())

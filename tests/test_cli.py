@@ -306,6 +306,7 @@ def test_a_pool_left_on_disk_is_ranked_and_labelled_rows_are_not():
         (npy(ROWS[:, 0]), [], "holds float64 of shape (30,)"),
         (b"x", [], "not what its name says"),
         (npy(ROWS)[:-9], [], "broken or truncated"),
+        (npy(ROWS), ["--id-column", "id"], "columns have no names"),
         (npy(np.where(np.arange(30)[:, None] == 4, np.nan, ROWS)), [], "row 4 (from 0)"),
     ],
 )

@@ -137,7 +137,7 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
         keep_compiled_programs()
     imported = time.perf_counter()
     if args.stream:
-        pool = map_pool(args.pool)
+        pool = map_pool(args.pool, args.id_column)
         x = pool.x
     else:
         pool = read_pool(args.pool, id_column=args.id_column, data_dir=args.data_dir)

@@ -115,15 +115,17 @@ def read_pool(
     return Pool(x, ids, id_column, features, dropped, where, digest, note, sample_shape)
 
 
-def map_pool(path: str | PathLike[str]) -> Pool:
+def map_pool(path: str | PathLike[str], id_column: str | None = None) -> Pool:
     """Return the pool in a ``.npy`` file, which stays on disk: rows are read when they are asked for.
 
     Raises
     ------
     ValueError
-        When there is no such file, or it is broken, or holds no table of two dimensions.
+        When there is no such file, or it is broken, or holds no table of two dimensions, or an id column is
+        named.
     """
     where = str(path)
+    _refuse_names(where, id_column, ())
     if Path(path).suffix.lower() != ".npy" or not os.path.isfile(path):
         raise ValueError(f"{where} cannot stay on disk: give a .npy file that is there")
     with open(path, "rb") as file:
