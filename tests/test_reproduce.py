@@ -1,5 +1,8 @@
 """``dual-jax reproduce``: the time is told first, work goes on where it stopped, mistakes cost none."""
 
+import gzip
+from pathlib import Path
+
 import pytest
 
 from dual_jax.cli import main, options
@@ -32,6 +35,10 @@ def test_a_run_tells_the_time_first_and_leaves_records_figures_and_tables(tmp_pa
         "summary.md",
     } <= found
 
+    path = tmp_path / "out" / "records" / "quick-iris.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    Path(f"{path}.gz").write_bytes(gzip.compress(b"".join(lines[:50])))  # as in bench/results
+    path.write_bytes(b"".join(lines[50:]))
     again = main([*SMALL, "--out", "out"])
 
     assert again == 0

@@ -63,7 +63,7 @@ class Study(NamedTuple):
 
 
 def open_study(protocol: Protocol, data: Dataset, folder: Path, seed: int) -> Study:
-    """Return a data set under a protocol, with what ``folder`` holds of it already.
+    """Return a data set under a protocol, with what ``folder`` holds of it already, packed (``.gz``) or not.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def open_study(protocol: Protocol, data: Dataset, folder: Path, seed: int) -> St
         When the file of records is damaged, or has those of another seed.
     """
     path = folder / f"{protocol.name}-{data.name}.jsonl"
-    records = read(path)
+    records = [*read(f"{path}.gz"), *read(path)]
     for record in records:
         if record.get("seed", seed) != seed:
             raise ValueError(
