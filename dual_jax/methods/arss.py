@@ -81,9 +81,9 @@ def arss(
 
     Notes
     -----
-    Cost: O(n d^2 + d^3) work a step, some hundred steps and 300 at most, and O(n^2 d) once to rank, whatever
-    ``n_select``; O(n d + d^2) memory and blocks of 256 x n. The loss depends on the axes, so d is not reduced
-    when it exceeds n.
+    Cost: with q = min(n, d), O(n d q + q^3) work a step, some hundred steps and 300 at most, and O(n^2 d)
+    once to rank, whatever ``n_select``; O(n d + d^2) memory and blocks of 256 x n. The loss depends on the
+    axes, so residuals keep all d when it exceeds n.
 
     Examples
     --------
@@ -110,29 +110,42 @@ def _run(
 ) -> _State:
     """Return the state in which ``B = X - XA`` holds to ``tol``, or that after ``max_iter`` steps.
 
-    W belongs to the strengths beside it: ``A_j = v_j x_j^T W`` with x_j less what the labelled rows span.
+    W belongs to the strengths beside it: ``A_j = v_j x_j^T W`` with x_j less what the labelled rows span. In
+    the loop its columns stand for those of ``basis``.
     """
     x, rest = pool.rows, jnp.where(pool.enters[:, None], pool.rest, 0.0)
+    basis = _row_space(rest)
+    inner = matmul(rest, basis)
 
     def step(state: _State) -> _State:
         error = _shrink(x - state.fit - state.multiplier / state.mu, power, state.mu)
         target = x - error - state.multiplier / state.mu
-        strengths = EPS + state.strengths * row_norms(rest, matmul(state.w.T, state.w))
+        strengths = EPS + state.strengths * row_norms(inner, matmul(state.w.T, state.w))
         strengths = jnp.where(state.n_iters == 0, 1.0, strengths)
         explained = matmul(target, pool.known)
-        scale, axes = jnp.linalg.eigh(matmul(rest.T * strengths, rest))
-        scale = jnp.maximum(scale, 0.0)
+        scale, turn = jnp.linalg.eigh(matmul(inner.T * strengths, inner))
+        scale, axes = jnp.maximum(scale, 0.0), matmul(basis, turn)
         rotated = matmul(target - explained, axes) / (penalty / state.mu + scale)
         fit = explained + matmul(rotated * scale, axes.T)
         broken = error - x + fit
         violation = jnp.sqrt(safe_divide(jnp.sum(broken**2), jnp.sum(x**2)))
         mu = jnp.minimum(MU_MAX, MU_GROWTH * state.mu)
         multiplier = state.multiplier + state.mu * broken
-        return _State(strengths, matmul(rotated, axes.T), fit, multiplier, mu, violation, state.n_iters + 1)
+        return _State(strengths, matmul(rotated, turn.T), fit, multiplier, mu, violation, state.n_iters + 1)
 
     zeros, one = jnp.zeros_like(x), jnp.ones((), x.dtype)
-    start = _State(zeros[:, 0], zeros, x, zeros, MU_START * one, jnp.inf * one, jnp.zeros((), jnp.int32))
-    return jax.lax.while_loop(lambda state: (state.violation > tol) & (state.n_iters < max_iter), step, start)
+    start = _State(
+        *(zeros[:, 0], jnp.zeros_like(inner), x, zeros),
+        *(MU_START * one, jnp.inf * one, jnp.zeros((), jnp.int32)),
+    )
+    end = jax.lax.while_loop(lambda state: (state.violation > tol) & (state.n_iters < max_iter), step, start)
+    return end._replace(w=matmul(end.w, basis.T))
+
+
+def _row_space(rows: Float[Array, "n d"]) -> Float[Array, "d q"]:
+    """Return an orthonormal basis, as columns, that rows are in; with d <= n every axis."""
+    n, d = rows.shape
+    return jnp.eye(d, dtype=rows.dtype) if d <= n else jnp.linalg.qr(rows.T)[0]
 
 
 def _shrink(

@@ -9,7 +9,7 @@ from dual_jax.methods.arss import EPS, MU_GROWTH, MU_MAX, MU_START, _shrink, ars
 
 ARSS = Method(arss, is_nested=True)
 KEY, N = jax.random.key(0), 40
-X = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
+X, WIDE = (np.random.default_rng(0).normal(size=(N, d)).astype(np.float32) for d in (5, 60))
 LABELED, CANDIDATES = np.arange(N) < 3, np.arange(N) < 30
 
 
@@ -32,10 +32,10 @@ def test_the_rows_that_span_the_pool_come_first():
     assert sorted(ARSS(KEY, x, 2).indices.tolist()) == [0, 2]
 
 
-@pytest.mark.parametrize("power", [0.5, 1.0])
-def test_the_norms_are_those_of_the_plain_iteration(power):
-    norms = np.abs(naive(X, 5.0, power, 40)).sum(1)
-    picks = ARSS(KEY, X, N, penalty=5.0, power=power, tol=0.0, max_iter=40)
+@pytest.mark.parametrize(("x", "power"), [(X, 0.5), (X, 1.0), (WIDE, 0.5)], ids=["p=.5", "p=1", "wide"])
+def test_the_norms_are_those_of_the_plain_iteration(x, power):
+    norms = np.abs(naive(x, 5.0, power, 40)).sum(1)
+    picks = ARSS(KEY, x, N, penalty=5.0, power=power, tol=0.0, max_iter=40)
     is_ranked = np.asarray(picks.scores) > 0
     # Thresholds turn float32's rounding into small jumps.
     np.testing.assert_allclose(
