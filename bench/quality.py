@@ -3,10 +3,14 @@
     python -m bench.quality --out bench/results/quality                 # run what is missing, then draw
     python -m bench.quality --out bench/results/quality --data iris     # in pieces
     python -m bench.quality --out bench/results/quality --draw-only
+    python -m bench.quality --out bench/results/quality/ladder --ladder    # what choices were made among
 
 Every method has one setting for all data. A data set is half pool and half test set, drawn anew for each
 split; pools hold at most 1,000 rows, but for those named ``*_full``. Budgets run from the number of classes
 to half of the pool. The expected time is told first; what has a record is not done again.
+
+The ladder has the settings of DUAL and of its read-out that a choice was made among, on splits of their own
+(`DEV_SEED`), which the tournament never sees.
 """
 
 import argparse
@@ -50,6 +54,26 @@ VARIANTS = (
     Entry("ted", {"kernel": "rbf"}),
     Entry("medoids", {"readout": "refine"}),
     Entry("dual", {"readout": "refine"}),
+)
+DEV_SEED = 1
+LADDER = (
+    *(Entry("medoids", {"power": power}) for power in (1.0, 2.0)),
+    Entry("dual", {"steps": 0}),  # the network alone: no joint stage
+    Entry("dual", {"steps": 1000}),
+    Entry("dual", {"alpha": 10.0, "beta": 10.0}),
+    Entry("dual", {"temperature": 2.0}),
+    Entry("dual", {"beta": 0.0}),
+    Entry("dual", {"readout": "norms"}),
+)
+LADDER_SETS = (
+    "wine",
+    "urban",
+    "breast_cancer",
+    "mammographic",
+    "digits",
+    "plant_margin",
+    "waveform",
+    "gesture",
 )
 ALL_METHODS_ON = ("iris", "wine", "urban")
 OTHERS = (
@@ -137,6 +161,13 @@ def capped(name: str, data_dir: Path | None) -> Dataset:
     return data._replace(name=name, x=np.asarray(check_pool(data.x)))
 
 
+def ladder(name: str, splits: int) -> Tournament:
+    """Return how the settings that a choice was made among are compared on a data set."""
+    return tournament(name, splits)._replace(
+        name="ladder", methods=("random", "medoids", "dual"), variants=LADDER
+    )
+
+
 def tournament(name: str, splits: int) -> Tournament:
     """Return how a data set is played: all methods on a few sets, the dozen of the study on the others."""
     others = OTHERS if name in ALL_METHODS_ON else ()
@@ -211,10 +242,11 @@ def draw(out: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of records, tables and pictures")
-    parser.add_argument("--data", default=",".join(SETS), help="names with commas; all by default")
+    parser.add_argument("--ladder", action="store_true", help="what choices were made among")
+    parser.add_argument("--data", help="names with commas; all by default")
     parser.add_argument("--methods", help="only these")
     parser.add_argument("--splits", type=int, default=5, help="each draws other halves")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other splits")
+    parser.add_argument("--seed", type=int, help=f"other splits; default: 0, {DEV_SEED} for the ladder")
     parser.add_argument("--data-dir", type=Path, help="the folder that holds the files")
     parser.add_argument("--draw-only", action="store_true", help="run nothing")
     args = parser.parse_args()
@@ -223,10 +255,11 @@ def main() -> int:
         return 0
     (args.out / "records").mkdir(parents=True, exist_ok=True)
     is_asked = partial(_is_among, args.methods.split(",")) if args.methods else _is_any
+    play, names, seed = (ladder, LADDER_SETS, DEV_SEED) if args.ladder else (tournament, SETS, 0)
     work = []
-    for name in args.data.split(","):
-        data = capped(name, args.data_dir)
-        study = open_study(tournament(name, args.splits), data, args.out / "records", args.seed)
+    for name in args.data.split(",") if args.data else names:
+        data, chosen = capped(name, args.data_dir), seed if args.seed is None else args.seed
+        study = open_study(play(name, args.splits), data, args.out / "records", chosen)
         work += jobs(study, {"2"}, is_asked, limit=float("inf"))
     total = sum(job.seconds for job in work)
     print(f"{len(work)} pieces, about {total / 60:.0f} minutes on two cores", flush=True)

@@ -14,7 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dual_jax.figures import shown
 from dual_jax.page import markdown
+from dual_jax.records import read_folder
+from dual_jax.reproduction.report import by_protocol
+from dual_jax.reproduction.tables import comparable, compared
+from dual_jax.standings import by_data, complete, gains, mean_ranks, standings, wins
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -197,7 +202,36 @@ def start() -> str:
     return markdown(("what", "time"), rows)
 
 
+def paper() -> str:
+    """Return who picks best on the paper's data sets: its entries and baselines, and the five best of all."""
+    records = by_protocol(read_folder(RESULTS / "reproduction" / "records"))["fair"]
+    table = complete(comparable(standings(compared(records))))
+    points, ranks, counts = 100 * by_data(table, gains(table)), mean_ranks(table.values), wins(table)
+    order = sorted(range(len(ranks)), key=lambda i: -points[i].mean())
+    named = {"dual", "dual_wo", "dual_paper", "medoids", "kmeans", "random"}
+    rows = [
+        (
+            shown(table.methods[i]),
+            f"{points[i].mean():+.2f}",
+            f"{ranks[i]:.1f}",
+            "-".join(map(str, counts[i])),
+            f"{(points[i] > 0).sum()} of {len(table.data)}",
+        )
+        for place, i in enumerate(order)
+        if place < 5 or table.methods[i] in named
+    ]
+    head = (
+        "method",
+        "points over random",
+        f"mean rank of {len(ranks)}",
+        "wins-losses",
+        "data sets above random",
+    )
+    return markdown(head, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "paper": paper,
     "grid": grid,
     "kmeans": kmeans,
     "methods": methods,

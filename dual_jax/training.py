@@ -157,6 +157,7 @@ def start_selection(
     *,
     labeled: Bool[Array, " n"] | None = None,
     candidates: Bool[Array, " n"] | None = None,
+    dictionary: Int[Array, " m"] | None = None,
     axis_name: str | None = None,
 ) -> TrainState:
     """Return the state at the start of stage 3: centroids, scales, C and P, a fresh optimiser.
@@ -167,6 +168,9 @@ def start_selection(
         Rows that have a label: in the dictionary, without penalty, never ranked.
     candidates
         Rows that may be ranked; all by default. Other unlabelled rows are targets only.
+    dictionary
+        Positions (of all devices' rows) that may rebuild others, ascending, -1 for unused places at the end;
+        by default ``config.dictionary_size`` of the labelled rows and candidates, drawn evenly.
     """
     key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
     x, is_row = real_rows(x)
@@ -175,7 +179,8 @@ def start_selection(
     position = device_index(axis_name) * len(x) + jnp.arange(len(x))
     targets = jnp.where(is_row, position, -1).astype(jnp.int32)
     is_labeled, is_candidate = gather_rows(is_labeled, axis_name), gather_rows(is_candidate, axis_name)
-    dictionary = _dictionary(key_dictionary, is_labeled | is_candidate, config.dictionary_size)
+    if dictionary is None:
+        dictionary = _dictionary(key_dictionary, is_labeled | is_candidate, config.dictionary_size)
 
     objective = OBJECTIVES[config.objective]
     z = config.modules(x).encoder.apply(state.params.network.encoder, x)

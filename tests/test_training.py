@@ -41,6 +41,15 @@ def start(x=X, config=CONFIG, **masks):
     return start_selection(KEY, init(KEY, x, config), jnp.asarray(x), config, **masks)
 
 
+def test_a_dictionary_of_ones_own_replaces_the_drawn_one_and_nothing_else():
+    drawn = start(config=dataclasses.replace(CONFIG, dictionary_size=9))
+    given = start(dictionary=drawn.fixed.dictionary)
+    jax.tree.map(np.testing.assert_array_equal, given, drawn)
+    own = start(dictionary=jnp.array([0, 4, -1]))
+    assert own.fixed.dictionary.tolist() == [0, 4, -1]
+    assert all((np.asarray(c)[:, 2] == 0).all() for c in own.params.C)
+
+
 def test_pretraining_lowers_the_mean_squared_error():
     config = DualConfig(hidden=(9, 7), latent_dim=4)
     state = init(KEY, X, config)
