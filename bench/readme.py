@@ -14,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dual_jax.figures import shown
 from dual_jax.page import markdown
-from dual_jax.records import read_folder
+from dual_jax.records import read, read_folder
 from dual_jax.reproduction.report import by_protocol
 from dual_jax.reproduction.tables import comparable, compared
 from dual_jax.standings import by_data, complete, gains, mean_ranks, standings, wins
@@ -230,7 +232,50 @@ def paper() -> str:
     return markdown(head, rows)
 
 
+def large() -> str:
+    """Return what large pools take, each piece in a process of its own."""
+    from bench.large import FEATURES, N_SELECT
+
+    words = {
+        "greedy": f"the exact greedy, {N_SELECT:,} picks, compiled",
+        "kmeans": "20 iterations of k-means, K = 100, compiled",
+        "select": f"`dual-jax select`, {N_SELECT:,} picks, from file to file",
+    }
+    rows = [
+        (
+            f"{words[kind]}, {r['n']:,} x {FEATURES}",
+            seconds(r["seconds"]) if r["seconds"] < 100 else f"{r['seconds'] / 60:.1f} min",
+            mebibytes(r["peak_mib"]),
+        )
+        for r in results("large")["records"]
+        if (kind := r["piece"].partition("_")[0]) in words and "seconds" in r
+    ]
+    return markdown(("what", "time", "peak memory of the process"), rows)
+
+
+def mnist() -> str:
+    """Return accuracy on MNIST's test set from picks of its 60,000 training images."""
+    (of_mnist,) = (r for r in results("large")["records"] if r["piece"].startswith("mnist"))
+    lines: dict[str, dict[str, str]] = {}
+    for r in of_mnist["accuracy"]:
+        mean, spread = 100 * np.mean(r["accuracy"]), 100 * np.std(r["accuracy"])
+        shown = f"{mean:.1f}" + (f" ± {spread:.1f}" if len(r["accuracy"]) > 1 else "")
+        lines.setdefault(f"{r['method']}, {r['judge']}", {})[f"{r['budget']:,} picks"] = shown
+    head = ("method, classifier", *next(iter(lines.values())))
+    return markdown(head, [(name, *line.values()) for name, line in lines.items()])
+
+
+def choices() -> str:
+    """Return what ways to choose a dictionary give beside a full C."""
+    from bench.dictionary import table
+
+    return table(read(RESULTS / "dictionary_choice.jsonl"))
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "choices": choices,
+    "large": large,
+    "mnist": mnist,
     "paper": paper,
     "grid": grid,
     "kmeans": kmeans,
