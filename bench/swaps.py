@@ -1,7 +1,7 @@
 """Swaps beside FasterPAM from the same start: ``python -m bench.swaps --out bench/results/swaps.json``.
 
-Needs the library ``kmedoids``, which is no dependency. The objective is the sum of the root of the distance of
-every row to its nearest pick, in float64 from the picked rows alone.
+Needs the library ``kmedoids``, which is no dependency. The objective is the sum of the root of the distance
+of every row to its nearest pick, in float64 from the picked rows alone.
 """
 
 import argparse
@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import kmedoids
 import numpy as np
