@@ -79,8 +79,8 @@ def _pictures(
     curves = {name: diagnostics.covered(shown, order, rows)[len(before) :] for name, rows in targets.items()}
     yield Picture(
         diagnostics.coverage_curve(curves),
-        "What the first picks leave uncovered; 1 is what one row in the middle of the pool gives. Where the "
-        "curve is flat, more labels add little that is new.",
+        "What the first picks leave uncovered; 1 is the mean distance from the centre of the pool, which is "
+        "no row. Where the curve is flat, more labels add little that is new.",
     )
     if picked.history:
         yield Picture(diagnostics.loss_curves(picked.history), "The terms of the objective during the fit.")
