@@ -25,7 +25,7 @@ from sklearn.datasets import make_blobs, make_classification, make_moons
 from dual_jax.data.checks import check_pool
 from dual_jax.data.datasets import Dataset, load
 from dual_jax.experiment import PERCEPTRON, Entry, finished
-from dual_jax.figures import gain_map, learning_curves, rank_diagram
+from dual_jax.figures import gain_map, learning_curves, rank_diagram, shown
 from dual_jax.page import markdown
 from dual_jax.plots import write
 from dual_jax.records import Record, read_folder
@@ -204,13 +204,39 @@ def _table(table: Standings) -> str:
     return markdown(head, rows)
 
 
-def _section(records: list[Record], metric: str, judge: str) -> list[str]:
+def overview(records: list[Record]) -> str:
+    """Return the short table: points over random by every judge, then rank and safety by the linear SVM."""
+    tables = {
+        f"{JUDGES[judge]}, {metric}": complete(standings(records, metric, judge=judge))
+        for judge, metric in (
+            ("svm", "accuracy"),
+            ("svm", "recall"),
+            ("nearest", "accuracy"),
+            (PERCEPTRON, "accuracy"),
+        )
+    }
+    first = next(iter(tables.values()))
+    above, ranks = 100.0 * gains(first), dict(zip(first.methods, mean_ranks(first.values), strict=True))
+    means = {
+        title: dict(zip(table.methods, 100.0 * by_data(table, gains(table)).mean(axis=1), strict=True))
+        for title, table in tables.items()
+    }
+    rows = []
+    for i in np.argsort([-means[next(iter(means))][method] for method in first.methods]):
+        method = first.methods[i]
+        points = (f"{of[method]:+.2f}" for of in means.values())
+        below, worst = f"{(above[i] < 0).mean():.0%}", f"{above[i].min():+.1f}"
+        rows.append((shown(method), *points, f"{ranks[method]:.2f}", below, worst))
+    return markdown(("method", *means, "mean rank", "cells below random", "worst cell"), rows)
+
+
+def _section(records: list[Record], metric: str, judge: str, where: str = "") -> list[str]:
     table = complete(standings(records, metric, judge=judge))
     if RANDOM not in table.methods or len(table.methods) < 3:
         return []
     spread = critical_difference(*table.values.shape)
     return [
-        f"## {JUDGES[judge]}, {metric}: points over random",
+        f"## {JUDGES[judge]}, {metric}: points over random{where}",
         "",
         _table(table),
         "",
@@ -221,12 +247,19 @@ def _section(records: list[Record], metric: str, judge: str) -> list[str]:
     ]
 
 
-def draw(out: Path) -> None:
-    """Write the tables and the pictures from the records alone."""
+def in_order(out: Path) -> list[Record]:
+    """Return the records of the cells, each once, data sets in the order of `SETS`."""
     records = list(finished(read_folder(out / "records")).values())
     order = {name: place for place, name in enumerate(SETS)}
-    records.sort(key=lambda record: order[record["data"]])
+    return sorted(records, key=lambda record: order[record["data"]])
+
+
+def draw(out: Path) -> None:
+    """Write the tables and the pictures from the records alone."""
+    records = in_order(out)
     sections = [_section(records, metric, judge) for judge in JUDGES for metric in ("accuracy", "recall")]
+    few = [record for record in records if record["data"] in ALL_METHODS_ON]
+    sections.append(_section(few, "accuracy", "svm", f", all methods on {', '.join(ALL_METHODS_ON)}"))
     text = ["# Who picks best", "", *(line for section in sections for line in section)]
     write_atomically(out / "summary.md", "\n".join(text))
     for judge in JUDGES:

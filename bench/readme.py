@@ -272,7 +272,15 @@ def choices() -> str:
     return table(read(RESULTS / "dictionary_choice.jsonl"))
 
 
+def quality() -> str:
+    """Return the short table of the tournament."""
+    from bench.quality import in_order, overview
+
+    return overview(in_order(RESULTS / "quality"))
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "quality": quality,
     "choices": choices,
     "large": large,
     "mnist": mnist,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -23,7 +24,7 @@ from dual_jax.fitting import Chunk, fit, laid_out, norms_on, rank, shapes
 from dual_jax.layout import in_one_piece
 from dual_jax.logs import Lines
 from dual_jax.machine import free_memory
-from dual_jax.plan import check_memory
+from dual_jax.plan import here, refusal
 from dual_jax.request import (
     ARCHIVE,
     Inputs,
@@ -44,6 +45,7 @@ TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table i
 KEPT_PARAMETERS = (
     *("n_to_select", "max_iter", "pretrain_iter", "latent_dim", "readout", "scale", "verbose"),
 )  # those that JSON can hold
+LEAST_PLACES = 64  # a smaller dictionary is not taken for lack of memory
 ROWS_PER_DEVICE = 1000  # below this another device costs more than it saves
 
 
@@ -171,7 +173,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self._pool = jnp.asarray(rows)
         mesh = self._mesh(len(self._pool))
         n_usable = int((request.is_labeled | request.is_open).sum())
-        check_room(self._pool.shape, n_usable, self.config_, mesh)
+        self.config_ = with_room(self._pool.shape, n_usable, self.config_, mesh)
         with progress.callback(self.verbose) as report:
             fitted = fit(
                 jax.random.key(seed_from(self.random_state)),
@@ -354,8 +356,11 @@ def mesh_for(n: int, devices: Sequence[jax.Device] | None = None) -> Mesh | None
     return make_mesh(devices) if len(devices) > 1 else None
 
 
-def check_room(shape: tuple[int, ...], n_usable: int, config: DualConfig, mesh: Mesh | None) -> None:
-    """Refuse what `dual_jax.fit` would, and also what the memory that is left to this process does not hold.
+def with_room(shape: tuple[int, ...], n_usable: int, config: DualConfig, mesh: Mesh | None) -> DualConfig:
+    """Return the settings of a fit that the memory which is left to this process holds.
+
+    Where it does not hold the dictionary that `DualConfig.places` would have, the largest power of two that
+    fits is taken, with a warning. A number that was asked for stays.
 
     Parameters
     ----------
@@ -369,10 +374,22 @@ def check_room(shape: tuple[int, ...], n_usable: int, config: DualConfig, mesh: 
     Raises
     ------
     ValueError
-        With the bytes that it takes, those that are there, and what to change.
+        When that does not help, with the bytes that it takes, those that are there, and what to change.
     """
-    config = config.for_pool(shape[0], n_usable, mesh.size if mesh else 1)
-    check_memory(shape, config, mesh, free_memory())
+    sized = config.for_pool(shape[0], n_usable, mesh.size if mesh else 1)
+    expected = here(shape, sized, mesh, free_memory())
+    if expected.fits:
+        return config
+    largest = expected.largest_dictionary
+    if config.dictionary_size is not None or largest < LEAST_PLACES:
+        raise ValueError(refusal(expected))
+    places = 1 << (largest.bit_length() - 1)
+    warnings.warn(
+        f"memory holds a dictionary of {places:,} rows, not of {sized.dictionary_size:,}: the fit uses that. "
+        "Set dictionary_size to have the same everywhere.",
+        stacklevel=2,
+    )
+    return dataclasses.replace(config, dictionary_size=places)
 
 
 _learnt_space = jax.jit(learnt_space)

@@ -115,13 +115,19 @@ class Plan(NamedTuple):
         """Return this plan for devices with other numbers."""
         return plan_for(self.shape, self.asked, device, self.n_devices)
 
-    def _smaller_dictionary(self) -> str:
+    @property
+    def largest_dictionary(self) -> int:
+        """How many rows of a dictionary fit, below the number that is planned for; 0 when not even one."""
         low, high = 0, self.config.dictionary_size or self.shape[0]
         while low + 1 < high:
             middle = (low + high) // 2
             fits = self._changed(dictionary_size=middle).fits
             low, high = (middle, high) if fits else (low, middle)
-        return f"set dictionary_size to at most {low:,}" if low else ""
+        return low
+
+    def _smaller_dictionary(self) -> str:
+        largest = self.largest_dictionary
+        return f"set dictionary_size to at most {largest:,}" if largest else ""
 
     def _smaller_moments(self) -> str:
         return 'set moments_dtype to "bfloat16"' if self._changed(moments_dtype="bfloat16").fits else ""
@@ -183,10 +189,17 @@ def plan(
     return plan_for(shape, config, host(n_devices) if kind == "cpu" else ACCELERATORS[kind], n_devices)
 
 
-def check_memory(
+def check_memory(shape: tuple[int, ...], config: DualConfig, mesh: Mesh | None) -> None:
+    """Raise ValueError, with advice, when a fit cannot fit on the devices of a mesh; see `here`."""
+    expected = here(shape, config, mesh)
+    if not expected.fits:
+        raise ValueError(refusal(expected))
+
+
+def here(
     shape: tuple[int, ...], config: DualConfig, mesh: Mesh | None, host_memory: float = math.inf
-) -> None:
-    """Raise ValueError, with advice, when a fit cannot fit on the devices of a mesh.
+) -> Plan:
+    """Return what a fit takes on the devices at hand, with the memory that they have.
 
     Parameters
     ----------
@@ -203,12 +216,16 @@ def check_memory(
         room = min(room, host_memory / len(own))
     room = (own[0].memory_stats() or {}).get("bytes_limit", room)
     device = host()._replace(platform=own[0].platform, memory=room, preset=room)
-    expected = plan_for(shape, config, device, mesh.size if mesh else 1)
-    if not expected.fits:
-        raise ValueError(
-            f"a pool of {' x '.join(map(str, shape))} takes {expected.n_bytes / 1e9:,.1f} GB on a device "
-            f"that has {room / 1e9:,.1f} GB: {expected.advice}"
-        )
+    return plan_for(shape, config, device, mesh.size if mesh else 1)
+
+
+def refusal(expected: Plan) -> str:
+    """Return what to say of a fit that does not fit: its bytes, those that are there, and what to change."""
+    shape = " x ".join(map(str, expected.shape))
+    return (
+        f"a pool of {shape} takes {expected.n_bytes / 1e9:,.1f} GB on a device "
+        f"that has {expected.device.memory / 1e9:,.1f} GB: {expected.advice}"
+    )
 
 
 class _Sizes(NamedTuple):

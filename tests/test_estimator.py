@@ -1,6 +1,7 @@
 """The estimator keeps scikit-learn's contract, and the promises of its own."""
 
 import contextlib
+import dataclasses
 import pickle
 
 import jax
@@ -80,6 +81,17 @@ def test_a_fit_beyond_the_memory_that_is_left_is_refused_with_advice(monkeypatch
     monkeypatch.setattr("dual_jax.estimator.free_memory", lambda: 50e3)
     with pytest.raises(ValueError, match=r"31 x 6 takes .* set dictionary_size to at most"):
         selector().fit(X)
+
+
+def test_where_memory_is_short_a_smaller_dictionary_is_taken_unless_one_was_asked_for(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(400, 6))
+    monkeypatch.setattr("dual_jax.estimator.free_memory", lambda: 0.8 * dj.plan(400, 6, SMALL).n_bytes)
+    with pytest.warns(UserWarning, match=r"memory holds a dictionary of 256 rows, not of 400"):
+        fitted = selector().fit(x)
+    assert fitted.config_.dictionary_size == len(fitted.state_.fixed.dictionary) == 256
+    assert len(fitted.ranking_) == 400
+    with pytest.raises(ValueError, match="400 x 6 takes"):
+        dj.DUALSelector(5, config=dataclasses.replace(SMALL, dictionary_size=400)).fit(x)
 
 
 def test_refined_picks_are_computed_anew_for_each_budget():

@@ -13,7 +13,7 @@ from dual_jax import hardware, machine
 from dual_jax.ahead import Memory, devices_for, lower, memory_of
 from dual_jax.cli import main
 from dual_jax.model import MAX_INPUTS, Module
-from dual_jax.plan import check_memory, plan
+from dual_jax.plan import here, plan, refusal
 from dual_jax.sharding import make_mesh
 
 FREE, SIMPLEX = dj.DualConfig.paper(), dj.DualConfig()
@@ -165,9 +165,9 @@ def test_a_fit_that_cannot_fit_is_refused_with_advice_before_any_work(monkeypatc
 
 def test_devices_of_a_cpu_share_its_memory_and_what_a_caller_knows_is_left():
     mesh = make_mesh(jax.devices()[:4])
-    check_memory((4000, 40), SIMPLEX.for_pool(4000, n_devices=4), mesh)
-    with pytest.raises(ValueError, match=r"a device that has 0\.0 GB"):
-        check_memory((4000, 40), SIMPLEX.for_pool(4000, n_devices=4), mesh, host_memory=1e8)
+    config = SIMPLEX.for_pool(4000, n_devices=4)
+    assert here((4000, 40), config, mesh).fits
+    assert "a device that has 0.0 GB" in refusal(here((4000, 40), config, mesh, host_memory=1e8))
 
 
 def test_the_command_prints_arrays_and_times_and_the_verdict(capsys):

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import os
 import time
+import warnings
 from collections.abc import Iterable
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime
@@ -197,14 +198,16 @@ def _check_stream(args: argparse.Namespace) -> None:
 
 def _check_room(args: argparse.Namespace, task: Task, n_features: int) -> None:
     """Refuse a fit of DUAL that memory does not hold, as the estimator would when it begins."""
-    from dual_jax.estimator import check_room, mesh_for
+    from dual_jax.estimator import mesh_for, with_room
     from dual_jax.streaming import SAMPLE
 
     n, config = len(task.x), dataclasses.replace(_config(args.method, task.knobs), n_exact=task.n_select)
-    if args.stream:
-        check_room((min(n, SAMPLE), n_features), min(n, SAMPLE), config, None)
-    else:
-        check_room((n, n_features), n, config, mesh_for(n))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the estimator will say it
+        if args.stream:
+            with_room((min(n, SAMPLE), n_features), min(n, SAMPLE), config, None)
+        else:
+            with_room((n, n_features), n, config, mesh_for(n))
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
