@@ -246,13 +246,16 @@ def name_ends(axes: "Axes", x: float, ends: Mapping[str, tuple[float, str]]) -> 
         axes.annotate(
             name,
             (x, value),
-            (1.04, float((place - low) / (high - low))),
+            (1.08, float((place - low) / (high - low))),
             textcoords="axes fraction",
             color=color,
             fontsize=6.5,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 1},
+            arrowprops={  # to the left end of the name, so that it crosses no other
+                **{"arrowstyle": "-", "color": color, "linewidth": 0.5},
+                **{"relpos": (0.0, 0.5), "shrinkA": 1, "shrinkB": 1},
+            },
         )
 
 

@@ -35,6 +35,7 @@ PAIRS = (  # with and without the cluster branch
     ("DUAL, released", "#7b3294", ("dual_paper", ""), ("dual_paper", "beta=0.0")),
 )
 VARIED = ("alpha", "beta", "gamma", "K")
+PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # under a number, over lines
 BEST_CELL = RELEASED._replace(width=2.0, group="best of 16 cells, a split")
 MEAN_CELL = Look("#7b3294", 1.2, (0, (1, 1)), "", "s", "mean of 16 cells")
 BEST_CHANCE = CHANCE._replace(width=2.0, line="-", group="best of 16 random orders")
@@ -77,7 +78,7 @@ def _pair(axes: "Axes", left: float, scores: Float[np.ndarray, "2 splits"], colo
     for side, score in enumerate(scores.mean(axis=1)):
         axes.plot([left + side - 0.2, left + side + 0.2], [score, score], color=color, linewidth=2.5)
         beside, align = (left + 1.25, "left") if side else (left - 0.25, "right")
-        axes.text(beside, score, f"{score:.3f}", ha=align, va="center", fontsize=6)
+        axes.text(beside, score, f"{score:.3f}", ha=align, va="center", fontsize=6, bbox=PAPER, zorder=3)
 
 
 def picks_map(record: Record) -> "Figure":
@@ -123,7 +124,8 @@ def sensitivity(records: Sequence[Record], data: str) -> "Figure":
     for axes, name in zip(axes_of, VARIED, strict=True):
         for method, style in (("dual", OURS), ("dual_paper", RELEASED)):
             known = {r["settings"] for r in of(here, method) if r["settings"].startswith(f"{name}=")}
-            values = sorted((float(text.partition("=")[2]), text) for text in known)
+            found = sorted((float(text.partition("=")[2]), text) for text in known)
+            values = [(value, text) for value, text in found if value > 0]  # 0 is of Figure 4
             scores = [at_half(of(here, method, text)) for _, text in values]
             x = np.array([value for value, _ in values]) * (1.03 if method == "dual" else 0.97)
             spreads = [score.std(ddof=1) if len(score) > 1 else 0.0 for score in scores]
