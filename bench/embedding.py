@@ -22,12 +22,20 @@ from dual_jax.data.evaluation import Split, Table, budgets
 from dual_jax.data.scaling import apply, beside, fit_scaler
 from dual_jax.data.spectra import log_spectra
 from dual_jax.experiment import Entry, View
+from dual_jax.page import markdown
 from dual_jax.records import Record, read
+from dual_jax.standings import name_of
 
 N_POOL, N_TEST, N_BUDGETS = 500, 1000, 5
 MAX_SHIFT = 6  # pixels, planted
 JUDGES = ("svm", "nearest")
-METHODS = {"facility": Entry("facility"), "dual": Entry("dual"), "random": Entry("random", n_orders=5)}
+METHODS = {
+    "facility": Entry("facility"),
+    "medoids": Entry("medoids"),
+    "dual": Entry("dual"),
+    "dual_apart": Entry("dual", {"steps": 0}),  # without the joint stage
+    "random": Entry("random", n_orders=5),
+}
 
 
 class Source(NamedTuple):
@@ -113,17 +121,33 @@ def measure(name: str, number: int, args: argparse.Namespace) -> None:
 
 
 def table(records: list[Record]) -> str:
-    """Return mean accuracies over splits and budgets, in per cent, a line for each method and space."""
-    cells: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    """Return accuracy over splits and budgets in per cent, a line a method and space, a column a judge.
+
+    Behind it, for what is not picked in the inputs, the difference to that and its standard error.
+    """
+    cells: dict[tuple[str, ...], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        row = record["data"], record["method"], record["protocol"].removeprefix("embedding:")
-        cells[(*row, f"{record['view']} {record['judge']}")].append(100 * record["accuracy"])
-    titles = sorted({key[-1] for key in cells})
-    rows = sorted({key[:-1] for key in cells})
-    lines = [("data", "method", "picked in", *titles)]
-    lines += [(*row, *(f"{np.mean(cells[(*row, title)]):.1f}" for title in titles)) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        row = record["data"], name_of(record), record["protocol"].removeprefix("embedding:")
+        judge = f"{record['judge']} in {'inputs' if record['view'] == 'raw' else 'code'}"
+        cells[(*row, judge)][record["split"]].append(100 * record["accuracy"])
+    judges = sorted({key[-1] for key in cells}, reverse=True)
+    rows = []
+    for data, method, space in dict.fromkeys(key[:-1] for key in cells):
+        shown = [
+            _beside(cells[data, method, space, judge], cells.get((data, method, "inputs", judge), {}), space)
+            for judge in judges
+        ]
+        rows.append((f"{data}, {method}", space, *shown))
+    return markdown(("data, method", "picked in", *judges), rows)
+
+
+def _beside(own: dict[int, list[float]], inputs: dict[int, list[float]], space: str) -> str:
+    means = {split: np.mean(values) for split, values in own.items()}
+    text = f"{np.mean(list(means.values())):.1f}"
+    gaps = [means[split] - np.mean(inputs[split]) for split in means if split in inputs]
+    if space == "inputs" or len(gaps) < 2:
+        return text
+    return f"{text} ({np.mean(gaps):+.1f} ± {np.std(gaps, ddof=1) / len(gaps) ** 0.5:.1f})"
 
 
 def main(argv: list[str] | None = None) -> Any:

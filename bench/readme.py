@@ -265,6 +265,13 @@ def mnist() -> str:
     return markdown(head, [(name, *line.values()) for name, line in lines.items()])
 
 
+def embedding() -> str:
+    """Return what an embedding beside the inputs gives."""
+    from bench.embedding import table
+
+    return table(read(RESULTS / "embedding.jsonl.gz"))
+
+
 def choices() -> str:
     """Return what ways to choose a dictionary give beside a full C."""
     from bench.dictionary import table
@@ -282,6 +289,7 @@ def quality() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "quality": quality,
     "choices": choices,
+    "embedding": embedding,
     "large": large,
     "mnist": mnist,
     "paper": paper,
