@@ -9,8 +9,9 @@ Every method has one setting for all data. A data set is half pool and half test
 split; pools hold at most 1,000 rows, but for those named ``*_full``. Budgets run from the number of classes
 to half of the pool. The expected time is told first; what has a record is not done again.
 
-The ladder has the settings of DUAL and of its read-out that a choice was made among, on splits of their own
-(`DEV_SEED`), which the tournament never sees.
+The ladder has the settings of DUAL and of its read-out that a choice was made among, on other splits
+(`DEV_SEED`) of `LADDER_SETS`. As splits of a data set share rows, the tournament is told for the other data
+sets apart.
 """
 
 import argparse
@@ -261,7 +262,10 @@ def draw(out: Path) -> None:
     sections = [_section(records, metric, judge) for judge in JUDGES for metric in ("accuracy", "recall")]
     few = [record for record in records if record["data"] in ALL_METHODS_ON]
     sections.append(_section(few, "accuracy", "svm", f", all methods on {', '.join(ALL_METHODS_ON)}"))
-    text = ["# Who picks best", "", *(line for section in sections for line in section)]
+    fresh = [record for record in records if record["data"] not in LADDER_SETS]
+    short = ["## In short", "", overview(records), ""] if records else []
+    short += ["## On data sets that no setting was looked at on", "", overview(fresh), ""] if fresh else []
+    text = ["# Who picks best", "", *short, *(line for section in sections for line in section)]
     write_atomically(out / "summary.md", "\n".join(text))
     for judge in JUDGES:
         table = complete(standings(records, "accuracy", judge=judge))

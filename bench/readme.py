@@ -22,6 +22,7 @@ from dual_jax.records import read, read_folder
 from dual_jax.reproduction.report import by_protocol
 from dual_jax.reproduction.tables import comparable, compared
 from dual_jax.standings import by_data, complete, gains, mean_ranks, standings, wins
+from dual_jax.store import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -258,9 +259,10 @@ def mnist() -> str:
     (of_mnist,) = (r for r in results("large")["records"] if r["piece"].startswith("mnist"))
     lines: dict[str, dict[str, str]] = {}
     for r in of_mnist["accuracy"]:
-        mean, spread = 100 * np.mean(r["accuracy"]), 100 * np.std(r["accuracy"])
-        shown = f"{mean:.1f}" + (f" ± {spread:.1f}" if len(r["accuracy"]) > 1 else "")
-        lines.setdefault(f"{r['method']}, {r['judge']}", {})[f"{r['budget']:,} picks"] = shown
+        percents = 100 * np.array(r["accuracy"])
+        spread = f" ± {percents.std(ddof=1):.1f}" if len(percents) > 1 else ""
+        text = f"{percents.mean():.1f}{spread}"
+        lines.setdefault(f"{r['method']}, {r['judge']}", {})[f"{r['budget']:,} picks"] = text
     head = ("method, classifier", *next(iter(lines.values())))
     return markdown(head, [(name, *line.values()) for name, line in lines.items()])
 
@@ -318,7 +320,7 @@ def main() -> int:
     for page in stale:
         print(f"{page.relative_to(ROOT)} differs from bench/results")
         if not check:
-            page.write_text(filled(page.read_text()))
+            write_atomically(page, filled(page.read_text()))
     return int(check and bool(stale))
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import jax
 
+from dual_jax.store import write_atomically
+
 
 def machine() -> dict[str, Any]:
     """Return what a time depends on: processor, cores, devices, versions."""
@@ -56,4 +58,4 @@ def write(out: Path | None, records: Any, **more: Any) -> None:
         print(text)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text + "\n")
+    write_atomically(out, text + "\n")

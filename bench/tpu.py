@@ -19,6 +19,7 @@ from typing import Any
 import dual_jax as dj
 from dual_jax.ahead import devices_for, lower, memory_of
 from dual_jax.hardware import ACCELERATORS, parse_devices
+from dual_jax.store import write_atomically
 
 TOPOLOGIES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v6e:1x1")
 CONFIGURATIONS = {"free": dj.DualConfig.paper, "simplex": dj.DualConfig}
@@ -86,7 +87,7 @@ def main() -> None:
             records[topology, objective] = largest(objective, topology)
             result = {"versions": versions, "records": list(records.values())}
             args.out.parent.mkdir(parents=True, exist_ok=True)
-            args.out.write_text(json.dumps(result, indent=2) + "\n")
+            write_atomically(args.out, json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from dual_jax.config import DualConfig
 from dual_jax.fitting import CHUNK, begin_selection, is_split, rank_on_mesh, run_steps
 from dual_jax.hardware import ACCELERATORS, parse_devices
 from dual_jax.selection import Selection
-from dual_jax.sharding import AXIS, ROWS, make_mesh, specs
+from dual_jax.sharding import AXIS, EVERYWHERE, ROWS, make_mesh, specs
 from dual_jax.training import TrainState, init
 
 SQUARES = ((1, 1), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))  # v5e and v6e
@@ -182,7 +182,6 @@ def lower(
     every, n = make_mesh(devices), shape[0]
     mesh, axis_name = (every, AXIS) if every.size > 1 else (None, None)
     config = config.for_pool(n, n_devices=every.size)
-    n_padded = -(-n // every.size) * every.size
 
     def placed(tree: Any) -> Any:
         def place(leaf: Any, spec: Any) -> jax.ShapeDtypeStruct:
@@ -190,22 +189,27 @@ def lower(
 
         return jax.tree.map(place, tree, specs(tree, is_split))
 
-    rows = NamedSharding(every, ROWS)
-    x = jax.ShapeDtypeStruct((n_padded, *shape[1:]), jnp.float32, sharding=rows)
-    mask = jax.ShapeDtypeStruct((n_padded,), bool, sharding=rows)
+    def dealt(n_rows: int, row: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+        n_padded = -(-n_rows // every.size) * every.size
+        return jax.ShapeDtypeStruct((n_padded, *row), dtype, sharding=NamedSharding(every, ROWS))
+
+    x, n_targets = dealt(n, shape[1:], jnp.float32), config.targets(n)
+    targets, mask = dealt(n_targets, shape[1:], jnp.float32), dealt(n_targets, (), bool)
     key, n_steps = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((), jnp.int32)
     fresh = placed(jax.eval_shape(init, key, x, config))
     begin = partial(begin_selection, mesh=mesh)
-    begun = placed(jax.eval_shape(begin, key, fresh, x, config, mask, mask))
+    begun = placed(jax.eval_shape(begin, key, fresh, targets, config, mask, mask))
+    of_pool = jax.ShapeDtypeStruct(x.shape[:1], bool, sharding=NamedSharding(every, EVERYWHERE))
+    trained = begun._replace(fixed=begun.fixed._replace(is_labeled=of_pool, is_candidate=of_pool))
 
     def ranking(state: TrainState, x: Array, config: DualConfig) -> Selection:
         n_exact = n if config.readout == "norms" else min(n, config.n_exact)
         return rank_on_mesh(state, x, config, n_exact, n, axis_name, mesh)
 
     return {
-        "pretrain": run_steps.lower(fresh, x, config, n_steps, "pretrain", CHUNK, mesh),
-        "start": begin_selection.lower(key, fresh, x, config, mask, mask, mesh),
-        "train": run_steps.lower(begun, x, config, n_steps, "train", CHUNK, mesh),
+        "pretrain": run_steps.lower(fresh, x, config, n_steps, "pretrain", CHUNK, mesh, config.batches(n)),
+        "start": begin_selection.lower(key, fresh, targets, config, mask, mask, mesh),
+        "train": run_steps.lower(begun, targets, config, n_steps, "train", CHUNK, mesh),
         # C and its moments are not read, but they are there.
-        "rank": jax.jit(ranking, keep_unused=True).lower(begun, x, config),
+        "rank": jax.jit(ranking, keep_unused=True).lower(trained, x, config),
     }

@@ -48,15 +48,14 @@ def load(path: str | os.PathLike[str], *, config: DualConfig | None = None) -> D
     """
     about, arrays = read_arrays(path, ARCHIVE)
     classes = {kind.__name__: kind for kind in (DUALSelector, Selector)}
-    if about["class"] not in classes:
-        raise ValueError(
-            f"{path} keeps a {about['class']}, which this version does not know: upgrade dual-jax"
-        )
+    kind = about.get("class")
+    if kind not in classes:
+        raise ValueError(f"{path} keeps a {kind}, which this version does not know: upgrade dual-jax")
     try:
-        return classes[about["class"]]._restored(about, arrays, config)
+        return classes[kind]._restored(about, arrays, config)
     except KeyError as error:
         raise ValueError(f"{path} lacks {error}: it is damaged") from error
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from dual_jax import receipt
 from dual_jax.data.checks import LateMistake
 from dual_jax.fitting import Chunk, Stand
-from dual_jax.store import filled, read_arrays, write_arrays
+from dual_jax.store import UNFINISHED, filled, read_arrays, write_arrays
 from dual_jax.training import TrainState
 
 NAME = "fit.npz"
@@ -67,7 +67,7 @@ class Checkpoint:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LateMistake(f"cannot use {self.folder} to keep the fit: {error.strerror}") from error
-        for rest in self.folder.glob(".*.tmp"):  # of a writing that was killed
+        for rest in self.folder.glob(f"{UNFINISHED}*.tmp"):  # of a writing that was killed
             rest.unlink(missing_ok=True)
         self._fingerprint, self._written = _fingerprint(inputs), time.monotonic()
         path = self.folder / NAME

@@ -206,11 +206,15 @@ class DualConfig:
 
         Of a pool that is larger than ``n_targets`` these are the numbers for its targets.
         """
-        n = self.targets(n)
+        n = n_targets = self.targets(n)
         m = self.places(n, n if n_usable is None else min(n, n_usable))
         block_rows = self.rows_in_block(-(-n // n_devices), m)
         return dataclasses.replace(
-            self, n_clusters=self.clusters(n), dictionary_size=m, block_rows=block_rows
+            self,
+            n_clusters=self.clusters(n),
+            dictionary_size=m,
+            n_targets=n_targets,
+            block_rows=block_rows,
         )
 
     def check(self) -> None:
@@ -250,7 +254,9 @@ def _is_own(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     if callable(value):
         return value.__name__
-    return float(value) if isinstance(value, jax.Array | np.ndarray | np.generic) else value
+    if isinstance(value, np.generic):
+        return value.item()
+    return float(value) if isinstance(value, jax.Array | np.ndarray) else value
 
 
 def _check_range(name: str, value: Any, low: float, *, inclusive: bool) -> None:

@@ -2,8 +2,8 @@
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import jax
@@ -23,8 +23,7 @@ from dual_jax.explanation import Explanation, explain
 from dual_jax.fitting import Chunk, fit, laid_out, norms_on, rank, shapes
 from dual_jax.layout import in_one_piece
 from dual_jax.logs import Lines
-from dual_jax.machine import free_memory
-from dual_jax.plan import here, refusal
+from dual_jax.machine import with_room
 from dual_jax.request import (
     ARCHIVE,
     Inputs,
@@ -45,7 +44,6 @@ TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table i
 KEPT_PARAMETERS = (
     *("n_to_select", "max_iter", "pretrain_iter", "latent_dim", "readout", "scale", "verbose"),
 )  # those that JSON can hold
-LEAST_PLACES = 64  # a smaller dictionary is not taken for lack of memory
 ROWS_PER_DEVICE = 1000  # below this another device costs more than it saves
 
 
@@ -267,7 +265,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         common, picks = kept(self)
         about = common | {
             "parameters": {name: getattr(self, name) for name in KEPT_PARAMETERS},
-            "random_state": self.random_state if isinstance(self.random_state, int) else None,
+            "random_state": self.random_state if isinstance(self.random_state, Integral) else None,
             "config": self.config_.as_json(),
             "inputs": self._inputs.as_json(),
             "n_clusters": n_clusters,
@@ -349,47 +347,14 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
 
 def mesh_for(n: int, devices: Sequence[jax.Device] | None = None) -> Mesh | None:
-    """Return the devices for a pool of n rows as a mesh, or None when one device is as good."""
-    if devices is None:
-        is_worth = jax.default_backend() != "cpu"
-        devices = jax.devices()[: max(1, n // ROWS_PER_DEVICE)] if is_worth else jax.devices()[:1]
+    """Return the devices for a pool of n rows as a mesh, or None for JAX's default device alone."""
+    if devices is not None:
+        if not len(devices):
+            raise ValueError("devices is empty: name at least one, or None for those that pay.")
+        return None if list(devices) == jax.devices()[:1] else make_mesh(devices)
+    is_worth = jax.default_backend() != "cpu"
+    devices = jax.devices()[: max(1, n // ROWS_PER_DEVICE)] if is_worth else jax.devices()[:1]
     return make_mesh(devices) if len(devices) > 1 else None
-
-
-def with_room(shape: tuple[int, ...], n_usable: int, config: DualConfig, mesh: Mesh | None) -> DualConfig:
-    """Return the settings of a fit that the memory which is left to this process holds.
-
-    Where it does not hold the dictionary that `DualConfig.places` would have, the largest power of two that
-    fits is taken, with a warning. A number that was asked for stays.
-
-    Parameters
-    ----------
-    shape
-        Of the pool, (n, d), its embedding beside it.
-    n_usable
-        Rows that may rebuild others: candidates and labelled ones.
-    config, mesh
-        As the fit gets them.
-
-    Raises
-    ------
-    ValueError
-        When that does not help, with the bytes that it takes, those that are there, and what to change.
-    """
-    sized = config.for_pool(shape[0], n_usable, mesh.size if mesh else 1)
-    expected = here(shape, sized, mesh, free_memory())
-    if expected.fits:
-        return config
-    largest = expected.largest_dictionary
-    if config.dictionary_size is not None or largest < LEAST_PLACES:
-        raise ValueError(refusal(expected))
-    places = 1 << (largest.bit_length() - 1)
-    warnings.warn(
-        f"memory holds a dictionary of {places:,} rows, not of {sized.dictionary_size:,}: the fit uses that. "
-        "Set dictionary_size to have the same everywhere.",
-        stacklevel=2,
-    )
-    return dataclasses.replace(config, dictionary_size=places)
 
 
 _learnt_space = jax.jit(learnt_space)

@@ -118,10 +118,13 @@ def learning_curves(table: Standings, metric: str, *, title: str = "") -> "Figur
 
 
 def gain_map(table: Standings, metric: str) -> "Figure":
-    """Return a coloured table: points above random of each method on each data set, best mean on top."""
+    """Return a coloured table: points above random of each method on each data set, best mean on top.
+
+    Methods that lack a data set come last.
+    """
     points = 100.0 * by_data(table, gains(table))
     mean = points.mean(axis=1)  # NaN for a method that lacks a data set
-    order = np.argsort(-np.nanmean(points, axis=1))
+    order = np.lexsort((-np.nanmean(points, axis=1), np.isnan(mean)))
     cells = np.column_stack([points, mean])[order]
     limit = float(np.nanpercentile(np.abs(cells), 95))
     figure = new(0.7 + 0.2 * len(order))

@@ -23,7 +23,7 @@ from dual_jax.config import DualConfig
 from dual_jax.layout import in_blocks, in_one_piece
 from dual_jax.model import Block, total_loss
 from dual_jax.plan import check_memory
-from dual_jax.selection import Selection
+from dual_jax.selection import Selection, row_mask
 from dual_jax.sharding import AXIS, EVERYWHERE, ROWS, deal, on_mesh, specs
 from dual_jax.training import (
     TrainState,
@@ -135,8 +135,8 @@ def fit(
     _tell(callbacks, Chunk("rank", 0, 1, {}))
     ranking = jax.block_until_ready(rank(state, deal(x, mesh, jnp.nan), config, mesh=mesh))
     _tell(callbacks, Chunk("rank", 1, 1, {}))
-    is_whole = config.readout == "norms"
-    return Fitted(state, ranking, len(ranking.indices) if is_whole else config.n_exact, history)
+    n_exact = len(ranking.indices) if config.readout == "norms" else config.n_exact
+    return Fitted(state, ranking, min(n_exact, len(ranking.indices)), history)
 
 
 def train(
@@ -154,18 +154,23 @@ def train(
     config.check()
     check_coefficient_optimizer(config)
     key_init, key_selection = jax.random.split(key)
-    n = len(x)
-    labeled = jnp.zeros(n, bool) if labeled is None else jnp.asarray(labeled)
-    candidates = jnp.ones(n, bool) if candidates is None else jnp.asarray(candidates)
-    check_memory(x.shape, config, mesh)
-    rows = drawn_targets(key, labeled | candidates, config.targets(n))
+    x = x if jnp.issubdtype(x.dtype, jnp.floating) else jnp.asarray(x, jnp.float32)
+    n, n_targets = len(x), config.targets(len(x))
+    labeled, candidates = row_mask(labeled, n, "labeled"), row_mask(candidates, n, "candidates", default=True)
+    if _count(candidates & ~labeled) == 0:
+        raise ValueError("no row may be picked: there is no candidate without a label.")
+    if config.clusters(n_targets) > n_targets:
+        raise ValueError(f"n_clusters={config.n_clusters} exceeds the {n_targets} rows: ask for fewer.")
+    rows = drawn_targets(key, labeled | candidates, n_targets)
     targets = (x, labeled, candidates) if rows is None else (x[rows], labeled[rows], candidates[rows])
     config = config.for_pool(n, _count(targets[1] | targets[2]), mesh.size if mesh else 1)
+    check_memory(x.shape, config, mesh)
     kept = _Kept(keeper, len(targets[0]), config, mesh)
     start = kept.open((key, x, config, labeled, candidates), targets[0])
     stand = start or Stand("pretrain", 0, init(key_init, x, config), {})
     if stand.stage == "pretrain":
-        stand = _run(stand, deal(x, mesh, jnp.nan), config, config.pretrain_steps, mesh, callbacks, kept)
+        rows_of_all, n_steps, n_batches = deal(x, mesh, jnp.nan), config.pretrain_steps, config.batches(n)
+        stand = _run(stand, rows_of_all, config, n_steps, mesh, callbacks, kept, n_batches)
     dealt = [deal(part, mesh, fill) for part, fill in zip(targets, (jnp.nan, False, False), strict=True)]
     if stand.stage == "pretrain":
         x_own, *masks = dealt
@@ -318,8 +323,7 @@ def begin_selection(
 STEPS = {"pretrain": pretrain_step, "train": train_step}
 
 
-@partial(jax.jit, static_argnames=("stage", "length", "mesh"), donate_argnums=0)
-def run_steps(
+def _run_steps(
     state: TrainState,
     x: Array,
     config: DualConfig,
@@ -327,10 +331,13 @@ def run_steps(
     stage: str,
     length: int,
     mesh: Mesh | None,
+    n_batches: int = 1,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """Return the state after ``n_steps`` steps of a stage, at most ``length``, and the terms of each."""
+    """Return the state after ``n_steps`` steps of a stage, at most ``length``, and the terms of each.
 
-    axis_name, n_batches = AXIS if mesh else None, config.batches(len(x)) if stage == "pretrain" else 1
+    A step sees one of ``n_batches`` parts of the rows, the next step the next one.
+    """
+    axis_name = AXIS if mesh else None
 
     def step(state: TrainState, x: Array, config: DualConfig) -> tuple[TrainState, dict[str, Array]]:
         rows = x if n_batches == 1 else _batch(x, state.step, n_batches, axis_name)
@@ -352,6 +359,11 @@ def run_steps(
     return run(state, x, config, n_steps)
 
 
+STATIC = ("stage", "length", "mesh", "n_batches")
+run_steps = jax.jit(_run_steps, static_argnames=STATIC, donate_argnums=0)  # it eats the state
+_traced_steps = jax.jit(_run_steps, static_argnames=STATIC)
+
+
 def _batch(x: Array, step: Array, n_batches: int, axis_name: str | None) -> Array:
     """Return every ``n_batches``-th row of the pool, from another one at each step; NaN fills up.
 
@@ -370,18 +382,19 @@ def _run(
     mesh: Mesh | None,
     callbacks: Callbacks,
     kept: _Kept,
+    n_batches: int = 1,
 ) -> Stand:
     """Return where the fit stands after the rest of a stage; its history has a number a step."""
     stage, step, state, before = stand
-    if isinstance(x, jax.core.Tracer):
-        state, values = run_steps(state, x, config, n_steps, stage, n_steps, mesh)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((state, x, config))):
+        state, values = _traced_steps(state, x, config, n_steps, stage, n_steps, mesh, n_batches)
         return Stand(stage, n_steps, state, {**before, stage: values})
     history = before.get(stage, {})
     for done in range(step, n_steps, CHUNK):
         if _has_converged(history.get("loss", np.zeros(0)), config.tolerance):
             break
         n_now = min(CHUNK, n_steps - done)
-        state, values = run_steps(state, x, config, n_now, stage, CHUNK, mesh)
+        state, values = run_steps(state, x, config, n_now, stage, CHUNK, mesh, n_batches)
         values = {name: np.asarray(value)[:n_now] for name, value in values.items()}
         stop_unless_finite(stage, done, values)
         history = {name: np.append(history.get(name, values[name][:0]), values[name]) for name in values}
@@ -475,12 +488,13 @@ def rank_on_mesh(
 def norms_on(state: TrainState, x: Array, config: DualConfig, mesh: Mesh | None) -> Block:
     """Return `dual_jax.training.row_norms` of a state that was fitted on a mesh, or on none."""
     fixed = started(state)
-    if len(fixed.targets) < len(x):  # positions of the pool become those of its targets
+    if config.targets(len(x)) < len(x):  # positions of the pool become those of its targets
         rows = jnp.where(fixed.targets >= 0, fixed.targets, len(x))
         x = x.at[rows].get(mode="fill", fill_value=jnp.nan)
         own = jnp.searchsorted(rows, fixed.dictionary)
         dictionary = jnp.where(fixed.dictionary >= 0, own, -1).astype(jnp.int32)
-        state = state._replace(fixed=fixed._replace(dictionary=dictionary, targets=jnp.arange(len(rows))))
+        targets = jnp.where(fixed.targets >= 0, jnp.arange(len(rows)), -1)
+        state = state._replace(fixed=fixed._replace(dictionary=dictionary, targets=targets))
 
     def run(state: TrainState, x: Array, config: DualConfig) -> Block:
         return row_norms(state, x, config, axis_name=AXIS if mesh else None)
@@ -497,9 +511,11 @@ def _rank(
         norms = row_norms(state, x, config, axis_name=axis_name)
         of_p = jnp.where(config.beta > 0, norms.P, 0.0)  # without its branch P is but its random start
         return readout.by_norms(norms.C, of_p, fixed.dictionary, fixed.is_candidate, n_select)
+    centroids, sizes = gather_rows(fixed.centroids, axis_name), gather_rows(fixed.sizes, axis_name)
+    is_real = (sizes > 0)[:, None]  # those that fill up the last device's share are a real one once more
     pool = readout.Pool(
         u=learnt_space(state, x, config, axis_name=axis_name),
-        centroids=gather_rows(fixed.centroids, axis_name),
+        centroids=jnp.where(is_real, centroids, centroids[jnp.argmax(sizes > 0)]),
         is_row=gather_rows(real_rows(x)[1], axis_name),
         is_labeled=fixed.is_labeled,
         is_candidate=fixed.is_candidate,

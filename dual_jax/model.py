@@ -192,13 +192,14 @@ def robust_moments(rows: Float[Array, "n p"], is_row: Bool[Array, " n"]) -> Mome
 
     A single far row moves a mean and a root mean square as far as it likes; half of the rows must be far to
     move these. Rows at the centre itself, as duplicates may be, do not count for the spread. Source: the
-    iteration of Weiszfeld (1937), with the rule of Vardi and Zhang (PNAS 2000) for a centre on a row.
+    iteration of Weiszfeld (1937), with the rule of Vardi and Zhang (PNAS 2000) for a centre on a row; at the
+    end the nearest row is the centre if it is the median, for a row is approached for ever and never met.
     """
 
     def distances(center: Array) -> Array:
         return jnp.where(is_row, jnp.sqrt(squared_norms(rows - center)), 0.0)
 
-    def step(_: Array, center: Array) -> Array:
+    def step(_: Any, center: Array) -> Array:
         pulls = safe_divide(jnp.ones(len(rows)), distances(center))
         total = matmul(pulls, rows - center)
         n_here = jnp.sum(is_row & (pulls == 0))
@@ -206,6 +207,9 @@ def robust_moments(rows: Float[Array, "n p"], is_row: Bool[Array, " n"]) -> Mome
         return center + share * safe_divide(total, jnp.sum(pulls))
 
     center = jax.lax.fori_loop(0, N_WEISZFELD, step, moments(rows, is_row).mean)
+    nearest = rows[jnp.argmin(jnp.where(is_row, distances(center), jnp.inf))]
+    is_median = jnp.all(step(0, nearest) == nearest)
+    center = jnp.where(is_median, nearest, center)
     lengths = distances(center)
     spread = jnp.nanmedian(jnp.where(lengths > 0, lengths, jnp.nan))
     return Moments(center, jnp.where(spread > 0, spread, 1.0))

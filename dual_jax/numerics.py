@@ -124,6 +124,21 @@ def principal_directions(
     return jax.lax.fori_loop(0, N_ITERATIONS, iterate, start)
 
 
+def sum_by_label(x: Float[Array, "n q"], labels: Int[Array, " n"], n_labels: int) -> Float[Array, "k q"]:
+    """Return the sum of the rows of each label below ``n_labels``; others are left out.
+
+    Deterministic: on a GPU a scatter adds in any order, so there it is a product.
+    """
+
+    def scattered(x: Array, labels: Array) -> Array:
+        return jax.ops.segment_sum(x, labels, n_labels)
+
+    def multiplied(x: Array, labels: Array) -> Array:
+        return matmul((labels == jnp.arange(n_labels)[:, None]).astype(x.dtype), x)
+
+    return jax.lax.platform_dependent(x, labels, cpu=scattered, default=multiplied)
+
+
 def nth_true(rank: Int[Array, " n"], start: Int[Array, ""], size: int) -> Int[Array, " size"]:
     """Return the next ``size`` true positions after the first ``start``; n stands for none left.
 

@@ -255,7 +255,7 @@ def plan_for(shape: tuple[int, ...], config: DualConfig, device: Device, n_devic
     """Return `plan` for devices with their own numbers; every argument is checked."""
     asked, config = config, config.for_pool(shape[0], n_devices=n_devices)
     pool, targets = (_sizes(n, shape, config, n_devices) for n in (shape[0], config.targets(shape[0])))
-    batch = -(-pool.local // config.batches(pool.local))
+    batch = -(-pool.local // config.batches(shape[0]))
     network = _network(
         shape[1:], config.hidden, config.latent_dim, config.encoder, config.decoder, config.optimizer
     )

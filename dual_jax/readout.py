@@ -56,8 +56,6 @@ def greedily(pool: Pool, power: float, n_select: int, axis_name: str | None = No
     `MIN_SHORTLIST`, which `spread_out` draws; it depends on ``n_select``, so then the picks are not nested.
     Source: Li et al., IJCAI 2020, Eq. (4), its l2-norm to the power ``power``, its coefficients one-hot.
     """
-    size = max(PER_PICK * n_select, MIN_SHORTLIST)
-    is_short = len(pool.u) > max(MAX_EXACT, size)
     return coverage.greedy(
         pool.u,
         n_select,
@@ -65,20 +63,32 @@ def greedily(pool: Pool, power: float, n_select: int, axis_name: str | None = No
         labeled=pool.is_labeled,
         candidates=pool.is_candidate,
         weights=pool.is_row.astype(jnp.float32),
-        shortlist=spread_out(pool, pool.is_candidate, size) if is_short else None,
+        shortlist=_shortlist(pool, n_select),
         axis_name=axis_name,
     )
 
 
+def _shortlist(pool: Pool, n_select: int) -> Int[Array, " m"] | None:
+    """Return the rows of a large pool that are looked at; None where all are."""
+    size = max(PER_PICK * n_select, MIN_SHORTLIST)
+    is_short = len(pool.u) > max(MAX_EXACT, size)
+    return spread_out(pool, pool.is_candidate, size) if is_short else None
+
+
 def refined(pool: Pool, power: float, n_select: int, axis_name: str | None = None) -> Selection:
-    """Return `greedily`'s picks after k-medoids swaps at this budget: a lower objective, not nested."""
-    start = greedily(pool, power, n_select, axis_name)
+    """Return `greedily`'s picks after k-medoids swaps at this budget: a lower objective, not nested.
+
+    Swaps are among the candidates that the greedy looks at. Devices do not share this work.
+    """
+    start, candidates = greedily(pool, power, n_select, axis_name), pool.is_candidate
+    if (shortlist := _shortlist(pool, n_select)) is not None:
+        candidates &= jnp.zeros_like(candidates).at[shortlist].set(True)
     return swaps.refine(
         pool.u,
         start.indices,
         coverage.power_cost(power),
         labeled=pool.is_labeled,
-        candidates=pool.is_candidate,
+        candidates=candidates,
         weights=pool.is_row.astype(jnp.float32),
     )
 

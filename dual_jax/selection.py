@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 TIE = 1e-6  # relative: scores closer than this are equal, and the lower position wins
 
@@ -26,6 +26,20 @@ class Selection(NamedTuple):
 
     indices: Int[Array, " k"]
     scores: Float[Array, " k"]
+
+
+def row_mask(mask: ArrayLike | None, n: int, name: str, *, default: bool = False) -> Bool[Array, " n"]:
+    """Return a mask of n rows, ``default`` everywhere for None.
+
+    Raises
+    ------
+    ValueError
+        When it has another shape; ``name`` is what the caller calls it.
+    """
+    mask = jnp.full(n, default) if mask is None else jnp.asarray(mask, bool)
+    if mask.shape != (n,):
+        raise ValueError(f"{name} has shape {mask.shape}, wanted ({n},): one boolean for each row of x.")
+    return mask
 
 
 def pickable(

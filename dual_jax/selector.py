@@ -195,7 +195,7 @@ class Selector(BaseEstimator):
         check_is_fitted(self)
         about, picks = kept(self)
         about["parameters"] = {"method": self.method, "n_to_select": self.n_to_select, "scale": self.scale}
-        about |= {"knobs": self._knobs, "seed": self._task.seed}
+        about |= {"knobs": self._task.knobs, "seed": self._task.seed}
         pool = {name: getattr(self._task, name) for name in POOL}
         write_arrays(path, ARCHIVE, about, {"pool": pool, "picks": picks})
 

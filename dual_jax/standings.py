@@ -30,7 +30,7 @@ class Standings(NamedTuple):
     blocks
         In the order of the columns: data set and budget.
     values
-        Mean over splits and orders; NaN where a method has no record.
+        Mean over splits and orders; NaN where a method lacks a split that another has.
     spreads
         Standard deviation over splits of the mean over orders; 0 with a single split.
     """
@@ -72,12 +72,17 @@ def standings(
         if record.get("view") == view and record.get("judge") == judge:
             block = record["data"], record["budget"]
             found[name_of(record), block][record["split"]].append(record[metric])
+    every: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for (_, block), splits in found.items():
+        every[block] |= splits.keys()
     methods = tuple(dict.fromkeys(method for method, _ in found))
     order = list(dict.fromkeys(data for _, (data, _) in found))
     blocks = tuple(sorted({block for _, block in found}, key=lambda block: (order.index(block[0]), block[1])))
     values = np.full((len(methods), len(blocks)), np.nan)
     spreads = np.full_like(values, np.nan)
     for (method, block), splits in found.items():
+        if splits.keys() != every[block]:  # a mean over fewer splits compares with nothing
+            continue
         at = methods.index(method), blocks.index(block)
         means = [np.mean(orders) for orders in splits.values()]
         values[at], spreads[at] = np.mean(means), np.std(means, ddof=1) if len(means) > 1 else 0.0

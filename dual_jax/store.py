@@ -20,6 +20,7 @@ import numpy as np
 ABOUT = "about"  # name of the JSON text among the arrays
 HALVES = "bfloat16"  # names, in that text, of the arrays of this type
 FORMAT = 1
+UNFINISHED = ".dual-jax-"  # how the name of a file begins while it is written
 
 Writer = Callable[[IO[bytes]], Any]
 
@@ -71,7 +72,7 @@ def _writer(data: bytes | str) -> Writer:
 
 def _replace(target: Path, write: Writer) -> None:
     """Write beside ``target`` and rename over it."""
-    beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    beside = target.with_name(f"{UNFINISHED}{secrets.token_hex(8)}.tmp")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -111,8 +112,17 @@ def write_arrays(path: str | os.PathLike[str], kind: str, about: dict[str, Any],
     # NumPy's files know no bfloat16: such arrays are kept as their bits, and the text names them.
     halves = [name for name, array in arrays.items() if array.dtype == jnp.bfloat16]
     arrays |= {name: arrays[name].view(np.uint16) for name in halves}
-    text = json.dumps({"format": FORMAT, "kind": kind, HALVES: halves, **about}, allow_nan=False)
+    text = json.dumps(
+        {"format": FORMAT, "kind": kind, HALVES: halves, **about}, allow_nan=False, default=_from_numpy
+    )
     write_atomically(path, lambda file: np.savez(file, **{ABOUT: np.array(text)}, **arrays))  # type: ignore
+
+
+def _from_numpy(value: Any) -> Any:
+    """Return a number of NumPy's as JSON's; a TypeError for anything else."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be written to a file: {value!r}")
 
 
 def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -124,8 +134,9 @@ def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any]
         When the file is none of that kind, is broken, or was written by a later version.
     """
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as raw:
+            file = np.load(raw, allow_pickle=False)
+            arrays = {name: file[name] for name in getattr(file, "files", ())}  # an .npy file has none
         about = json.loads(str(arrays.pop(ABOUT)))
     except FileNotFoundError:
         raise ValueError(f"there is no file {path}") from None
@@ -133,10 +144,8 @@ def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any]
         raise ValueError(f"{path} is no dual-jax {kind}, or broken: {error}") from error
     if not isinstance(about, dict) or about.get("kind") != kind:
         raise ValueError(f"{path} is no dual-jax {kind}")
-    if about["format"] > FORMAT:
-        raise ValueError(
-            f"{path} has format {about['format']} and this version reads up to {FORMAT}: upgrade"
-        )
+    if not isinstance(number := about.get("format"), int) or number > FORMAT:
+        raise ValueError(f"{path} has format {number} and this version reads up to {FORMAT}: upgrade")
     halves = about.pop(HALVES, [])
     return about, {
         name: array.view(jnp.bfloat16) if name in halves else array for name, array in arrays.items()

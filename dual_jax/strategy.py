@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from sklearn.base import BaseEstimator
 
+from dual_jax.data.checks import as_mask
 from dual_jax.estimator import DUALSelector
 from dual_jax.selector import Selector
 
@@ -60,7 +61,6 @@ class QueryStrategy(BaseEstimator):
         candidates: Any = None,
         batch_size: int = 1,
         return_utilities: bool = False,
-        **_: Any,
     ) -> Any:
         """Return the rows to label next, best first.
 
@@ -76,8 +76,8 @@ class QueryStrategy(BaseEstimator):
         batch_size : int
             How many.
         return_utilities : bool
-            Whether to return also a row of utilities for each pick: 1 for the best that is left, falling with
-            the rank to 0 for what is not ranked; NaN for what is no candidate or picked already.
+            Whether to return also a row of utilities for each pick: 1 for the first of the ranking, falling
+            with the rank to 0 for what is not ranked; NaN for what is no candidate or picked already.
 
         Returns
         -------
@@ -99,8 +99,7 @@ class QueryStrategy(BaseEstimator):
         if candidates is not None:
             candidates = np.asarray(candidates)
             if candidates.ndim == 1:
-                is_open = np.zeros(len(X), bool)
-                is_open[candidates] = True
+                is_open = as_mask(candidates, len(X), name="candidates")
                 is_labeled = is_labeled & ~is_open  # a row that is asked for by name may be labelled again
             else:
                 offset = len(X)

@@ -23,6 +23,7 @@ from dual_jax.data.checks import FLOAT32_MAX, LateMistake, as_mask, check_n_sele
 from dual_jax.data.scaling import Scaler, apply, fit_scaler
 from dual_jax.fitting import Callbacks, drawn_targets, train
 from dual_jax.kmeans import assign
+from dual_jax.machine import with_room
 from dual_jax.model import Moments
 from dual_jax.selection import Selection
 from dual_jax.training import TrainState, code_moments, space_of, started
@@ -46,7 +47,7 @@ class Streamed(NamedTuple):
     """The picks, by positions in the whole pool, and the fit to the sample.
 
     ``state`` and ``history`` are those of `dual_jax.fitting.train` on the rows ``sample``, as ``scaler``
-    scales them.
+    scales them; ``config`` is what was asked for, with a smaller dictionary where memory is short.
     """
 
     picks: Selection
@@ -54,6 +55,7 @@ class Streamed(NamedTuple):
     history: dict[str, dict[str, Any]]
     sample: Int[np.ndarray, " s"]
     scaler: Scaler
+    config: DualConfig
 
 
 def stream(
@@ -114,13 +116,15 @@ def stream(
     rows = drawn_targets(key_sample, jnp.asarray(is_labeled | is_open), min(n, SAMPLE))
     sample = np.arange(n) if rows is None else np.asarray(rows)
     scaler = fit_scaler(x[sample], scale)
+    n_usable = int((is_labeled | is_open)[sample].sum())
+    config = with_room((len(sample), x.shape[1]), n_usable, config, None)
     seen, masks = jnp.asarray(apply(scaler, x[sample])), (is_labeled[sample], is_open[sample])
     state, history = train(
         key_train, seen, config, labeled=masks[0], candidates=masks[1], callbacks=callbacks
     )
     place = partial(_placed, state, code_moments(state, seen, config), config)
     picks = _picks(lambda rows: place(apply(scaler, rows)), x, config, is_labeled, is_open, n_select)
-    return Streamed(picks, state, history, sample, scaler)
+    return Streamed(picks, state, history, sample, scaler, config)
 
 
 Placed = tuple[Float[Array, "m q"], Int[Array, " m"], Float[Array, " m"]]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from dual_jax.coverage import TILE, Cost, as_pytree, centred_rows, checked, greedy_picks, labelled_cover
-from dual_jax.numerics import exact_squared_distances, nth_true, squared_differences
+from dual_jax.numerics import exact_squared_distances, nth_true, squared_differences, sum_by_label
 from dual_jax.selection import TIE, Selection, pickable
 
 
@@ -136,14 +136,19 @@ def _refine(
 
     def visit(block: Array, state: _Partition) -> _Partition:
         rows = block * block_size + jnp.arange(block_size)
-        columns = cost(exact_squared_distances(centred, centred.at[rows].get(mode="clip")))
         is_allowed = is_open.at[rows].get(mode="fill", fill_value=False)
+        return jax.lax.cond(jnp.any(is_allowed), swap_in, lambda _, __, state: state, rows, is_allowed, state)
+
+    def swap_in(rows: Array, is_allowed: Array, state: _Partition) -> _Partition:
+        """Swap rows of a block in as long as that pays."""
+        columns = cost(exact_squared_distances(centred, centred.at[rows].get(mode="clip")))
 
         def swap(state: _Partition) -> _Partition:
             change = _swap_changes(state, columns, weights)
             change = jnp.where(is_allowed & ~jnp.isin(rows, state.medoids), change, jnp.inf)
             place, column = jnp.unravel_index(jnp.argmin(change), change.shape)
-            return _swap(u, centred, cost, weights, covered, state, place, rows[column])
+            is_legal = jnp.isfinite(change[place, column])
+            return _swap(u, centred, cost, weights, covered, state, place, rows[column], is_legal)
 
         start = state._replace(is_improved=jnp.array(True))
         return jax.lax.while_loop(lambda state: state.is_improved, swap, start)
@@ -167,11 +172,10 @@ def _swap_changes(
     weight, first, second = weights[:, None], state.pair.first_cost[:, None], state.pair.second_cost[:, None]
     kept = jnp.minimum(columns, first)
     added = jnp.sum(weight * (kept - first), axis=0)
-    n_medoids = len(state.medoids)
-    removed = jax.ops.segment_sum(
-        weight * (jnp.minimum(columns, second) - kept), state.pair.first, num_segments=n_medoids + 1
+    removed = sum_by_label(
+        weight * (jnp.minimum(columns, second) - kept), state.pair.first, len(state.medoids)
     )
-    return added + removed[:n_medoids]
+    return added + removed
 
 
 def _swap(
@@ -183,8 +187,12 @@ def _swap(
     state: _Partition,
     place: Int[Array, ""],
     candidate: Int[Array, ""],
+    is_legal: Bool[Array, ""],
 ) -> _Partition:
-    """Return the partition with the medoid at ``place`` replaced, or as it was when F does not fall."""
+    """Return the partition with the medoid at ``place`` replaced, or as it was when F does not fall.
+
+    So too when the swap is not legal: no candidate was left to swap in.
+    """
     first, first_cost, second, second_cost = state.pair
     medoids = state.medoids.at[place].set(candidate)
     column = cost(squared_differences(u[candidate][None], u)[0])
@@ -198,7 +206,7 @@ def _swap(
     is_stale = (first == place) | (second == place)
     pair = _renew_pairs(centred, medoids, cost, covered, pair, is_stale)
     objective = jnp.sum(weights * pair.first_cost)
-    is_improved = objective < state.objective * (1.0 - TIE)
+    is_improved = is_legal & (objective < state.objective * (1.0 - TIE))
     swapped = _Partition(medoids, pair, objective, is_improved)
     kept = state._replace(is_improved=is_improved)
     return jax.tree.map(lambda new, old: jnp.where(is_improved, new, old), swapped, kept)

@@ -170,7 +170,7 @@ def start_selection(
         Rows that may be ranked; all by default. Other unlabelled rows are targets only.
     dictionary
         Positions (of all devices' rows) that may rebuild others, ascending, -1 for unused places at the end;
-        by default ``config.dictionary_size`` of the labelled rows and candidates, drawn evenly.
+        by default `DualConfig.places` of the labelled rows and candidates, drawn evenly.
     """
     key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
     x, is_row = real_rows(x)
@@ -180,7 +180,8 @@ def start_selection(
     targets = jnp.where(is_row, position, -1).astype(jnp.int32)
     is_labeled, is_candidate = gather_rows(is_labeled, axis_name), gather_rows(is_candidate, axis_name)
     if dictionary is None:
-        dictionary = _dictionary(key_dictionary, is_labeled | is_candidate, config.dictionary_size)
+        n_places = config.places(len(is_labeled), len(is_labeled))
+        dictionary = _dictionary(key_dictionary, is_labeled | is_candidate, n_places)
 
     objective = OBJECTIVES[config.objective]
     z = config.modules(x).encoder.apply(state.params.network.encoder, x)
@@ -222,7 +223,7 @@ def start_selection(
     return TrainState(params, opt_state, jnp.zeros((), jnp.int32), fixed)
 
 
-def _dictionary(key: Key[Array, ""], may_rebuild: Bool[Array, " N"], size: int | None) -> Int[Array, " m"]:
+def _dictionary(key: Key[Array, ""], may_rebuild: Bool[Array, " N"], size: int) -> Int[Array, " m"]:
     """Return the positions of the rows that may rebuild others, -1 at the end; drawn evenly if too many."""
     order = jnp.where(may_rebuild, jax.random.uniform(key, may_rebuild.shape), 2.0)
     drawn = jnp.argsort(order)[:size]
@@ -515,7 +516,16 @@ def _frozen(
 
 
 def coefficients(state: TrainState, x: Float[Array, "n ..."], config: DualConfig) -> Block:
-    """Return C (m, n) and P (m, K): column i says how the dictionary rebuilds target i."""
+    """Return C (m, n) and P (m, K): column i says how the dictionary rebuilds target i.
+
+    Raises
+    ------
+    ValueError
+        The fit was spread over devices, or C rebuilds drawn rows of a larger pool.
+    """
+    own = getattr(state.params.C[0], "sharding", None)
+    if (own is not None and len(own.device_set) > 1) or len(started(state).targets) != len(x):
+        raise ValueError("C can be read from a fit on one device whose targets are the rows of x alone.")
     dictionary, pieces = _frozen(state, x, config, None)
     of = OBJECTIVES[config.objective].coefficients
     blocks = [
@@ -535,7 +545,11 @@ def coefficients(state: TrainState, x: Float[Array, "n ..."], config: DualConfig
 def row_norms(
     state: TrainState, x: Float[Array, "n ..."], config: DualConfig, *, axis_name: str | None = None
 ) -> Block:
-    """Return the l2 norms (m,) of the rows of C and of P, over the targets of all devices."""
+    """Return the norms (m,) of the rows of C and of P that the objective penalises, over all targets.
+
+    With `free` these are the l2 norms that the paper ranks by; `simplex` averages squares over the targets,
+    and over the centroids by their sizes.
+    """
     dictionary, pieces = _frozen(state, x, config, axis_name)
     _, sums, _ = _rebuild_all(pieces, dictionary, started(state), config, axis_name)
     return jax.tree.map(jnp.sqrt, sums)

@@ -109,3 +109,12 @@ def test_the_exported_encoder_gives_the_codes_of_any_number_of_rows(fitted):
         np.testing.assert_allclose(  # two programs for the same products
             program.call(rows[:n]), fitted.transform(FRAME[:n]), rtol=1e-5, atol=1e-5
         )
+
+
+def test_numbers_of_numpy_are_kept_and_an_array_alone_is_refused(tmp_path):
+    fitted = dj.Selector("kcenter", np.int64(3)).fit(np.eye(8))
+    fitted.save(tmp_path / "fit.npz")
+    assert dj.load(tmp_path / "fit.npz").n_to_select == 3
+    np.save(tmp_path / "pool.npy", np.eye(3))
+    with pytest.raises(ValueError, match="is no dual-jax"):
+        dj.load(tmp_path / "pool.npy")

@@ -73,6 +73,14 @@ def test_select_writes_ranked_picks_with_their_ids_and_a_receipt(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["picks.csv", "picks.json", "pool.csv"]
 
 
+def test_a_column_that_is_excluded_is_no_feature():
+    write("pool.csv", table())
+    header = table().splitlines()[0].split(",")
+    assert main(["select", "pool.csv", "-n", "5", "--id-column", "id", "--exclude", header[-1]]) == 0
+    assert receipt()["input"]["dropped"][header[-1]] == "excluded"
+    assert main(["select", "pool.csv", "-n", "5", "--exclude", "nobody"]) == 2
+
+
 def test_the_receipt_says_how_the_picks_were_made():
     write("pool.csv", table(rows=[["?", 1, 2], *ROWS[1:]]))
     write("done.csv", "id\n007\n011\n")
@@ -488,7 +496,7 @@ def test_a_mistake_is_one_line_and_status_2_before_any_fit(content, arguments, w
 @pytest.mark.usefixtures("no_fit")
 def test_a_pool_that_memory_does_not_hold_is_a_mistake_with_advice(monkeypatch, capsys):
     write("pool.csv", table())
-    monkeypatch.setattr("dual_jax.estimator.free_memory", lambda: 40e3)
+    monkeypatch.setattr("dual_jax.machine.free_memory", lambda: 40e3)
 
     assert_mistake(["pool.csv", "-n", "1", "--id-column", "id"], "30 x 3 takes 0.0 GB on a device", capsys)
 

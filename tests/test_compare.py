@@ -62,7 +62,7 @@ def test_a_built_in_set_brings_its_own_labels(capsys):
         (["iris", "--budgets", "3,many"], "is no list of numbers"),
         (["iris", "--budgets", "0"], "a budget is at least 1"),
         (["iris", "--budgets", "76"], "76 picks, and a pool, half of the table, has 75"),
-        (["iris", "--repeats", "0"], "give at least 1"),
+        (["iris", "--repeats", "1"], "one half cannot tell what is chance"),
         (["iris", "--labels", "short.npy"], "wanted (150,)"),
         (["iris", "--labels", "same.npy"], "needs two classes"),
     ],
@@ -79,3 +79,16 @@ def test_results_of_another_table_are_left_alone(table, capsys):
     assert main(["compare", "iris", *QUICK, "--out", "out"]) == 0
     assert main(["compare", "iris", *QUICK, "--scale", "none", "--out", "out"]) == 2
     assert "results of another table or scaling" in capsys.readouterr().err
+
+
+def test_results_of_a_table_of_another_name_are_left_alone(table, tmp_path, capsys):
+    assert main(["compare", "iris", *QUICK, "--out", "out"]) == 0
+    assert main(["compare", "wine", *QUICK, "--out", "out"]) == 2
+    assert "results of another table or scaling" in capsys.readouterr().err
+
+
+def test_a_later_run_with_fewer_halves_shows_those_alone(table, tmp_path):
+    for repeats in ("3", "2"):
+        assert main(["compare", "iris", *QUICK, "--repeats", repeats, "--out", "out"]) == 0
+    rows = (tmp_path / "out" / "curves.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[6] for row in rows} == {"2"}

@@ -274,6 +274,12 @@ def test_refine_keeps_labelled_rows_and_swaps_in_candidates_only():
     assert after <= before
 
 
+def test_refine_never_swaps_in_a_forbidden_row_however_well_it_would_cover():
+    u = np.random.default_rng(0).normal(size=(200, 2)) + np.where(np.arange(200) < 128, 0.0, 9.0)[:, None]
+    picks = refine(u, np.array([130]), HALF, candidates=np.arange(200) >= 128)
+    assert picks.indices[0] >= 128
+
+
 def test_refine_finds_the_best_single_medoid():
     d = dissimilarity(pool())
     assert refine(pool(), np.array([7]), HALF).indices.tolist() == [int(d.sum(0).argmin())]

@@ -78,14 +78,14 @@ def test_another_budget_from_the_same_fit_is_a_prefix_and_goes_on_where_the_exac
 
 
 def test_a_fit_beyond_the_memory_that_is_left_is_refused_with_advice(monkeypatch):
-    monkeypatch.setattr("dual_jax.estimator.free_memory", lambda: 50e3)
+    monkeypatch.setattr("dual_jax.machine.free_memory", lambda: 50e3)
     with pytest.raises(ValueError, match=r"31 x 6 takes .* set dictionary_size to at most"):
         selector().fit(X)
 
 
 def test_where_memory_is_short_a_smaller_dictionary_is_taken_unless_one_was_asked_for(monkeypatch):
     x = np.random.default_rng(0).normal(size=(400, 6))
-    monkeypatch.setattr("dual_jax.estimator.free_memory", lambda: 0.8 * dj.plan(400, 6, SMALL).n_bytes)
+    monkeypatch.setattr("dual_jax.machine.free_memory", lambda: 0.8 * dj.plan(400, 6, SMALL).n_bytes)
     with pytest.warns(UserWarning, match=r"memory holds a dictionary of 256 rows, not of 400"):
         fitted = selector().fit(x)
     assert fitted.config_.dictionary_size == len(fitted.state_.fixed.dictionary) == 256
@@ -254,3 +254,10 @@ def test_odd_values_end_in_picks_or_in_a_clear_error(x, n_to_select, labeled, sc
     with contextlib.suppress(ValueError, TypeError):
         picks = selector(n_to_select, scale=scale).fit(x, labeled=labeled).sample_indices_
     assert len(picks) == len(set(picks)) >= 1
+
+
+def test_the_devices_that_are_named_are_used():
+    fitted = selector(devices=[jax.devices()[1]]).fit(X)
+    assert fitted.state_.params.C[0].devices() == {jax.devices()[1]}
+    with pytest.raises(ValueError, match="devices is empty"):
+        selector(devices=[]).fit(X)

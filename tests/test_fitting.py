@@ -141,3 +141,31 @@ def test_refined_picks_cover_the_pool_at_least_as_well_as_the_greedy_ones():
     refined, greedy = (rank(state, X, c, 5).indices for c in (config, CONFIG))
     of = [float(coverage(u, indices, power_cost(0.5))[-1]) for indices in (refined, greedy)]
     assert of[0] <= of[1] * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "masks", "words"),
+    [
+        ({}, {"labeled": [3]}, r"labeled has shape \(1,\), wanted \(31,\)"),
+        ({}, {"candidates": np.zeros(N, bool)}, "no row may be picked"),
+        ({"n_clusters": 40}, {}, "n_clusters=40 exceeds the 31 rows"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_before_the_first_step(changes, masks, words):
+    with pytest.raises(ValueError, match=words):
+        fit(KEY, X, dataclasses.replace(CONFIG, pretrain_steps=10**9, **changes), **masks)
+
+
+def test_a_pool_of_integers_is_padded_as_one_of_floats():
+    x = np.random.default_rng(0).integers(0, 9, size=(29, 4))
+    short = dataclasses.replace(CONFIG, pretrain_steps=3, steps=2)
+    spread = fit(KEY, x, short, mesh=make_mesh(jax.devices()[:2]))
+    assert sorted(spread.ranking.indices.tolist()) == list(range(29))
+
+
+def test_fits_run_side_by_side_over_keys_alone():
+    keys = jax.random.split(KEY, 2)
+    short = dataclasses.replace(CONFIG, pretrain_steps=3, steps=2)
+    losses = jax.vmap(lambda key: train(key, X, short)[1]["train"]["loss"])(keys)
+    alone = [train(key, X, short)[1]["train"]["loss"] for key in keys]
+    np.testing.assert_allclose(losses, alone, rtol=1e-5)

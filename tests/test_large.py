@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import dual_jax as dj
-from dual_jax.fitting import _batch, drawn_targets, fit, train
+from dual_jax.fitting import _batch, drawn_targets, fit, norms_on, train
+from dual_jax.sharding import deal
 from dual_jax.training import started
 
 KEY, N = jax.random.key(0), 101
@@ -79,3 +80,18 @@ def test_the_estimator_explains_continues_keeps_and_weighs_such_a_fit(tmp_path):
 def test_it_runs_under_an_outer_jit():
     picks = jax.jit(lambda x: dj.rank(train(KEY, x, CONFIG)[0], x, CONFIG, 5).indices)(X)
     assert picks.tolist() == fit(KEY, X, CONFIG).ranking.indices[:5].tolist()
+
+
+def test_norms_and_short_lists_are_the_same_on_devices_that_need_padding(monkeypatch):
+    monkeypatch.setattr("dual_jax.readout.MAX_EXACT", 30)
+    monkeypatch.setattr("dual_jax.readout.MIN_SHORTLIST", 20)
+    x = np.random.default_rng(1).normal(size=(43, 3)).astype(np.float32)
+    config = dataclasses.replace(CONFIG, n_targets=41, batch_rows=43, n_clusters=6, n_exact=2)
+    mesh = dj.make_mesh(jax.devices()[:4])  # 44 rows, 44 targets, 8 clusters with their padding
+    alone, spread = fit(KEY, x, config), fit(KEY, x, config, mesh=mesh)
+    assert spread.ranking.indices.tolist() == alone.ranking.indices.tolist()
+    of_one, of_four = (
+        norms_on(alone.state, jnp.asarray(x), config, None),
+        norms_on(spread.state, deal(x, mesh, np.nan), config, mesh),
+    )
+    np.testing.assert_allclose(of_four.C, of_one.C, rtol=1e-4)

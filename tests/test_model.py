@@ -216,6 +216,15 @@ def test_a_robust_centre_on_a_row_stays_or_leaves_as_it_should(n_copies):
     assert (found.mean[0] == 1.5) == (n_copies >= pull)
 
 
+@pytest.mark.parametrize("at", [0.0, 0.3])
+def test_copies_that_are_most_of_the_pool_do_not_count_for_the_spread(at):
+    others = np.random.default_rng(0).normal(3.0, 1.0, size=(40, 2))
+    rows = np.concatenate([np.full((60, 2), at), others]).astype(np.float32)
+    found = robust_moments(jnp.asarray(rows), jnp.ones(100, bool))
+    np.testing.assert_array_equal(found.mean, rows[0])
+    np.testing.assert_allclose(found.spread, np.median(np.linalg.norm(others - at, axis=1)), rtol=1e-5)
+
+
 def test_rows_that_are_all_the_same_have_a_spread_to_divide_by():
     found = robust_moments(jnp.ones((6, 2)), jnp.ones(6, bool))
     assert found.mean.tolist() == [1.0, 1.0]

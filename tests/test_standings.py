@@ -65,6 +65,11 @@ def test_gains_wins_and_means_over_a_data_sets_budgets():
     assert complete(table).methods == ("random",)
 
 
+def test_a_mean_over_fewer_splits_is_none():
+    table = standings([*RECORDS, record("dual", 0.9, split=1)])
+    assert np.isnan(table.row("dual")[0])
+
+
 def test_mean_ranks_share_ties():
     values = np.array([[0.9, 0.1], [0.5, 0.1], [0.2, 0.7]])
 

@@ -174,6 +174,15 @@ def test_the_table_of_an_archive_is_found(key, write):
     assert pool.dropped == {"y": "another array of the archive"}
 
 
+def test_an_array_of_an_archive_can_be_read_alone_and_bytes_are_text(write):
+    path = write("pool.npz", npz(x=np.array(ROWS), key=np.array([b"a", b"b"])))
+
+    assert read_column(path, "key").tolist() == ["a", "b"]
+    assert read_pool(path, id_column="key").ids.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="no column 'z'"):
+        read_column(path, "z")
+
+
 def test_a_named_table_comes_before_others_and_ids_may_be_numbers(write):
     path = write("pool.npz", npz(x=np.array(ROWS), other=np.eye(3), key=np.array([30, 10])))
 

@@ -231,3 +231,16 @@ def test_wide_inputs_enter_distances_by_their_principal_directions():
     centred = wide - wide.mean(0)
     # Rows of rank 20 lose nothing; float32.
     np.testing.assert_allclose(centred @ basis @ basis.T, centred, atol=1e-3)
+
+
+def test_a_pool_for_which_a_full_c_is_too_large_gets_a_dictionary(monkeypatch):
+    monkeypatch.setattr("dual_jax.config.MAX_COEFFICIENTS", 33 * 9)
+    monkeypatch.setattr("dual_jax.config.MIN_DICTIONARY", 4)
+    x = np.random.default_rng(0).normal(size=(33, D)).astype(np.float32)
+    assert len(start(x).fixed.dictionary) == 9
+
+
+def test_coefficients_that_cannot_be_read_are_refused():
+    state = start()
+    with pytest.raises(ValueError, match="whose targets are the rows of x alone"):
+        coefficients(state, X[:20], CONFIG)

@@ -62,8 +62,8 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     check_folder(args.out)
     methods = listed("--methods", args.methods, METHODS)
     picks = _budgets(args.budgets)
-    if args.repeats < 1:
-        raise ValueError(f"--repeats {args.repeats}: give at least 1, better 5")
+    if args.repeats < 2:
+        raise ValueError(f"--repeats {args.repeats}: one half cannot tell what is chance; give 2 or more")
     from dual_jax.plots import check_suffix
 
     check_suffix("curves.png")
@@ -128,7 +128,7 @@ def _labelled(args: argparse.Namespace) -> tuple["Dataset", str]:
         raise ValueError(
             f"{args.pool} needs labels to compare by: name their --label-column or give --labels FILE"
         )
-    x = np.asarray(check_pool(pool.x, impute=args.impute))
+    x = np.asarray(check_pool(pool.x, impute=args.impute, dtype=np.float64))
     y, class_names = _classes(labels, len(x))
     digest = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
     name = Path(args.pool).stem
@@ -146,14 +146,15 @@ def _from_npy(path: Path) -> np.ndarray:
 
 def _classes(labels: np.ndarray, n_rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the classes as numbers from 0, and their names."""
+    from dual_jax.data.delimited import is_missing
+
     if labels.shape != (n_rows,):
         raise ValueError(
             f"the labels have shape {labels.shape}, wanted ({n_rows},): one for each row of the pool"
         )
     texts = labels.astype(str)
-    if (texts == "").any() or (texts == "nan").any():
-        row = int(np.flatnonzero((texts == "") | (texts == "nan"))[0])
-        raise ValueError(f"row {row} has no label: compare needs all of them; leave such rows out")
+    if missing := [row for row, text in enumerate(texts) if is_missing(text)]:
+        raise ValueError(f"row {missing[0]} has no label: compare needs all of them; leave such rows out")
     names, y = np.unique(texts, return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"all labels are {names[0]!r}: comparing needs two classes or more")
@@ -166,7 +167,9 @@ def _classes(labels: np.ndarray, n_rows: int) -> tuple[np.ndarray, tuple[str, ..
 
 def _check_records(study: "Study", out: Path) -> None:
     """Refuse a folder that holds the results of another table or scaling."""
-    for record in study.records:
+    from dual_jax.records import read_folder
+
+    for record in read_folder(out / "records"):
         if record.get("kind") == "data":
             seen = record["data"], record["note"], record["scale"]
             if seen != (study.data.name, study.data.note, study.protocol.scale):
@@ -176,16 +179,29 @@ def _check_records(study: "Study", out: Path) -> None:
 def _compare(args: argparse.Namespace, study: "Study") -> None:
     """Run what is missing, then write tables and pictures, and say who is better than random."""
     from dual_jax.comparison import as_csv, as_markdown, compare, draw, verdict
+    from dual_jax.experiment import cells, finished
     from dual_jax.plots import write
     from dual_jax.records import read
     from dual_jax.reproduction.jobs import jobs
+    from dual_jax.standings import RANDOM
 
     study.path.parent.mkdir(parents=True, exist_ok=True)
     do_jobs(jobs(study, {"2"}, lambda method: True, float("inf")))
-    wanted = [r for r in read(study.path) if "kind" not in r and r["judge"] == args.judge]
-    points = compare([r for r in wanted if r["budget"] in study.budgets], args.metric)
+    protocol = study.protocol
+    asked = {
+        cell
+        for split in study.splits
+        for entry in protocol.entries()
+        for cell in cells(protocol.name, split, entry, study.budgets, protocol.judges)
+    }
+    found = finished(read(study.path))  # of former runs there may be more
+    points = compare([record for cell, record in found.items() if cell in asked], args.metric)
     table, words = as_markdown(points, args.metric), "\n".join(verdict(points))
-    note = f"Mean over {args.repeats} random halves ± 95 % confidence; * better than random at that level.\n"
+    n_tests = sum(point.method != RANDOM for point in points)
+    note = (
+        f"Mean over {args.repeats} random halves ± 95 % confidence; * better than random at that level, each "
+        f"test for itself: of {n_tests} some {0.025 * n_tests:.0f} would be starred by chance.\n"
+    )
     text = f"# Methods on {study.data.name}\n\n{table}\n{note}\n{words}\n"
     write_atomically(args.out / "summary.md", text)
     write_atomically(args.out / "curves.csv", as_csv(points, args.metric))

@@ -114,7 +114,7 @@ def span(seconds: float) -> str:
 def keep_compiled_programs() -> None:
     """Let JAX keep compiled programs in the user's cache folder, unless the user has chosen one or none fits.
 
-    Whoever can write there can run code as the user, so the folder is for the user alone.
+    Whoever can write there can run code as the user, so a folder that others can write to is not used.
     """
     import jax
 
@@ -125,6 +125,8 @@ def keep_compiled_programs() -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         return
-    if os.access(folder, os.W_OK):
+    about = folder.stat()
+    is_own = not hasattr(os, "getuid") or (about.st_uid == os.getuid() and not about.st_mode & 0o022)
+    if is_own and os.access(folder, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -129,6 +129,6 @@ def _amount(value: float, unit: str) -> str:
     if unit == "s" and value >= 60:
         return f"{value / 60:,.1f} min"
     for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3)):
-        if value >= size:
+        if value >= 0.9995 * size:  # what three digits round up to it
             return f"{value / size:.3g} {prefix}{unit}"
     return f"{value * 1e6:.3g} u{unit}"

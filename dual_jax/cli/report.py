@@ -40,7 +40,9 @@ def pool_picture(args: argparse.Namespace, task: "Task", shown: np.ndarray, pick
 
     n_clusters = min(len(CLUSTERS), max(1, len(shown) // 3))
     clusters = np.asarray(kmeans(jax.random.key(args.seed), shown, n_clusters).labels)
-    return pool_map(shown, picks, labeled=task.is_labeled, clusters=clusters, how=args.map, title=title(task))
+    return pool_map(
+        shown, picks, labeled=task.is_labeled, clusters=clusters, how=args.map or "pca", title=title(task)
+    )
 
 
 def report(

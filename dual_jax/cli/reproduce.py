@@ -21,6 +21,7 @@ from dual_jax.cli.options import (
 
 if TYPE_CHECKING:
     from dual_jax.reproduction.jobs import Job
+    from dual_jax.reproduction.protocols import Protocol
     from dual_jax.reproduction.study import Study
 
 FIGURES = ("2", "3", "4", "5", "6")
@@ -83,19 +84,20 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     if args.draw_only:
         from dual_jax.records import read_folder
 
+        if args.data or args.methods:
+            raise ValueError("--draw-only draws all records of the folder: leave --data and --methods out")
         if not read_folder(args.out / "records"):
             raise ValueError(f"{args.out / 'records'} holds no records: run without --draw-only first")
         return partial(_draw, args.out, asked)
     if not os.environ.get(NO_CACHE):
         keep_compiled_programs()
     from dual_jax.data.datasets import load
-    from dual_jax.methods import METHODS
     from dual_jax.reproduction.protocols import PROTOCOLS
     from dual_jax.reproduction.study import open_study
 
     protocol = PROTOCOLS[protocol_name]
     names = listed("--data", args.data, protocol.data) if args.data else protocol.data
-    methods = listed("--methods", args.methods, tuple(METHODS)) if args.methods else tuple(METHODS)
+    methods = _methods(protocol, args.methods)
     folder = args.out / "records"
     studies = [open_study(protocol, load(name, args.data_dir), folder, args.seed) for name in names]
     return partial(_run, args, studies, asked, methods)
@@ -110,6 +112,18 @@ def _protocol(args: argparse.Namespace, asked: set[str]) -> str:
     if args.protocol == "paper" and not asked & {"2", "3"}:
         raise ValueError("protocol paper has figures 2 and 3: ask for those, or for protocol fair")
     return CHECK if CHECK in asked else QUICK if args.quick else args.protocol
+
+
+def _methods(protocol: "Protocol", text: str | None) -> list[str]:
+    """Return the methods that are asked for, all by default, and random, which they are compared with."""
+    from dual_jax.standings import RANDOM
+
+    known = dict.fromkeys(entry.method for entry in protocol.entries())
+    if not protocol.methods:
+        known["dual_paper"] = None  # the grid
+    elif protocol.ablated:
+        known |= {"dual_wo": None, "dual_paper": None}
+    return [RANDOM, *(listed("--methods", text, tuple(known)) if text else known)]
 
 
 def _run(

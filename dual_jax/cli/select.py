@@ -85,6 +85,7 @@ def add(commands: Any) -> None:
     add("--knob", type=_knob, action="append", default=[], metavar="NAME=VALUE", dest="knobs", help=knobs)
     add("--labeled", type=Path, metavar="FILE", help="rows with a label: a column of ids, or 'index'")
     add("--id-column", metavar="NAME", help="the pool's column of ids")
+    add("--exclude", metavar="NAME,...", help="columns that are no features, such as a label")
     add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
     add("--impute", choices=("median",), help="fill missing and infinite cells")
     embeddings.add(parser)
@@ -94,9 +95,7 @@ def add(commands: Any) -> None:
     why = "columns that say why: cluster, rows that a pick represents, nearest row picked before, distance"
     add("--explain", action="store_true", help=why)
     add("--report", type=Path, metavar="FILE", help="pictures, picks and receipt as one page (.html)")
-    add(
-        "--map", choices=("pca", "tsne", "umap"), default="pca", help="how --plot and --report place the rows"
-    )
+    add("--map", choices=("pca", "tsne", "umap"), help="how --plot and --report place the rows; default: pca")
     add("--plot", type=Path, metavar="FILE", help="draw a map of the picks (.png, .svg or .pdf)")
     add(
         "--seed", type=seed_number, default=0, help="the same seed gives the same picks; default: %(default)s"
@@ -137,11 +136,12 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     if not args.no_compile_cache and not os.environ.get(NO_CACHE):
         keep_compiled_programs()
     imported = time.perf_counter()
+    exclude = [name for name in (args.exclude or "").split(",") if name]
     if args.stream:
-        pool = map_pool(args.pool, args.id_column)
+        pool = map_pool(args.pool, args.id_column, exclude)
         x = pool.x
     else:
-        pool = read_pool(args.pool, id_column=args.id_column, data_dir=args.data_dir)
+        pool = read_pool(args.pool, id_column=args.id_column, exclude=exclude, data_dir=args.data_dir)
         x = np.asarray(check_pool(pool.x, impute=args.impute, dtype=np.float64))
     is_labeled = np.zeros(len(x), bool)
     if args.labeled is not None:
@@ -198,12 +198,13 @@ def _check_stream(args: argparse.Namespace) -> None:
 
 def _check_room(args: argparse.Namespace, task: Task, n_features: int) -> None:
     """Refuse a fit of DUAL that memory does not hold, as the estimator would when it begins."""
-    from dual_jax.estimator import mesh_for, with_room
+    from dual_jax.estimator import mesh_for
+    from dual_jax.machine import with_room
     from dual_jax.streaming import SAMPLE
 
     n, config = len(task.x), dataclasses.replace(_config(args.method, task.knobs), n_exact=task.n_select)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the estimator will say it
+        warnings.simplefilter("ignore")  # the fit will say it
         if args.stream:
             with_room((min(n, SAMPLE), n_features), min(n, SAMPLE), config, None)
         else:
@@ -227,6 +228,8 @@ def _check_outputs(args: argparse.Namespace) -> None:
         if args.report.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"--report {args.report} must end in .html")
         outputs.append(args.report)
+    if args.map and args.plot is None and args.report is None:
+        raise ValueError(f"--map {args.map} is for a picture: give --plot or --report too")
     if args.map == "umap" and find_spec("umap") is None:
         from dual_jax.plots import NEEDS_UMAP
 
@@ -336,7 +339,7 @@ def _pick_streamed(args: argparse.Namespace, task: Task) -> Picked:
             callbacks=[show] if show else [],
         )
     picks = np.asarray(found.picks.indices), np.asarray(found.picks.scores)
-    return Picked(*picks, configuration(config), False, found.history, None, {})
+    return Picked(*picks, configuration(found.config), False, found.history, None, {})
 
 
 def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":

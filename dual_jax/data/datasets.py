@@ -1,8 +1,8 @@
 """The data sets of the paper and a few more, by name: features, classes, and what was done to them.
 
-`dual_jax.data.published` looks for the files and `dual_jax.data.fetch` downloads them. What is loaded is
-checked against the published shape and class sizes, so a truncated or edited file is an error and not a
-slightly other result.
+`dual_jax.data.published` looks for the files and `dual_jax.data.fetch` downloads them, with the published
+checksums. What is loaded is checked against the published shape and class sizes, so a truncated file is an
+error and not a slightly other result.
 """
 
 import difflib

@@ -176,7 +176,7 @@ def _floats(cells: Sequence[str]) -> Float[np.ndarray, " n"]:
     try:
         return np.fromiter(map(float, cells), np.float64, len(cells))
     except ValueError:
-        values = (np.nan if _is_missing(cell) else float(cell) for cell in cells)
+        values = (np.nan if is_missing(cell) else float(cell) for cell in cells)
         return np.fromiter(values, np.float64, len(cells))
 
 
@@ -188,7 +188,8 @@ def _reason(lines: Sequence[int], cells: Sequence[str]) -> str:
     return f"{kind}, not numbers: {shown!r} in line {line}"
 
 
-def _is_missing(cell: str) -> bool:
+def is_missing(cell: str) -> bool:
+    """Return whether a cell is empty or one of `MISSING`."""
     return cell.strip().lower() in MISSING
 
 
@@ -200,4 +201,4 @@ def _is_number(cell: str) -> bool:
 
 
 def _is_text(cell: str) -> bool:
-    return not (_is_missing(cell) or _is_number(cell))
+    return not (is_missing(cell) or _is_number(cell))

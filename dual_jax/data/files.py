@@ -99,7 +99,7 @@ def parse_npz(
     left = [key for key in archive.files if key not in (*ids_key, *exclude)]
     with parsing(where, ".npz"):
         tables = [key for key in left if key in KEYS] or [key for key in left if np.ndim(archive[key]) >= 2]
-        arrays = {key: archive[key] for key in (*tables, *ids_key)}
+        arrays = {key: _decoded(archive[key]) for key in (*tables, *ids_key)}
     if len(tables) != 1:
         found = f"several tables ({', '.join(tables)})" if tables else f"no table ({', '.join(left)})"
         raise ValueError(
@@ -109,6 +109,20 @@ def parse_npz(
     if ids is not None and ids.shape != x.shape[:1]:
         raise ValueError(f"{where}: the ids {id_column!r} have shape {ids.shape}, the pool has {x.shape}")
     return x, ids, {key: "another array of the archive" for key in archive.files if key not in arrays}
+
+
+def parse_key(where: str, data: bytes, key: str) -> Shaped[np.ndarray, "..."]:
+    """Return one array of a .npz file."""
+    with parsing(where, ".npz"):
+        archive = np.load(io.BytesIO(data), allow_pickle=False)
+    check_column(where, key, archive.files)
+    with parsing(where, ".npz"):
+        return _decoded(archive[key])
+
+
+def _decoded(array: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+    """Return bytes as the text that they are."""
+    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
 
 
 def parse_columns(where: str, suffix: str, data: bytes, as_text: Sequence[str]) -> Columns:

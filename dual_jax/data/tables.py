@@ -18,6 +18,7 @@ from dual_jax.data.files import (
     CONTENT,
     check_kind,
     parse_columns,
+    parse_key,
     parse_npy,
     parse_npz,
     parsing,
@@ -115,17 +116,17 @@ def read_pool(
     return Pool(x, ids, id_column, features, dropped, where, digest, note, sample_shape)
 
 
-def map_pool(path: str | PathLike[str], id_column: str | None = None) -> Pool:
+def map_pool(path: str | PathLike[str], id_column: str | None = None, exclude: Collection[str] = ()) -> Pool:
     """Return the pool in a ``.npy`` file, which stays on disk: rows are read when they are asked for.
 
     Raises
     ------
     ValueError
-        When there is no such file, or it is broken, or holds no table of two dimensions, or an id column is
+        When there is no such file, or it is broken, or holds no table of two dimensions, or a column is
         named.
     """
     where = str(path)
-    _refuse_names(where, id_column, ())
+    _refuse_names(where, id_column, exclude)
     if Path(path).suffix.lower() != ".npy" or not os.path.isfile(path):
         raise ValueError(f"{where} cannot stay on disk: give a .npy file that is there")
     with open(path, "rb") as file:
@@ -142,12 +143,16 @@ def map_pool(path: str | PathLike[str], id_column: str | None = None) -> Pool:
 def read_column(path: str | PathLike[str], name: str) -> Shaped[np.ndarray, " n"]:
     """Return one column of a ``.csv`` or ``.tsv`` (text, without surrounding blanks) or ``.parquet`` file.
 
+    Of a ``.npz`` file it is the array of that name.
+
     Raises
     ------
     ValueError
         When the file cannot be read or has no such column.
     """
     where, suffix, data = read_contents(path)
+    if suffix == ".npz":
+        return parse_key(where, data, name)
     return parse_columns(where, suffix, data, [name]).texts[name]
 
 

@@ -38,7 +38,7 @@ from dual_jax.methods.smrs import smrs
 from dual_jax.methods.ted import ted
 from dual_jax.methods.typiclust import typiclust
 from dual_jax.methods.usl import usl
-from dual_jax.selection import Selection, pickable
+from dual_jax.selection import Selection, pickable, row_mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,17 +77,10 @@ class Method:
         x = jnp.asarray(x, jnp.float32)
         if x.ndim != 2:
             raise ValueError(f"x has shape {x.shape}, wanted (n, d): one row a sample.")
-        labeled = _mask(labeled, len(x), False, "labeled")
-        candidates = _mask(candidates, len(x), True, "candidates")
+        labeled = row_mask(labeled, len(x), "labeled")
+        candidates = row_mask(candidates, len(x), "candidates", default=True)
         _check_budget(n_select, pickable(len(x), labeled, candidates))
         return self.select(key, x, int(n_select), labeled=labeled, candidates=candidates, **knobs)
-
-
-def _mask(mask: Any, n: int, default: bool, name: str) -> Bool[Array, " n"]:
-    mask = jnp.full(n, default) if mask is None else jnp.asarray(mask, bool)
-    if mask.shape != (n,):
-        raise ValueError(f"{name} has shape {mask.shape}, wanted ({n},): one boolean for each row of x.")
-    return mask
 
 
 def _check_budget(n_select: Any, is_open: Bool[Array, " n"]) -> None:

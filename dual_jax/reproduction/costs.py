@@ -53,7 +53,11 @@ class Costs(NamedTuple):
 
     def too_long(self, entry: Entry) -> str:
         """Return why a method is left out, or nothing."""
-        minutes, limit = self.n_splits * self.runs[entry.title] / 60, self.limit / 60
+        return self.above_limit(self.n_splits * self.runs[entry.title])
+
+    def above_limit(self, seconds: float) -> str:
+        """Return why what takes that long on all splits is left out, or nothing."""
+        minutes, limit = seconds / 60, self.limit / 60
         return f"picking would take some {minutes:.0f} minutes, limit {limit:.0f}" if minutes > limit else ""
 
 
@@ -77,10 +81,10 @@ def dual_seconds(n: int, n_features: int, config: DualConfig) -> float:
     """Return the seconds of DUAL's stage 3 on n rows: products of the network and of C, and passes over C."""
     width = config.latent_dim + (n_features if config.objective == "simplex" else 0)
     step = 6 * n**2 * width / FLOPS + ENTRY_SECONDS[config.objective] * n**2
-    return config.steps * (step + _network_seconds(n, n_features, config))
+    return config.steps * (step + network_seconds(n, n_features, config))
 
 
-def _network_seconds(n: int, n_features: int, config: DualConfig) -> float:
+def network_seconds(n: int, n_features: int, config: DualConfig) -> float:
     """Return the seconds of a step of the autoencoder."""
     widths = (n_features, *config.hidden, config.latent_dim)
     return 12 * n * sum(a * b for a, b in itertools.pairwise(widths)) / FLOPS
@@ -91,7 +95,7 @@ def _run_seconds(study: Study, entry: Entry, limit: float) -> float:
     n, d = study.n_pool, study.pools.shape[2]
     if entry.method.startswith("dual"):
         config = CONFIGS["dual_paper" if entry.method == "dual_paper" else "dual"]()
-        pretrain = config.pretrain_steps * _network_seconds(n, d, config)
+        pretrain = config.pretrain_steps * network_seconds(n, d, config)
         return DUAL_COMPILE / len(study.splits) + pretrain + dual_seconds(n, d, config)
     n_programs = 1 if entry.is_nested else len(study.budgets)
     compiling = COMPILE * n_programs / len(study.splits)
@@ -121,7 +125,7 @@ def _fit_seconds(study: Study) -> float:
     if study.n_pool <= PROBED:
         return SMALL_FIT
     first, split = Entry(RANDOM), study.splits[0]
-    wanted = cells(study.protocol.name, split, first, study.budgets)
+    wanted = cells(study.protocol.name, split, first, study.budgets, study.protocol.judges[:1])
     missing = [cell for cell in wanted if cell not in study.done]
     study.done.update(finished(run(first, missing, split, views(study, 0), study.key, study.path)))
     return sum(study.done[cell]["judge_seconds"] for cell in wanted) / len(wanted)

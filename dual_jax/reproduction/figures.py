@@ -61,7 +61,7 @@ def ablation(records: Sequence[Record], data: Sequence[str]) -> "Figure":
         here = [record for record in records if record.get("data") == name]
         for place, (_, color, *pair) in enumerate(PAIRS):
             scores = [at_half(of(here, *member)) for member in pair]
-            if all(len(score) for score in scores):
+            if len(scores[0]) == len(scores[1]) > 0:
                 _pair(axes, 3 * place, np.array(scores), color)
         if len(chance := at_half(of(here, RANDOM))):
             axes.axhline(chance.mean(), color=CHANCE.color, linestyle=CHANCE.line, linewidth=1)
@@ -122,10 +122,12 @@ def sensitivity(records: Sequence[Record], data: str) -> "Figure":
     figure, axes_of = panels(len(VARIED), f"{data}: one setting changed at a time, half of the pool picked")
     chance = at_half(of(here, RANDOM))
     for axes, name in zip(axes_of, VARIED, strict=True):
+        ticks: set[float] = set()
         for method, style in (("dual", OURS), ("dual_paper", RELEASED)):
             known = {r["settings"] for r in of(here, method) if r["settings"].startswith(f"{name}=")}
             found = sorted((float(text.partition("=")[2]), text) for text in known)
             values = [(value, text) for value, text in found if value > 0]  # 0 is of Figure 4
+            ticks |= {value for value, _ in values}
             scores = [at_half(of(here, method, text)) for _, text in values]
             x = np.array([value for value, _ in values]) * (1.03 if method == "dual" else 0.97)
             spreads = [score.std(ddof=1) if len(score) > 1 else 0.0 for score in scores]
@@ -144,7 +146,8 @@ def sensitivity(records: Sequence[Record], data: str) -> "Figure":
         if len(chance):
             axes.axhline(chance.mean(), color=CHANCE.color, linestyle=CHANCE.line, linewidth=1)
         frame(axes, xlabel="gamma = eta" if name == "gamma" else name, ylabel="accuracy")
-        log_scale(axes, [value for value, _ in values], n_ticks=5)
+        if ticks:
+            log_scale(axes, sorted(ticks), n_ticks=5)
     limits = [limit for axes in axes_of for limit in axes.get_ylim()]
     for axes in axes_of:
         axes.set_ylim(min(limits), max(limits))  # one scale, so that what matters little looks flat

@@ -12,10 +12,10 @@ import numpy as np
 
 from dual_jax import grid
 from dual_jax.experiment import Cell, Entry, Picked, cells, judge, pick, run
-from dual_jax.receipt import devices, versions
+from dual_jax.receipt import compile_seconds, devices, versions
 from dual_jax.records import Record, append
 from dual_jax.reproduction import protocols
-from dual_jax.reproduction.costs import DUAL_COMPILE, Costs, dual_seconds, measure
+from dual_jax.reproduction.costs import DUAL_COMPILE, Costs, dual_seconds, measure, network_seconds
 from dual_jax.reproduction.protocols import CONFIGS, Settings
 from dual_jax.reproduction.study import Study, views
 
@@ -56,11 +56,13 @@ def jobs(study: Study, figures: Set[str], is_asked: Callable[[str], bool], limit
         for settings, budgets in _grids(study, figures)
         if is_asked(settings[0][0].method)
     ]
-    work = [] if study.has("data") else [Job(name, "what it is", 0.0, functools.partial(_describe, study))]
+    if not study.has("data"):
+        _describe(study)  # before any cell, so that another seed, table or scale is seen
+    work: list[Job] = []
     if any(wanted for _, wanted in (*methods, *grids)):
         costs = measure(study, [entry for entry, wanted in methods if wanted], limit)
         work += [job for entry, wanted in methods for job in _method_jobs(study, entry, wanted, costs)]
-        work += [_grid_job(study, settings, wanted, costs) for settings, wanted in grids if wanted]
+        work += [job for settings, wanted in grids for job in _grid_jobs(study, settings, wanted, costs)]
     if "5" in figures and name == study.protocol.mapped and not study.has("map"):
         work.append(Job(name, "map", 2 * MAP_SECONDS * study.n_pool, functools.partial(_map, study)))
     return work
@@ -115,15 +117,21 @@ def _method_jobs(study: Study, entry: Entry, wanted: Sequence[Cell], costs: Cost
     return work
 
 
-def _grid_job(study: Study, settings: Sequence[Settings], wanted: Sequence[Cell], costs: Costs) -> Job:
-    """Return what is left of some settings on all splits: one program trains them."""
+def _grid_jobs(study: Study, settings: Sequence[Settings], wanted: Sequence[Cell], costs: Costs) -> list[Job]:
+    """Return what is left of some settings on all splits, which one program trains, or why it is left out."""
+    if not wanted:
+        return []
     (entry, config), n_runs = settings[0], len({(cell.split, cell.settings) for cell in wanted})
-    seconds = DUAL_COMPILE + n_runs * dual_seconds(study.n_pool, study.pools.shape[2], config)
+    shape = study.n_pool, study.pools.shape[2]
+    seconds = DUAL_COMPILE + n_runs * dual_seconds(*shape, config)
+    seconds += len(study.splits) * config.pretrain_steps * network_seconds(*shape, config)
+    if reason := costs.above_limit(seconds):
+        return [] if _is_left_out(study, entry) else [_leave_out(study, entry, reason)]
     title = f"{entry.method} with {entry.settings}" + (
         f" and {len(settings) - 1} more" if len(settings) > 1 else ""
     )
     act = functools.partial(_run_grid, study, settings, wanted)
-    return Job(study.data.name, title, seconds + costs.of_fits(len(wanted)), act)
+    return [Job(study.data.name, title, seconds + costs.of_fits(len(wanted)), act)]
 
 
 def _run_grid(study: Study, settings: Sequence[Settings], wanted: Sequence[Cell]) -> list[Record]:
@@ -140,13 +148,16 @@ def _run_grid(study: Study, settings: Sequence[Settings], wanted: Sequence[Cell]
         max(cell.budget for cell in wanted),
         cells=list(by_place),
     )
-    records, start = [], time.perf_counter()
+    records, start, compiled = [], time.perf_counter(), compile_seconds()
     for outcomes in programs:
         seconds = (time.perf_counter() - start) / len(outcomes)
+        compiling = (compile_seconds() - compiled) / len(outcomes)
         for place, config, picks, _ in outcomes:
-            tasks = [(cell, Picked(picks[: cell.budget], seconds, 0.0)) for cell in by_place[place, config]]
+            tasks = [
+                (cell, Picked(picks[: cell.budget], seconds, compiling)) for cell in by_place[place, config]
+            ]
             records += judge(tasks, study.splits[place], views(study, place), study.path)
-        start = time.perf_counter()
+        start, compiled = time.perf_counter(), compile_seconds()
     return records
 
 
