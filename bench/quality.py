@@ -58,7 +58,7 @@ VARIANTS = (
 )
 DEV_SEED = 1
 LADDER = (
-    *(Entry("medoids", {"power": power}) for power in (1.0, 2.0)),
+    *(Entry("dual", {"power": power}) for power in (1.0, 2.0)),
     Entry("medoids", {"readout": "refine"}),
     Entry("dual", {"steps": 0}),  # the network alone: no joint stage
     Entry("dual", {"steps": 1000}),

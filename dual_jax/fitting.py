@@ -449,6 +449,22 @@ def rank(
     they would still bring (``"norms"`` ranks all). With ``axis_name`` every device returns all picks; a state
     that was fitted on a mesh is ranked on that mesh, with ``x`` from `dual_jax.sharding.deal`.
 
+    Parameters
+    ----------
+    state, x, config
+        As `train_step` left and saw them; the state stays usable.
+    n_select
+        How many rows; static, and needed under `jit`.
+    axis_name
+        Of the devices that hold the other rows, inside `jax.pmap` or `jax.shard_map`; static.
+    mesh
+        Of the devices that the state was fitted on, outside of them; static.
+
+    Returns
+    -------
+    Selection
+        Positions among all rows, and the read-out's scores, greater is better.
+
     Raises
     ------
     ValueError

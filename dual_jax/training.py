@@ -84,6 +84,15 @@ class PretrainTerms(NamedTuple):
 def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> TrainState:
     """Return a fresh autoencoder for rows shaped like those of ``x``, and its optimiser.
 
+    Parameters
+    ----------
+    key
+        Starts the weights of the network.
+    x
+        At least one row; only its shape and type are used, and the modules' ``init`` may look at it.
+    config
+        Names the network and its sizes, and the optimiser.
+
     Raises
     ------
     ValueError
@@ -128,7 +137,21 @@ def flat(x: Array) -> Float[Array, "n d"]:
 def pretrain_step(
     state: TrainState, x: Float[Array, "n ..."], config: DualConfig, *, axis_name: str | None = None
 ) -> tuple[TrainState, PretrainTerms]:
-    """Return the state after one step of stage 1, and its mean squared error; ``x`` may be a mini-batch."""
+    """Return the state after one step of stage 1, and its mean squared error over all entries of ``x``.
+
+    Source: the pre-training of Li et al., IJCAI 2020; a mean as in their released code, where Eq. (9) sums.
+
+    Parameters
+    ----------
+    state
+        From `init` or the step before; it is used up, its memory holds the new one.
+    x
+        This device's rows, or a mini-batch of them, scaled. A row of nothing but NaN is padding.
+    config
+        Its ``pretrain_learning_rate`` and optimiser are used; the weights of the losses play no part.
+    axis_name
+        Of the devices that hold the other rows, under `jax.pmap` or `jax.shard_map`; static.
+    """
     x, is_row = real_rows(x)
     modules = config.modules(x)
     n_values = total(jnp.sum(is_row), axis_name) * flat(x).shape[1]
@@ -164,6 +187,14 @@ def start_selection(
 
     Parameters
     ----------
+    key
+        Draws the dictionary, the start of k-means, of C and of P, and the pairs that measure distances.
+    state
+        A trained autoencoder, from `pretrain_step`; not used up.
+    x
+        This device's rows, all of them. A row of nothing but NaN is padding.
+    config
+        Says how many clusters and which dictionary, objective and start.
     labeled
         Rows that have a label: in the dictionary, without penalty, never ranked.
     candidates
@@ -171,6 +202,8 @@ def start_selection(
     dictionary
         Positions (of all devices' rows) that may rebuild others, ascending, -1 for unused places at the end;
         by default `DualConfig.places` of the labelled rows and candidates, drawn evenly.
+    axis_name
+        As in `pretrain_step`; the masks are then this device's too.
     """
     key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
     x, is_row = real_rows(x)
@@ -360,6 +393,30 @@ def train_step(
     C is read once to rebuild the targets and once more to be updated, a block at a time; its gradient, of
     rank p plus a term per row, never exists beyond a block. Between devices go the codes and their gradient
     (n x p), the sums of squares of the rows of C and P, the network's gradient, and the terms.
+    Source: Li et al., IJCAI 2020, Eq. (10), with the objective that the configuration names.
+
+    Parameters
+    ----------
+    state
+        From `start_selection` or the step before; it is used up, its memory holds the new one.
+    x, axis_name
+        As in `start_selection`, the same rows in the same order.
+    config
+        Weights and learning rates may differ from step to step and compile nothing anew.
+
+    Raises
+    ------
+    ValueError
+        The selection has not started.
+
+    Examples
+    --------
+    >>> import jax, dual_jax as dj
+    >>> x, config = jax.random.normal(jax.random.key(0), (12, 3)), dj.DualConfig()
+    >>> state = dj.start_selection(jax.random.key(2), dj.init(jax.random.key(1), x, config), x, config)
+    >>> state, terms = dj.train_step(state, x, config)
+    >>> int(state.step), sorted(terms._fields)[:2]
+    (1, ['cluster_expression', 'cluster_sparsity'])
     """
     x, is_row = real_rows(x)
     modules = config.modules(x)

@@ -1,8 +1,8 @@
 """Eight devices on the CPU for every test, quick compilation, and memory for thousands of programs.
 
 Most tests compile a program to run it once, on a handful of numbers, so the compiler's optimisations are off
-unless ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` asks for them, as the full run does. Flags and variables must be
-set before JAX is imported.
+(and fusions, which take half of its time) unless ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` asks for them, as the
+full run does. Flags and variables must be set before JAX is imported.
 """
 
 import builtins
@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-FLAG = "--xla_force_host_platform_device_count=8"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+FLAGS = ["--xla_force_host_platform_device_count=8"]
+if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
+    FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS]).strip()
 os.environ.setdefault("DUAL_JAX_NO_COMPILE_CACHE", "1")  # a cache would outlive the test of a command
 
 

@@ -16,7 +16,7 @@ POWER = 0.5  # of the distance, as in the default read-out of DUAL
 READOUTS = ("greedy", "refine")
 
 
-@partial(jax.jit, static_argnames=("n_select", "readout", "power"))
+@partial(jax.jit, static_argnames=("n_select", "readout"))
 def medoids(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
@@ -25,14 +25,13 @@ def medoids(
     labeled: Bool[Array, " n"] | None = None,
     candidates: Bool[Array, " n"] | None = None,
     readout: str = "greedy",
-    power: float = POWER,
 ) -> Selection:
     """Return rows such that every row of the pool is near to one of them, where far rows have little say.
 
-    Greedily lowers ``sum_i min_{j in S} ||u_i - u_j||^power``, S being labelled rows and picks and u the
+    Greedily lowers ``sum_i min_{j in S} ||u_i - u_j||^(1/2)``, S being labelled rows and picks and u the
     rows less their geometric median, in units of their median length, with lengths l mapped to log(1 + l).
-    This is Eq. (4) of Li et al., IJCAI 2020, with one-hot coefficients, in the space of the inputs: what
-    `dual` does, without anything learnt. Source: ours.
+    This is Eq. (4) of Li et al., IJCAI 2020, its norm to the power 1/2 and its coefficients one-hot, in the
+    space of the inputs: what `dual` does, without anything learnt. Source: ours.
 
     Nested with the greedy read-out. Deterministic, ties within 1e-6 relative by position (above 128 features
     distances are taken in as many principal directions, which the key starts). A duplicate of a pick gains
@@ -50,8 +49,6 @@ def medoids(
         See `dual_jax.selection`. Forbidden rows want to be covered too.
     readout
         ``"greedy"`` (default) or ``"refine"``, swaps for this one budget; static.
-    power
-        Of the distances, above 0 and at most 2, static; 1/2 by default, 1 is the norm of Eq. (4).
 
     Returns
     -------
@@ -61,7 +58,7 @@ def medoids(
     Raises
     ------
     ValueError
-        When the read-out is not one of the two, or the power out of range.
+        When the read-out is not one of the two.
 
     Examples
     --------
@@ -72,9 +69,7 @@ def medoids(
     """
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} is unknown: give one of {', '.join(READOUTS)}.")
-    if not 0 < power <= 2:
-        raise ValueError(f"power={power!r} is out of range: it must be above 0 and at most 2.")
-    u, cost = squashed(key, x), power_cost(power)
+    u, cost = squashed(key, x), power_cost(POWER)
     picks = greedy(u, n_select, cost, labeled=labeled, candidates=candidates)
     if readout == "greedy":
         return picks
