@@ -116,7 +116,7 @@ def loss_curves(history: Mapping[str, Mapping[str, Float[np.ndarray, " steps"]]]
 def sorted_norms(norms: Mapping[str, Float[np.ndarray, " m"]], n_select: int) -> "Figure":
     """Return the row norms of C and P in falling order, each as a share of its largest, the budget marked.
 
-    They are what the paper ranks by; where they fall steeply few rows rebuild the pool.
+    Where they fall steeply few rows rebuild the pool. With the free objective the paper ranks by them.
 
     Raises
     ------

@@ -220,7 +220,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def row_norms(self) -> dict[str, Float[np.ndarray, " m"]]:
         """Return the l2 norms of the rows of C and of P, a number for each row of the dictionary.
 
-        They are what the paper ranks by; the dictionary's positions are ``state_.fixed.dictionary``.
+        With ``objective="free"`` they are what the paper ranks by. The positions of the dictionary are
+        ``state_.fixed.dictionary``.
         """
         check_is_fitted(self)
         mesh = self._mesh(len(self._pool))

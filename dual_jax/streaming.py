@@ -93,6 +93,11 @@ def stream(
     callbacks
         See `dual_jax.fit`.
 
+    Returns
+    -------
+    Streamed
+        The picks, as positions in the whole pool, with the sample and the fit that they come from.
+
     Raises
     ------
     ValueError

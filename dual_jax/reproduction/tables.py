@@ -45,10 +45,12 @@ def compared(records: Sequence[Record]) -> list[Record]:
 
 
 def comparable(table: Standings) -> Standings:
-    """Return the blocks that random has, and the methods that have all blocks of some data set."""
+    """Return the blocks of random that others share, and the methods that have all of some data set."""
     if RANDOM not in table.methods:
         return Standings((), (), np.empty((0, 0)), np.empty((0, 0)))
     known = np.isfinite(table.row(RANDOM))
+    shared = known & (np.isfinite(table.values).sum(axis=0) > 1)
+    known = shared if shared.any() else known
     blocks = tuple(block for block, is_known in zip(table.blocks, known, strict=True) if is_known)
     table = Standings(table.methods, blocks, table.values[:, known], table.spreads[:, known])
     return only(table, np.isfinite(by_data(table, table.values)).any(axis=1))

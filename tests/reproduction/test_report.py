@@ -9,7 +9,8 @@ import pytest
 from dual_jax.records import append
 from dual_jax.reproduction import figures
 from dual_jax.reproduction.report import report
-from dual_jax.standings import RANDOM
+from dual_jax.reproduction.tables import comparable
+from dual_jax.standings import RANDOM, standings
 
 RNG = np.random.default_rng(0)
 ALL = {"2", "3", "4", "5", "6"}
@@ -126,6 +127,13 @@ def test_a_grid_that_was_cut_off_is_not_drawn_yet(out):
     fill(out, GRID[:-30])
 
     assert names(report(out, {"2"})) == {"paper-figure-2-accuracy-raw", "summary"}
+
+
+def test_a_data_set_that_only_random_has_been_through_says_nothing_of_the_others():
+    begun = [*COMPARISON, *cells("random", 3, data="wine")]
+
+    assert {block[0] for block in comparable(standings(begun)).blocks} == {"iris"}
+    assert comparable(standings(cells("random", 3))).methods == ("random",)
 
 
 def test_what_sixteen_draws_give_is_counted_alike_for_cells_and_for_random():
