@@ -7,10 +7,11 @@ of picks that the vmapped program and the runs one after another have in common 
 """
 
 import argparse
+import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,17 @@ from bench.record import as_size, write
 from dual_jax import grid
 from dual_jax.config import DualConfig
 from dual_jax.methods import METHODS
+from dual_jax.reproduction.protocols import grid as released_grid
 
 PRETRAIN_STEPS, STEPS = 500, 250
-WEIGHTS = (0.01, 0.1, 1.0, 10.0)
 SIZES = ((84, 147), (480, 5), (800, 64))  # half of Urban, Mammographic, Plant
 N_SPLITS = 2
 
 
 def configs() -> list[DualConfig]:
-    """Return the 16 cells of the released grid."""
-    return [
-        DualConfig.paper(alpha=r, beta=r, gamma=q / r, eta=q / r, pretrain_steps=PRETRAIN_STEPS, steps=STEPS)
-        for q in WEIGHTS
-        for r in WEIGHTS
-    ]
+    """Return the 16 cells of the released grid, shortened."""
+    shorter = {"pretrain_steps": PRETRAIN_STEPS, "steps": STEPS}
+    return [dataclasses.replace(config, **shorter) for _, config in released_grid()]
 
 
 Picks = list[np.ndarray]  # of each pool with each configuration
@@ -52,7 +50,7 @@ def twice(function: Callable[[], Picks]) -> tuple[dict[str, float], Picks]:
     return {"first_call_s": times[0][0], "seconds": times[1][0], "cpu_seconds": times[1][1]}, picks
 
 
-def vmapped(keys: jax.Array, pools: jax.Array, n_select: int, max_bytes: int) -> Picks:
+def vmapped(keys: jax.Array, pools: jax.Array, n_select: int, max_bytes: float | None = None) -> Picks:
     cells = configs()
     networks = grid.pretrain(keys, pools, cells[0])
     programs = grid.select(keys, networks, pools, cells, n_select, max_bytes=max_bytes)
@@ -121,29 +119,23 @@ def pytorch(pools: np.ndarray, n_select: int) -> Picks:
     return found
 
 
-def measure(n: int, d: int) -> dict[str, Any]:
-    """Return the record of one size."""
+def measure(n: int, d: int) -> Iterator[dict[str, Any]]:
+    """Give what is known of one size, anew after each way to run it."""
     rows = mixture(N_SPLITS * n, d, 9)
     pools = rows.reshape(N_SPLITS, n, d)
     keys, on_device = jax.random.split(jax.random.key(0), N_SPLITS), jnp.asarray(pools)
-    n_cells, half = N_SPLITS * len(WEIGHTS) ** 2, n // 2
-    at_once = grid.cells_at_once(n_cells, n, configs()[0], grid.MAX_BYTES)
-    together, picks = twice(lambda: vmapped(keys, on_device, half, grid.MAX_BYTES))
-    alone, picks_alone = twice(lambda: one_after_another(keys, on_device, half))
-    return {
-        "n": n,
-        "d": d,
-        "cells": n_cells,
-        "programs": -(-n_cells // at_once),
-        "pretrain_steps": PRETRAIN_STEPS,
-        "steps": STEPS,
-        "same_picks": shared(picks, picks_alone),
-        "vmapped": together,
-        "programs_of_one": twice(lambda: vmapped(keys, on_device, half, 1))[0],
-        "one_after_another": alone,
-        "pytorch": peer(pools, half),
-        "load": os.getloadavg()[0],
-    }
+    n_cells, half = N_SPLITS * len(configs()), n // 2
+    programs = -(-n_cells // grid.cells_at_once(n_cells, (n, d), configs()[0]))
+    record: dict[str, Any] = {"n": n, "d": d, "cells": n_cells, "programs": programs}
+    record |= {"pretrain_steps": PRETRAIN_STEPS, "steps": STEPS, "load": os.getloadavg()[0]}
+    record["vmapped"], picks = twice(lambda: vmapped(keys, on_device, half))
+    yield record
+    record["pytorch"] = peer(pools, half)
+    yield record
+    record["programs_of_one"], _ = twice(lambda: vmapped(keys, on_device, half, 1.0))
+    yield record
+    record["one_after_another"], picks_alone = twice(lambda: one_after_another(keys, on_device, half))
+    yield record | {"same_picks": shared(picks, picks_alone)}
 
 
 def peer(pools: np.ndarray, n_select: int) -> dict[str, Any]:
@@ -161,10 +153,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to write the JSON")
     parser.add_argument("--sizes", type=as_size, nargs="+", default=SIZES, help="pools, as ROWSxFEATURES")
     args = parser.parse_args()
-    records = []
+    records: list[dict[str, Any]] = []
     for size in args.sizes:
-        records.append(measure(*size))
-        write(args.out, records)
+        for record in measure(*size):
+            write(args.out, [*records, record])
+        records.append(record)
 
 
 if __name__ == "__main__":

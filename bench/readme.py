@@ -8,6 +8,7 @@ A table stands between ``<!-- bench: NAME -->`` and ``<!-- end -->``; nothing el
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from dual_jax.page import markdown
 from dual_jax.records import read, read_folder
 from dual_jax.reproduction.report import by_protocol
 from dual_jax.reproduction.tables import comparable, compared
-from dual_jax.standings import by_data, complete, gains, mean_ranks, standings, wins
+from dual_jax.standings import by_data, complete, firsts, gains, mean_ranks, standings, wins
 from dual_jax.store import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,10 +140,12 @@ def grid() -> str:
         return "Not measured yet."
     rows = []
     for r in results("grid")["records"]:
-        ways = [r[way] for way in ("vmapped", "programs_of_one", "one_after_another", "pytorch")]
+        ways = [r.get(way, {}) for way in ("vmapped", "programs_of_one", "one_after_another", "pytorch")]
         times, least = [way.get("seconds") for way in ways], ways[0]["seconds"]
         shown = [f"{seconds(time)} ({time / least:.1f})" if time else "-" for time in times]
-        rows.append((f"{r['cells']} cells of {r['n']:,} x {r['d']}", *shown, f"{r['same_picks']:.1%}"))
+        rows.append(
+            (f"{r['cells']} cells of {r['n']:,} x {r['d']}", *shown, f"{r.get('same_picks', math.nan):.1%}")
+        )
     head = ("grid", "one vmapped program", "programs of one", "one after another", "PyTorch", "same picks")
     return markdown(head, rows)
 
@@ -209,7 +212,8 @@ def paper() -> str:
     """Return who picks best on the paper's data sets: its entries and baselines, and the five best of all."""
     records = by_protocol(read_folder(RESULTS / "reproduction" / "records"))["fair"]
     table = complete(comparable(standings(compared(records))))
-    points, ranks, counts = 100 * by_data(table, gains(table)), mean_ranks(table.values), wins(table)
+    points, counts, best = 100 * by_data(table, gains(table)), wins(table), firsts(table.values)
+    ranks = mean_ranks(by_data(table, table.values))
     order = sorted(range(len(ranks)), key=lambda i: -points[i].mean())
     named = {"dual", "dual_wo", "dual_paper", "medoids", "kmeans", "random"}
     rows = [
@@ -217,8 +221,9 @@ def paper() -> str:
             shown(table.methods[i]),
             f"{points[i].mean():+.2f}",
             f"{ranks[i]:.1f}",
-            "-".join(map(str, counts[i])),
             f"{(points[i] > 0).sum()} of {len(table.data)}",
+            "-".join(map(str, counts[i])),
+            f"{best[i]} of {len(table.blocks)}",
         )
         for place, i in enumerate(order)
         if place < 5 or table.methods[i] in named
@@ -227,8 +232,9 @@ def paper() -> str:
         "method",
         "points over random",
         f"mean rank of {len(ranks)}",
-        "wins-losses",
         "data sets above random",
+        "budgets won-lost",
+        "best at",
     )
     return markdown(head, rows)
 

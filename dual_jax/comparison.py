@@ -94,12 +94,12 @@ def _interval(values: Float[np.ndarray, " splits"]) -> tuple[float, float]:
 
 
 def verdict(points: Sequence[Point]) -> list[str]:
-    """Return a sentence for each method: at which budgets it is, and is not, better than random.
+    """Return a sentence for each method: at which budgets it is, and is not measurably, better than random.
 
     Examples
     --------
     >>> verdict([Point("ted", 5, 0.7, 0.1, 0.2, 0.1, 3), Point("ted", 9, 0.7, 0.1, 0.0, 0.1, 3)])
-    ['ted is better than random with 5 picks; no better with 9.']
+    ['ted is better than random with 5 picks; not measurably with 9.']
     """
     lines = []
     for method in dict.fromkeys(point.method for point in points if point.method != RANDOM):
@@ -107,9 +107,9 @@ def verdict(points: Sequence[Point]) -> list[str]:
         better = ", ".join(str(point.budget) for point in own if point.is_better)
         others = ", ".join(str(point.budget) for point in own if not point.is_better)
         if not better:
-            lines.append(f"{method} is no better than random at any budget ({others} picks).")
+            lines.append(f"{method} is not measurably better than random at any budget ({others} picks).")
         else:
-            rest = f"; no better with {others}" if others else ""
+            rest = f"; not measurably with {others}" if others else ""
             lines.append(f"{method} is better than random with {better} picks{rest}.")
     return lines
 

@@ -24,7 +24,7 @@ Readout = Literal["greedy", "refine", "norms"]
 class DualConfig:
     """Settings of DUAL. Weights and rates are pytree leaves: a new value does not compile again.
 
-    The defaults are the recommended configuration (ours, one setting for all data, chosen without labels);
+    The defaults are the recommended configuration (ours, one setting for all data);
     `DualConfig.paper` is the released one. A grid of weights is one ``jax.vmap`` over a config whose leaves
     have a leading axis.
 

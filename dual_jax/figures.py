@@ -18,23 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 N_NAMED = 2  # methods of the crowd that are named in a panel, the best
-RECONSTRUCTION = (
-    *("ted", "cted", "dcted", "rrss", "arss", "alsr", "alnr", "alfs", "smrs", "maed", "llr", "dcs", "rrqr"),
-)
-COVERAGE = (
-    *(
-        "kmeans",
-        "kcenter",
-        "facility",
-        "probcover",
-        "typiclust",
-        "usl",
-        "herding",
-        "dpp",
-        "activeft",
-        "medoids",
-    ),
-)
+RECONSTRUCTION = {
+    *("ted", "cted", "dcted", "rrss", "arss", "alsr", "alnr", "alfs", "smrs", "maed", "llr", "dcs", "rrqr")
+}
+COVERAGE = {
+    *("kmeans", "kcenter", "facility", "probcover", "typiclust", "usl", "herding", "dpp", "activeft"),
+    "medoids",
+}
 NAMES = {"dual": "DUAL", "dual_wo": "DUAL w/o clusters", "dual_paper": "DUAL, released"}
 SPELLED = {"auc": "AUC", "recall": "macro recall"}
 COLUMNS = 3  # of panels
@@ -89,7 +79,8 @@ def spelled(metric: str) -> str:
 def learning_curves(table: Standings, metric: str, *, title: str = "") -> "Figure":
     """Return a panel a data set: the metric against the number of picks, for every method.
 
-    Named beside their lines are DUAL, random and the `N_NAMED` best of the others in that panel.
+    Named beside their lines are DUAL, random and the `N_NAMED` best of the others in that panel; the band is
+    the deviation of DUAL over splits.
 
     Raises
     ------
@@ -106,6 +97,10 @@ def learning_curves(table: Standings, metric: str, *, title: str = "") -> "Figur
             if np.isfinite(values[columns]).all()
         }
         named = _named(lines)
+        if "dual" in lines:
+            spread = table.spreads[table.methods.index("dual"), columns]
+            band = lines["dual"] - spread, lines["dual"] + spread
+            axes.fill_between(budgets, *band, color=OURS.color, alpha=0.12, linewidth=0)
         for method, values in sorted(lines.items(), key=lambda item: (item[0] in named, look(item[0]).width)):
             draw_line(axes, budgets, values, look(method), is_named=method in named)
         name_ends(
@@ -120,7 +115,7 @@ def learning_curves(table: Standings, metric: str, *, title: str = "") -> "Figur
 def gain_map(table: Standings, metric: str) -> "Figure":
     """Return a coloured table: points above random of each method on each data set, best mean on top.
 
-    Methods that lack a data set come last.
+    Methods that lack a data set come last, below a line.
     """
     points = 100.0 * by_data(table, gains(table))
     mean = points.mean(axis=1)  # NaN for a method that lacks a data set
@@ -135,6 +130,8 @@ def gain_map(table: Standings, metric: str) -> "Figure":
         color = "white" if abs(value) > 0.6 * limit else "black"
         axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
     axes.axvline(len(table.data) - 0.5, color="black", linewidth=1)
+    if np.isnan(mean).any():
+        axes.axhline(np.isfinite(mean).sum() - 0.5, color="black", linewidth=1)
     frame(axes, f"{spelled(metric)}: points above random, mean over budgets")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
@@ -144,14 +141,16 @@ def gain_map(table: Standings, metric: str) -> "Figure":
 
 
 def rank_diagram(table: Standings, metric: str) -> "Figure":
-    """Return the mean rank of each method over blocks, with bars of the critical difference.
+    """Return the mean rank of each method over data sets, with bars of the critical difference.
 
-    Two methods differ beyond chance (Nemenyi, 5 %) where their bars do not meet; the band is the best
-    method's. Methods that lack a block are left out.
+    A data set counts by its mean over budgets. Two methods differ beyond chance (Nemenyi, 5 %) where their
+    bars do not meet; the band is the best method's. Methods that lack a block are left out and named.
     """
+    partial = [method for method in table.methods if method not in complete(table).methods]
     table = complete(table)
-    k, n = table.values.shape
-    ranks, width, n_data = mean_ranks(table.values), critical_difference(k, n), len(table.data)
+    of_data = by_data(table, table.values)
+    k, n = of_data.shape
+    ranks, width = mean_ranks(of_data), critical_difference(k, n)
     order, low = np.argsort(-ranks), ranks.min() - width / 2
     figure = new(0.9 + 0.2 * k)
     axes = figure.add_subplot()
@@ -162,11 +161,11 @@ def rank_diagram(table: Standings, metric: str) -> "Figure":
         axes.plot(ranks[i], place, marker=style.dot, color=style.color, markersize=5)
         axes.annotate(f"{ranks[i]:.1f}", (ranks[i], place), (0, 4), textcoords="offset points", fontsize=6)
     title = (
-        f"{spelled(metric)}: {n} blocks (a data set at a budget), critical difference {width:.1f} "
-        f"if they were independent;\nwith a block a data set, {n_data} in all, it is "
-        f"{critical_difference(k, n_data):.1f}"
+        f"{spelled(metric)}, {n} data sets: methods whose bars do not meet differ beyond chance "
+        f"(Nemenyi, 5 %: {width:.1f})"
     )
-    frame(axes, title, "mean rank, 1 is best")
+    left_out = f"\nnot on all data sets, left out: {', '.join(map(shown, partial))}" if partial else ""
+    frame(axes, title, f"mean rank, 1 is best{left_out}")
     _name_rows(axes, range(k), [table.methods[i] for i in order])
     return figure
 

@@ -16,10 +16,10 @@ from jaxtyping import Array, Float, Int, Key
 from dual_jax.config import DualConfig
 from dual_jax.fitting import rank
 from dual_jax.model import total_loss
+from dual_jax.plan import here
 from dual_jax.training import TrainState, init, pretrain_step, start_selection, train_step
 
-BYTES_PER_ENTRY = {"free": 16, "simplex": 24}  # of C: itself, Adam's two moments, and temporaries
-MAX_BYTES = 2 << 30
+SHARE = 0.25  # of a device's memory, for the cells of a program
 
 
 class Outcome(NamedTuple):
@@ -66,7 +66,7 @@ def select(
     n_select: int,
     *,
     cells: Sequence[tuple[int, int]] | None = None,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: float | None = None,
 ) -> Iterator[list[Outcome]]:
     """Give the picks of configurations on pools: a list for each run of the one program.
 
@@ -83,7 +83,7 @@ def select(
     cells
         Pairs (pool, configuration); all by default.
     max_bytes
-        For the cells that run side by side.
+        For the cells that run side by side; by default a quarter of the memory of the device.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def select(
     stacked = jax.tree.map(lambda *leaves: jnp.array(leaves, jnp.float32), *configs)
     if cells is None:
         cells = [(pool, config) for pool in range(len(pools)) for config in range(len(configs))]
-    size = cells_at_once(len(cells), pools.shape[1], configs[0], max_bytes)
+    size = cells_at_once(len(cells), pools.shape[1:], configs[0], max_bytes)
     for start in range(0, len(cells), size):
         chunk = list(cells[start : start + size])
         # The last program is filled up with its last cell, so that it is the same program.
@@ -116,12 +116,13 @@ def select(
         yield outcomes
 
 
-def cells_at_once(n_cells: int, n: int, config: DualConfig, max_bytes: int) -> int:
-    """Return how many cells share a program: what fits ``max_bytes``, spread evenly over the programs.
-
-    A cell of a pool of n rows takes about 16 n^2 bytes with the free objective, 24 n^2 with the simplex.
-    """
-    fitting = max(1, max_bytes // (BYTES_PER_ENTRY[config.objective] * n**2))
+def cells_at_once(
+    n_cells: int, shape: tuple[int, ...], config: DualConfig, max_bytes: float | None = None
+) -> int:
+    """Return how many cells share a program: what the plan of one says fits, spread evenly over programs."""
+    expected = here(shape, config, None)
+    room = SHARE * expected.device.memory if max_bytes is None else max_bytes
+    fitting = max(1, min(n_cells, int(room // expected.n_bytes)))
     n_programs = -(-n_cells // fitting)
     return -(-n_cells // n_programs)
 

@@ -1,8 +1,7 @@
 """From records to who stands where: means, gains over random, mean ranks, what differs beyond chance.
 
 A *block* is a data set at a budget; methods are compared on blocks that all of them have. The blocks of one
-data set are not independent, so a critical difference over blocks is optimistic, and one over data sets, a
-block each, is given beside it.
+data set are not independent, so what differs beyond chance is told over data sets, by means over budgets.
 """
 
 import math
@@ -32,7 +31,7 @@ class Standings(NamedTuple):
     values
         Mean over splits and orders; NaN where a method lacks a split that another has.
     spreads
-        Standard deviation over splits of the mean over orders; 0 with a single split.
+        Standard deviation over splits, and over orders where there are several; 0 with a single run.
     """
 
     methods: tuple[str, ...]
@@ -85,7 +84,8 @@ def standings(
             continue
         at = methods.index(method), blocks.index(block)
         means = [np.mean(orders) for orders in splits.values()]
-        values[at], spreads[at] = np.mean(means), np.std(means, ddof=1) if len(means) > 1 else 0.0
+        runs = np.concatenate(list(splits.values()))
+        values[at], spreads[at] = np.mean(means), np.std(runs, ddof=1) if len(runs) > 1 else 0.0
     return Standings(methods, blocks, values, spreads)
 
 
@@ -117,6 +117,17 @@ def wins(table: Standings, baseline: str = RANDOM) -> list[tuple[int, int]]:
     """Return for each method in how many blocks it is above and below the baseline."""
     above = gains(table, baseline)
     return [(int((row > 0).sum()), int((row < 0).sum())) for row in above]
+
+
+def firsts(values: Float[np.ndarray, "methods blocks"]) -> list[int]:
+    """Return for each method in how many blocks no other is above it.
+
+    Examples
+    --------
+    >>> firsts(np.array([[0.9, 0.5], [0.8, 0.5]]))
+    [2, 1]
+    """
+    return (values == values.max(axis=0)).sum(axis=1).tolist()
 
 
 def mean_ranks(values: Float[np.ndarray, "methods blocks"]) -> Float[np.ndarray, " methods"]:

@@ -39,7 +39,7 @@ def test_many_orders_of_a_split_do_not_narrow_the_interval():
 def test_one_split_proves_nothing():
     points = compare(records("random", [0.5]) + records("ted", [0.9]))
     assert not points[1].is_better
-    assert verdict(points) == ["ted is no better than random at any budget (5 picks)."]
+    assert verdict(points) == ["ted is not measurably better than random at any budget (5 picks)."]
 
 
 def test_words_and_tables_say_at_which_budget_a_method_is_better():
@@ -49,7 +49,7 @@ def test_words_and_tables_say_at_which_budget_a_method_is_better():
         + records("ted", ABOVE)
         + records("ted", CHANCE, budget=9)
     )
-    assert verdict(points) == ["ted is better than random with 5 picks; no better with 9."]
+    assert verdict(points) == ["ted is better than random with 5 picks; not measurably with 9."]
     assert as_markdown(points, "accuracy").count("*") == 1
     assert [line.rsplit(",", 1)[1] for line in as_csv(points, "accuracy").splitlines()[1:]] == [
         *("false", "false"),

@@ -6,7 +6,7 @@ import pytest
 from dual_jax import figures
 from dual_jax.figures import gain_map, learning_curves, look, rank_diagram, shown, times
 from dual_jax.methods import METHODS
-from dual_jax.standings import Standings, critical_difference, mean_ranks
+from dual_jax.standings import Standings, by_data, critical_difference, mean_ranks
 
 METHODS_SHOWN = ("random", "dual", "dual_paper", "ted", "kmeans", "dcs", "facility")
 BLOCKS = tuple((data, budget) for data in ("iris", "wine") for budget in (3, 11, 37))
@@ -67,14 +67,14 @@ def test_gains_are_printed_in_points_above_random_best_first():
     assert texts(figure.axes[0])[:3] == [f"{value:+.1f}" for value in expected]
 
 
-def test_bars_of_ranks_are_as_wide_as_the_critical_difference():
+def test_bars_of_ranks_are_as_wide_as_the_critical_difference_over_data_sets():
     figure = rank_diagram(TABLE, "auc")
 
     bars = [line.get_xdata() for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
     widths, middles = zip(*((b - a, (a + b) / 2) for a, b in bars), strict=True)
-    np.testing.assert_allclose(widths, critical_difference(7, 6))
-    np.testing.assert_allclose(sorted(middles), sorted(mean_ranks(VALUES)))
-    assert figure.axes[0].get_title().startswith("AUC: 6 blocks")
+    np.testing.assert_allclose(widths, critical_difference(7, 2))
+    np.testing.assert_allclose(sorted(middles), sorted(mean_ranks(by_data(TABLE, VALUES))))
+    assert figure.axes[0].get_title().startswith("AUC, 2 data sets: ")
 
 
 def test_times_have_a_row_a_method_slowest_on_top():

@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
         "--protocol",
         choices=("fair", "paper"),
         default="fair",
-        help="fair (default): one label-free default for all data; paper: DUAL's weights chosen on the test "
+        help="fair (default): one default for all data; paper: DUAL's weights chosen on the test "
         "set, beside random with the same freedom",
     )
     add("--quick", action="store_true", help="three small sets without files, two splits, a dozen methods")
@@ -73,7 +73,7 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     """Return the experiments that are asked for, after finding all mistakes in that."""
     figures = listed("--figure", args.figure, (*FIGURES, "all", CHECK))
     asked = set(FIGURES) if "all" in figures else set(figures)
-    protocol_name = _protocol(args, asked)
+    protocol_name = _protocol(args, set(figures))
     asked = {"2"} if protocol_name == CHECK else asked
     if not args.limit > 0:
         raise ValueError(f"--limit {args.limit} leaves every method out: give minutes above 0")
@@ -105,11 +105,13 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
 
 def _protocol(args: argparse.Namespace, asked: set[str]) -> str:
     """Return the protocol that the options name together."""
-    if CHECK in asked and (len(asked) > 1 or args.quick or args.protocol != "fair"):
-        raise ValueError("--figure check stands alone: leave out other figures, --quick and --protocol")
+    if CHECK in asked and (len(asked) > 1 or args.quick or args.draw_only or args.protocol != "fair"):
+        raise ValueError(
+            "--figure check stands alone: leave out other figures, --quick, --protocol, --draw-only"
+        )
     if args.quick and args.protocol != "fair":
         raise ValueError(f"--quick is a small run of protocol fair: leave it out for {args.protocol}")
-    if args.protocol == "paper" and not asked & {"2", "3"}:
+    if args.protocol == "paper" and not asked <= {"2", "3", "all"}:
         raise ValueError("protocol paper has figures 2 and 3: ask for those, or for protocol fair")
     return CHECK if CHECK in asked else QUICK if args.quick else args.protocol
 

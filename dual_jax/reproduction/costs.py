@@ -6,7 +6,7 @@ typical times. Those, and DUAL's, are the times of two cores of a CPU.
 """
 
 import itertools
-import os
+import math
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from dual_jax.standings import RANDOM
 
 PROBED, SHARE = 600, 4
 CUBIC, CUBIC_IF_WIDE = {"dpp", "llr"}, {"maed", "ted"}  # O(n^3) for n / 2 picks; wide is d > n; else O(n^2)
+N_CORES = 2
 HOPELESS = 10  # times the limit
 SMALL_RUN, SMALL_FIT = 0.1, 0.01  # seconds of a run, and of a fit, on a small pool
 COMPILE, DUAL_COMPILE = 1.5, 8.0  # seconds
@@ -48,8 +49,8 @@ class Costs(NamedTuple):
         return self.runs[entry.title]
 
     def of_fits(self, n_cells: int) -> float:
-        """Return the seconds of judging, a fit on each core at a time."""
-        return n_cells * self.fit / (os.cpu_count() or 1)
+        """Return the seconds of judging, a fit on each of two cores at a time."""
+        return n_cells * self.fit / N_CORES
 
     def too_long(self, entry: Entry) -> str:
         """Return why a method is left out, or nothing."""
@@ -57,8 +58,9 @@ class Costs(NamedTuple):
 
     def above_limit(self, seconds: float) -> str:
         """Return why what takes that long on all splits is left out, or nothing."""
-        minutes, limit = seconds / 60, self.limit / 60
-        return f"picking would take some {minutes:.0f} minutes, limit {limit:.0f}" if minutes > limit else ""
+        minutes, limit = math.ceil(seconds / 60), self.limit / 60
+        is_above = seconds > self.limit
+        return f"picking would take some {minutes} minutes, limit {limit:.2g}" if is_above else ""
 
 
 def measure(study: Study, entries: Collection[Entry], limit: float) -> Costs:

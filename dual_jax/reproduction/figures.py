@@ -23,6 +23,7 @@ from dual_jax.figures import (
     spelled,
 )
 from dual_jax.records import Record
+from dual_jax.reproduction.protocols import PROTOCOLS
 from dual_jax.standings import RANDOM, best_of, curves
 
 if TYPE_CHECKING:
@@ -62,12 +63,13 @@ def ablation(records: Sequence[Record], data: Sequence[str]) -> "Figure":
         for place, (_, color, *pair) in enumerate(PAIRS):
             scores = [at_half(of(here, *member)) for member in pair]
             if len(scores[0]) == len(scores[1]) > 0:
-                _pair(axes, 3 * place, np.array(scores), color)
+                _pair(axes, 4 * place, np.array(scores), color)
         if len(chance := at_half(of(here, RANDOM))):
             axes.axhline(chance.mean(), color=CHANCE.color, linestyle=CHANCE.line, linewidth=1)
         frame(axes, name, ylabel="accuracy")
-        axes.set_xlim(-1.0, 5.0)
-        axes.set_xticks([0, 1, 3, 4], ["with", "without"] * 2)
+        axes.set_xlim(-1.2, 6.2)
+        axes.set_xticks([0, 1, 4, 5], ["with", "without"] * 2)
+    _share_span(axes_of)
     add_key(figure, axes_of, [OURS, RELEASED, MEAN_CHANCE])
     return figure
 
@@ -79,6 +81,14 @@ def _pair(axes: "Axes", left: float, scores: Float[np.ndarray, "2 splits"], colo
         axes.plot([left + side - 0.2, left + side + 0.2], [score, score], color=color, linewidth=2.5)
         beside, align = (left + 1.25, "left") if side else (left - 0.25, "right")
         axes.text(beside, score, f"{score:.3f}", ha=align, va="center", fontsize=6, bbox=PAPER, zorder=3)
+
+
+def _share_span(axes_of: Sequence["Axes"]) -> None:
+    """Give all panels a vertical axis of one length, so that what matters little looks little."""
+    half = max(high - low for low, high in (axes.get_ylim() for axes in axes_of)) / 2
+    for axes in axes_of:
+        middle = sum(axes.get_ylim()) / 2
+        axes.set_ylim(middle - half, middle + half)
 
 
 def picks_map(record: Record) -> "Figure":
@@ -116,6 +126,12 @@ def _map(
         axes.scatter(x, y, s=22, color=color, marker=marker, edgecolors="black", linewidths=0.7, label=name)
 
 
+def is_varied(settings: str) -> bool:
+    """Return whether settings are of Figure 6: one changed, and not to 0, which is of Figure 4."""
+    name, _, value = settings.partition("=")
+    return name in VARIED and float(value) > 0
+
+
 def sensitivity(records: Sequence[Record], data: str) -> "Figure":
     """Return Figure 6: accuracy with half of the pool picked, against each weight and against K."""
     here = [record for record in records if record.get("data") == data]
@@ -125,8 +141,7 @@ def sensitivity(records: Sequence[Record], data: str) -> "Figure":
         ticks: set[float] = set()
         for method, style in (("dual", OURS), ("dual_paper", RELEASED)):
             known = {r["settings"] for r in of(here, method) if r["settings"].startswith(f"{name}=")}
-            found = sorted((float(text.partition("=")[2]), text) for text in known)
-            values = [(value, text) for value, text in found if value > 0]  # 0 is of Figure 4
+            values = sorted((float(text.partition("=")[2]), text) for text in known if is_varied(text))
             ticks |= {value for value, _ in values}
             scores = [at_half(of(here, method, text)) for _, text in values]
             x = np.array([value for value, _ in values]) * (1.03 if method == "dual" else 0.97)
@@ -157,9 +172,10 @@ def sensitivity(records: Sequence[Record], data: str) -> "Figure":
 
 def grid_curves(records: Sequence[Record], metric: str, view: str) -> "Figure":
     """Return a panel a data set: the best of 16 cells on the test set, and of 16 random orders."""
-    names = whole_grids(records, view)
+    names, protocol = whole_grids(records, view), PROTOCOLS[records[0]["protocol"]]
+    scaled = "unscaled, " if protocol.scale == "none" else ""
     figure, axes_of = panels(
-        len(names), f"Weights chosen on the test set, and random with the same freedom ({view} features)"
+        len(names), f"Chosen by test accuracy, beside random with the same freedom ({scaled}{view} features)"
     )
     for axes, name in zip(axes_of, names, strict=True):
         here = [record for record in records if record["data"] == name]

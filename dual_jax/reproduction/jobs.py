@@ -57,7 +57,7 @@ def jobs(study: Study, figures: Set[str], is_asked: Callable[[str], bool], limit
         if is_asked(settings[0][0].method)
     ]
     if not study.has("data"):
-        _describe(study)  # before any cell, so that another seed, table or scale is seen
+        _describe(study)  # before any cell, so that another seed is seen
     work: list[Job] = []
     if any(wanted for _, wanted in (*methods, *grids)):
         costs = measure(study, [entry for entry, wanted in methods if wanted], limit)

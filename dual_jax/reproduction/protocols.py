@@ -1,6 +1,6 @@
 """What is run: data sets, methods, splits, and the two ways to choose weights, which are never mixed.
 
-- ``fair``: every method with one label-free default for all data. The headline.
+- ``fair``: every method with one default for all data, which reads no label. The headline.
 - ``paper``: DUAL's weights from the 16 cells of the released grid, best by *test* accuracy, as the released
   code reports them; beside it the control that this needs, random orders with the same freedom.
 - ``quick``: ``fair`` on three small sets that need no files, two splits and a dozen methods.

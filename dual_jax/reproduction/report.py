@@ -65,7 +65,7 @@ def by_protocol(records: Iterable[Record]) -> dict[str, list[Record]]:
     notes = [record for record in records if "kind" in record]
     for record in sorted([*notes, *finished(records).values()], key=_place):
         found[record["protocol"]].append(record)
-    return dict(sorted(found.items()))
+    return {name: found[name] for name in sorted(found, key=[*PROTOCOLS, *sorted(found)].index)}
 
 
 def _place(record: Record) -> int:

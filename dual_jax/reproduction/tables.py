@@ -4,19 +4,22 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from dual_jax.figures import shown, spelled
 from dual_jax.page import markdown
 from dual_jax.records import Record
 from dual_jax.reproduction import figures
-from dual_jax.reproduction.protocols import VIEWS
+from dual_jax.reproduction.protocols import CONFIGS, VIEWS
 from dual_jax.standings import (
     RANDOM,
     Standings,
+    best_of,
     by_data,
     complete,
     critical_difference,
     curves,
+    firsts,
     friedman,
     gains,
     mean_ranks,
@@ -59,7 +62,7 @@ def comparable(table: Standings) -> Standings:
 def seconds(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     """Return how long each method takes to pick, up to the largest budget, on each data set.
 
-    The least over splits: the first one's time has the compilation in it.
+    Without compiling, and the least over splits: what else the machine did can only add to a time.
     """
     largest: dict[str, int] = defaultdict(int)
     for record in records:
@@ -68,7 +71,8 @@ def seconds(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     for record in records:
         name, method = record["data"], record["method"]
         if record["budget"] == largest[name]:
-            result[method][name] = min(record["seconds"], result[method].get(name, record["seconds"]))
+            own = max(record["seconds"] - record["compile_seconds"], 0.0)
+            result[method][name] = min(own, result[method].get(name, own))
     return dict(result)
 
 
@@ -81,8 +85,9 @@ def summary(protocol: str, records: list[Record]) -> str:
         for metric in METRICS.values():
             table = comparable(standings(compared(records), metric))
             parts += [standings_table(table, metric)] if table.methods else []
-        parts += [_latent_table(records), _skipped(records), times_table(seconds(compared(records)))]
-    parts.append(_convergence(records))
+        parts += [_latent_table(records), _ablation_table(records), _sensitivity_table(records)]
+        parts.append(times_table(seconds(compared(records))))
+    parts += [_skipped(records), _convergence(records)]
     return "\n".join(filter(None, parts))
 
 
@@ -113,16 +118,17 @@ def data_table(records: Sequence[Record]) -> str:
             ", ".join(map(str, r["budgets"])),
             r["note"],
         )
-        for r in records
-        if r.get("kind") == "data"
+        for r in {r["data"]: r for r in records if r.get("kind") == "data"}.values()
     ]
     return "## Data sets (Table 1)\n\n" + markdown(head, rows) + "\n" if rows else ""
 
 
 def standings_table(table: Standings, metric: str) -> str:
-    """Return where the methods stand: data sets, gain over random, rank, wins and losses."""
+    """Return where the methods stand: data sets, gain over random, ranks, blocks won and lost."""
     whole = complete(table)
-    ranks = dict(zip(whole.methods, mean_ranks(whole.values), strict=True))
+    of_data = by_data(whole, whole.values)
+    places = zip(mean_ranks(of_data), mean_ranks(whole.values), firsts(whole.values), strict=True)
+    ranks = dict(zip(whole.methods, places, strict=True))
     means, above = by_data(table, table.values), by_data(table, gains(table))
     spread = by_data(table, table.spreads)
     counts = dict(zip(table.methods, wins(table), strict=True))
@@ -132,21 +138,24 @@ def standings_table(table: Standings, metric: str) -> str:
         method = table.methods[i]
         of_sets = [_points(m, s) for m, s in zip(means[i], spread[i], strict=True)]
         gain = f"{100 * above[i].mean():+.2f}" if method in ranks else "-"
-        rank = f"{ranks[method]:.1f}" if method in ranks else "-"
-        rows.append((shown(method), *of_sets, gain, rank, "-".join(map(str, counts[method]))))
-    head = ("method", *table.data, "gain", "mean rank", "wins-losses")
+        rank, of_blocks, first = ranks.get(method, (np.nan, np.nan, "-"))
+        standing = [f"{r:.1f}" if method in ranks else "-" for r in (rank, of_blocks)]
+        won = "-".join(map(str, counts[method]))
+        rows.append((shown(method), *of_sets, gain, *standing, str(first), won))
+    head = ("method", *table.data, "gain", "mean rank", "of blocks", "first in", "wins-losses")
     text = (
-        f"## Points of {spelled(metric)}: mean over budgets of mean ± deviation over splits\n\n"
+        f"## Points of {spelled(metric)}: mean over budgets of mean ± deviation over splits (random: a run's)"
+        + "\n\n"
         + markdown(head, rows)
-        + "\n"
-        + "\nGain: over random, mean over data sets. Wins and losses: against random, of "
-        + f"{len(table.blocks)} blocks (data set and budget).\n"
+        + f"\n\nGain: over random, mean over data sets. Mean rank: of {len(whole.methods)} methods over data "
+        + f"sets, and over the {len(table.blocks)} blocks (data set and budget). First in: blocks in which "
+        + "no other of these is better. Wins and losses: blocks above and below random.\n"
     )
-    if len(whole.methods) > 2:
+    if len(whole.methods) > 2 and of_data.shape[1] > 1:
         text += (
-            f"Friedman's test that all methods are alike: p = {friedman(whole.values):.1g}; critical "
-            f"difference of mean ranks (Nemenyi, 5 %) {critical_difference(*whole.values.shape):.1f}, or "
-            f"{critical_difference(len(whole.methods), len(whole.data)):.1f} over data sets alone.\n"
+            f"Over the {of_data.shape[1]} data sets, Friedman's test that all methods are alike has "
+            f"p = {friedman(of_data):.1g}, and mean ranks differ beyond chance (Nemenyi, 5 %) from "
+            f"{critical_difference(*of_data.shape):.1f} on; blocks of a data set are not independent.\n"
         )
     return text
 
@@ -161,7 +170,7 @@ def times_table(seconds: Mapping[str, Mapping[str, float]]) -> str:
     Examples
     --------
     >>> print(times_table({"ted": {"iris": 0.5, "wine": 1.25}, "random": {"iris": 0.001}}))
-    ## Seconds to pick, up to the largest budget, once compiled
+    ## Seconds to pick, up to the largest budget, without compiling
     <BLANKLINE>
     | method | iris | wine |
     | --- | ---: | ---: |
@@ -176,7 +185,7 @@ def times_table(seconds: Mapping[str, Mapping[str, float]]) -> str:
     ]
     if not rows:
         return ""
-    head = "## Seconds to pick, up to the largest budget, once compiled\n\n"
+    head = "## Seconds to pick, up to the largest budget, without compiling\n\n"
     return head + markdown(("method", *data), rows) + "\n"
 
 
@@ -197,38 +206,84 @@ def _latent_table(records: Sequence[Record]) -> str:
     )
 
 
+def _ablation_table(records: Sequence[Record]) -> str:
+    """Return the numbers of Figure 4: what the cluster branch gives, half of the pool picked."""
+    rows = []
+    for name in dict.fromkeys(record["data"] for record in figures.of(records, "dual_paper", "beta=0.0")):
+        here = [record for record in records if record["data"] == name]
+        for title, _, *pair in figures.PAIRS:
+            scores = [figures.at_half(figures.of(here, *member)) for member in pair]
+            if len(scores[0]) == len(scores[1]) > 0:
+                means = [f"{score.mean():.3f}" for score in scores]
+                rows.append((f"{name}, {title}", *means, paired(scores[0] - scores[1])))
+    head = ("data set, recipe", "with clusters", "without", "difference ± s.e.")
+    return "## The cluster branch (Figure 4)\n\n" + markdown(head, rows) + "\n" if rows else ""
+
+
+def _sensitivity_table(records: Sequence[Record]) -> str:
+    """Return the numbers of Figure 6: each setting beside the default that ran in the same program."""
+    rows = []
+    for method, config in CONFIGS.items():
+        default = f"alpha={float(config().alpha)}"
+        base = figures.at_half(figures.of(records, method, default))
+        settings = dict.fromkeys(record["settings"] for record in figures.of(records, method))
+        varied = [text for text in settings if figures.is_varied(text) and text != default]
+        for text in ["", *varied] if len(base) else ():
+            score = figures.at_half(figures.of(records, method, text))
+            if len(score) == len(base):
+                name = text or "default, trained alone"
+                rows.append((shown(method), name, f"{score.mean():.3f}", paired(score - base)))
+    head = ("recipe", "setting", "accuracy", "above the default ± s.e.")
+    return "## One setting changed at a time (Figure 6)\n\n" + markdown(head, rows) + "\n" if rows else ""
+
+
+def paired(differences: Float[np.ndarray, " splits"]) -> str:
+    """Return a mean over splits and its standard error."""
+    error = differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else np.nan
+    return f"{differences.mean():+.3f} ± {error:.3f}"
+
+
+def cells_and_chance(
+    records: Sequence[Record], data: str, view: str
+) -> tuple[Float[np.ndarray, "splits cells"], Float[np.ndarray, "splits orders"]]:
+    """Return the mean accuracy over budgets of each cell of DUAL's grid and of each random order."""
+    here = [record for record in records if record.get("data") == data]
+    cells, chance = (
+        np.array(list(curves(figures.of(here, method), "accuracy", view=view).values())).mean(axis=2)
+        for method in ("dual_paper", RANDOM)
+    )
+    return cells, chance
+
+
+def best_a_split(runs: Float[np.ndarray, "splits runs"]) -> Float[np.ndarray, " splits"]:
+    """Return what the best of 16 runs has on each split, expected where there are more."""
+    return np.array([best_of(run, figures.N_CELLS) @ run for run in runs])
+
+
 def _freedom_table(records: Sequence[Record], view: str) -> str:
-    """Return what choosing among 16 on the test set is worth, for DUAL's cells and for random orders."""
+    """Return what choosing among 16 on the test set is worth, for DUAL's cells and for random orders.
+
+    Fixed is one choice for all splits, beside it another for each split.
+    """
     rows = []
     for name in figures.whole_grids(records, view):
-        here = [record for record in records if record["data"] == name]
-        lines = figures.freedom(here, "accuracy", view)
-        cells = np.array(list(curves(figures.of(here, "dual_paper"), "accuracy", view=view).values())).mean(
-            axis=2
-        )
-        chance = np.array(list(curves(figures.of(here, RANDOM), "accuracy", view=view).values())).mean(axis=2)
-        above = cells.mean(axis=1) - chance.mean(axis=1)
-        error = above.std(ddof=1) / np.sqrt(len(above)) if len(above) > 1 else np.nan
-        found = {style.group: line.mean() for style, line in lines.items()}
+        cells, chance = cells_and_chance(records, name, view)
+        fixed = [best_a_split(runs.mean(axis=0, keepdims=True)) for runs in (chance, cells)]
+        best = [best_a_split(runs) for runs in (chance, cells)]
         rows.append(
             (
                 name,
-                f"{found[figures.MEAN_CHANCE.group]:.3f}",
-                f"{found[figures.MEAN_CELL.group]:.3f}",
-                f"{above.mean():+.3f} ± {error:.3f}",
-                f"{cells.mean(axis=0).max():.3f}",
-                f"{found[figures.BEST_CELL.group]:.3f}",
-                f"{found[figures.BEST_CHANCE.group]:.3f}",
+                f"{chance.mean():.3f}",
+                f"{cells.mean():.3f}",
+                paired(cells.mean(axis=1) - chance.mean(axis=1)),
+                *(f"{values.mean():.3f}" for values in (*fixed, *best)),
+                paired(best[1] - best[0]),
             )
         )
     head = (
-        "data set",
-        "random",
-        "mean of cells",
-        "difference ± s.e.",
-        "best fixed cell",
-        "best cell a split",
-        "best of 16 random",
+        *("data set", "random", "mean of cells", "difference ± s.e."),
+        *("best fixed of 16 random", "best fixed cell"),
+        *("best of 16 random a split", "best cell a split", "difference ± s.e."),
     )
     return (
         f"## Accuracy with weights chosen on the test set, {view} features\n\n" + markdown(head, rows) + "\n"
@@ -247,15 +302,18 @@ def _skipped(records: Sequence[Record]) -> str:
 
 
 def _convergence(records: Sequence[Record]) -> str:
-    """Return how many fits of the SVM stopped at the cap on iterations."""
+    """Return how many fits of the SVM stopped at the cap on iterations, and where."""
     fits = [record for record in cells_of(records) if record["judge"] == "svm"]
-    stopped: dict[str, int] = defaultdict(int)
+    found: dict[tuple[str, str], dict[int, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for record in fits:
-        stopped[record["data"]] += not record["is_converged"]
-    named = ", ".join(f"{name} {count:,}" for name, count in stopped.items() if count)
+        found[record["data"], record["view"]][record["budget"]].append(not record["is_converged"])
     if not fits:
         return ""
-    total = sum(stopped.values())
-    return (
-        f"{total:,} of {len(fits):,} fits stopped at the cap on iterations{': ' + named if named else ''}.\n"
-    )
+    total = sum(not record["is_converged"] for record in fits)
+    rows = [
+        (", ".join(where), ", ".join(f"{b}: {np.mean(of):.0%}" for b, of in sorted(own.items()) if any(of)))
+        for where, own in found.items()
+        if any(map(any, own.values()))
+    ]
+    text = f"## Fits that did not converge\n\n{total:,} of {len(fits):,} stopped at the cap on iterations.\n"
+    return text + ("\n" + markdown(("data set, features", "share by picks"), rows) + "\n" if rows else "")

@@ -163,7 +163,7 @@ def test_the_summary_has_the_numbers_of_the_records(out):
 
     rows = [line.split(" | ") for line in (out / "summary.md").read_text().splitlines()]
     (ted,) = [row for row in rows if row[0] == "| ted" and "+25.00" in row]
-    assert ted[1:] == ["50.0 ± 0.0", "+25.00", "2.5", "3-0 |"]
+    assert ted[1:] == ["50.0 ± 0.0", "+25.00", "2.5", "2.5", "3", "3-0 |"]
 
 
 def test_compressed_records_and_doubled_ones_count_once(out):
@@ -173,7 +173,7 @@ def test_compressed_records_and_doubled_ones_count_once(out):
 
     report(out, {"2"})
 
-    assert f"0 of {len(COMPARISON)} fits" in (out / "summary.md").read_text()
+    assert f"0 of {len(COMPARISON)} stopped" in (out / "summary.md").read_text()
 
 
 def test_what_was_left_out_and_what_did_not_converge_is_told(out):
@@ -191,7 +191,8 @@ def test_what_was_left_out_and_what_did_not_converge_is_told(out):
 
     text = (out / "summary.md").read_text()
     assert "- iris: llr (slow)" in text
-    assert f"1 of {len(COMPARISON)} fits stopped at the cap on iterations: iris 1." in text
+    assert f"1 of {len(COMPARISON)} stopped at the cap on iterations." in text
+    assert "| iris, raw | 37: 7% |" in text
 
 
 def test_a_folder_without_records_says_what_to_do(out):
@@ -205,3 +206,20 @@ def test_the_map_shows_each_row_once_and_marks_the_picks():
     for axes, picks in zip(figure.axes, (*MAP["picks"].values(), *MAP["picks"].values()), strict=True):
         sizes = [len(dots.get_offsets()) for dots in axes.collections]
         assert (sum(sizes[::2]), sum(sizes[1::2])) == (30, len(picks))
+
+
+def test_settings_are_compared_split_by_split_with_the_default_of_the_same_program(out):
+    scores = {"alpha=1.0": 0.5, "alpha=0.1": 0.75, "beta=1.0": 0.5, "K=2": 0.25}
+    varied = [
+        cell("dual", split=split, settings=text, accuracy=score + 0.1 * split * (text == "alpha=0.1"))
+        for text, score in scores.items()
+        for split in range(2)
+    ]
+    fill(out, [*COMPARISON, *varied])
+
+    report(out, {"6"})
+
+    rows = [line for line in (out / "summary.md").read_text().splitlines() if line.startswith("| DUAL | ")]
+    assert "| DUAL | alpha=0.1 | 0.800 | +0.300 ± 0.050 |" in rows
+    assert "| DUAL | K=2 | 0.250 | -0.250 ± 0.000 |" in rows
+    assert any("default, trained alone" in row for row in rows)
