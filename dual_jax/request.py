@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from dual_jax.data.checks import Table, as_mask, check_embedding, check_n_select, check_pool
+from dual_jax.data.foreign import as_known
 from dual_jax.data.scaling import Parts, Scaler, apply, fit_parts, fit_scaler, join
 from dual_jax.selection import Selection
 
@@ -129,8 +130,7 @@ def read_table(estimator: Any, X: Any, *, reset: bool) -> tuple[Float[Table, "n 
     With ``reset`` the estimator notes the number and names of the features; without, new rows must have the
     same. A jax array stays on its device.
     """
-    if scipy.sparse.issparse(X):
-        X = _dense(X)
+    X = _dense(X) if scipy.sparse.issparse(X) else as_known(X)
     min_rows = 2 if reset else 1
     if isinstance(X, jax.Array):
         x = check_pool(X, min_rows=min_rows)

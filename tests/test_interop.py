@@ -1,5 +1,8 @@
 """Tables and arrays of other libraries give the picks of the same numbers; ids come out as they went in."""
 
+import sys
+import warnings
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -10,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import dual_jax as dj
+from dual_jax.data.checks import check_pool
 
 X = np.random.default_rng(0).normal(size=(31, 6))
 NAMES = list("abcdef")
@@ -47,23 +51,84 @@ def test_arrays_of_any_kind_are_read(convert):
     assert picks(convert(X.astype(np.float32))).sample_indices_.tolist() == EXPECTED
 
 
-def test_what_speaks_dlpack_is_read():
-    class Tensor:
-        """As torch's: no numpy subclass, only the protocol and a shape."""
+class Tensor:
+    """Nothing but DLPack: no shape, no ``__array__``."""
 
-        def __init__(self, array):
-            self.array, self.shape = array, array.shape
+    def __init__(self, array, device=None):
+        self.array, self.device = array, device or array.__dlpack_device__()
 
-        def __array__(self, dtype=None, copy=None):
-            return np.from_dlpack(self.array).astype(dtype or self.array.dtype)
+    def __dlpack__(self, **keywords):
+        return self.array.__dlpack__(**keywords)
 
-        def __dlpack__(self, **keywords):
-            return self.array.__dlpack__(**keywords)
+    def __dlpack_device__(self):
+        return self.device
 
-        def __dlpack_device__(self):
-            return self.array.__dlpack_device__()
 
-    assert picks(Tensor(X.astype(np.float32))).sample_indices_.tolist() == EXPECTED
+@pytest.mark.parametrize("convert", [np.float32, np.float64, jnp.asarray])
+def test_what_speaks_only_dlpack_is_read(convert):
+    assert picks(Tensor(convert(X))).sample_indices_.tolist() == EXPECTED
+    fitted = dj.DUALSelector(4, pretrain_iter=3, max_iter=2).fit(X, embedding=Tensor(convert(X)))
+    np.testing.assert_array_equal(
+        fitted.transform(Tensor(X), embedding=Tensor(X)), fitted.transform(X, embedding=X)
+    )
+
+
+def test_a_read_only_tensor_is_read_and_stays_as_it_is():
+    table = X.astype(np.float32)
+    table.flags.writeable = False
+    assert picks(Tensor(table)).sample_indices_.tolist() == EXPECTED
+
+
+def test_a_tensor_on_a_device_that_is_not_here_is_refused_in_words():
+    with pytest.raises(ValueError, match="Tensor is on a device that JAX does not see here: move it"):
+        picks(Tensor(X.astype(np.float32), device=(8, 0)))
+
+
+class Frame:
+    """Nothing but one protocol of tables."""
+
+    def __init__(self, table, protocol):
+        setattr(type(self), protocol, lambda self, *given, **named: getattr(table, protocol)(*given, **named))
+
+
+@pytest.mark.parametrize("protocol", ["__dataframe__", "__arrow_c_stream__"])
+def test_what_speaks_only_a_protocol_of_tables_is_read_with_its_names(protocol):
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({name: X[:, i] for i, name in enumerate(NAMES)})
+    frame = type("Frame", (Frame,), {})(table, protocol)
+
+    fitted = picks(frame)
+
+    assert fitted.sample_indices_.tolist() == EXPECTED
+    assert fitted.feature_names_in_.tolist() == NAMES
+    assert check_pool(frame).shape == X.shape
+
+
+def test_missing_cells_of_such_a_table_are_found_and_filled():
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({"a": [1, None, 3], "b": [1.0, 2.0, 4.0]})
+    frame = type("Frame", (Frame,), {})(table, "__dataframe__")
+    with pytest.raises(ValueError, match="NaN at row 1, column 0"):
+        picks(frame)
+    assert check_pool(frame, impute="median")[1].tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("protocol", ["__dataframe__", "__arrow_c_stream__"])
+def test_without_a_reader_of_such_tables_the_error_says_what_to_install(protocol, monkeypatch):
+    for module in ("pyarrow", "pyarrow.interchange", "pandas.api.interchange"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=r'Odd is read with pyarrow: pip install "dual-jax\[data\]"'):
+        picks(type("Odd", (Frame,), {})(None, protocol))
+
+
+def test_without_pyarrow_pandas_reads_the_interchange_protocol(monkeypatch):
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({name: X[:, i] for i, name in enumerate(NAMES)})
+    frame = type("Frame", (Frame,), {})(table, "__dataframe__")
+    monkeypatch.setitem(sys.modules, "pyarrow.interchange", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas 3 calls the protocol old
+        assert picks(frame).sample_indices_.tolist() == EXPECTED
 
 
 def test_it_is_the_last_step_of_a_pipeline():

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from dual_jax.data.foreign import as_known
+
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 IMPUTATIONS = ("median",)
 POOL = "the pool"
@@ -258,6 +260,7 @@ def as_numbers(x: Any, name: str = POOL) -> Shaped[Table, "..."]:
     """Return ``x`` as an array of real numbers."""
     if hasattr(x, "toarray") and hasattr(x, "nnz"):
         raise TypeError("sparse tables are not supported: pass x.toarray() if it fits in memory")
+    x = as_known(x)
     table = x if isinstance(x, jax.Array) else _from_objects(np.asarray(x), name)
     if jnp.issubdtype(table.dtype, jnp.complexfloating):
         raise ValueError(f"Complex data not supported ({table.dtype}): pass real numbers")
