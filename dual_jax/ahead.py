@@ -19,7 +19,7 @@ from jaxtyping import Array
 
 from dual_jax.config import DualConfig
 from dual_jax.fitting import CHUNK, begin_selection, is_split, rank_on_mesh, run_steps
-from dual_jax.hardware import ACCELERATORS, parse_devices
+from dual_jax.hardware import ACCELERATORS, kind_of, parse_devices
 from dual_jax.selection import Selection
 from dual_jax.sharding import AXIS, EVERYWHERE, ROWS, make_mesh, specs
 from dual_jax.training import TrainState, init
@@ -139,9 +139,7 @@ def _here(kind: str, platform: str) -> list[Any]:
         found = jax.devices(platform)
     except RuntimeError:  # there is no such backend
         return []
-    return [
-        device for device in found if kind == "cpu" or kind.upper() in re.split(r"\W", device.device_kind)
-    ]
+    return [device for device in found if kind_of(device.device_kind) == kind]
 
 
 def _chips(kind: str, sizes: tuple[int, ...]) -> list[Any]:

@@ -2,7 +2,8 @@
 
 import math
 import os
-from typing import NamedTuple
+import re
+from typing import Any, NamedTuple
 
 GIB = 1 << 30
 SUSTAINED = 0.8  # of the rates in a data sheet
@@ -48,6 +49,36 @@ ACCELERATORS = {
     "v4": _tpu(30.75, 1228e9, 275e12, 300e9),
     "v6e": _tpu(31.25, 1640e9, 918e12, 448e9),
 }
+
+LITE = {"TPU v5 lite": "v5e", "TPU v6 lite": "v6e"}  # JAX's names that hold no kind of the table
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a device from JAX's ``device_kind``; "cpu" for one that the table does not have.
+
+    Examples
+    --------
+    >>> kind_of("NVIDIA A100-SXM4-40GB"), kind_of("Tesla T4"), kind_of("TPU v5 lite"), kind_of("cpu")
+    ('a100', 't4', 'v5e', 'cpu')
+    """
+    words = re.split(r"\W", LITE.get(name, name).lower())
+    return next((kind for kind in ACCELERATORS if kind in words), "cpu")
+
+
+def at_hand(device: Any, n_devices: int = 1) -> Device:
+    """Return one of JAX's devices: the rates of its kind, and the memory that JAX takes of this very one.
+
+    One of a kind that the table does not have gets the rates of a processor that ``n_devices`` share.
+
+    Examples
+    --------
+    >>> import jax
+    >>> at_hand(jax.devices("cpu")[0]).platform
+    'cpu'
+    """
+    known = ACCELERATORS.get(kind_of(device.device_kind), host(n_devices))
+    room = (device.memory_stats() or {}).get("bytes_limit", known.memory)
+    return known._replace(platform=device.platform, memory=room, preset=room)
 
 
 def host(n_devices: int = 1) -> Device:

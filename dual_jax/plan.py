@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from dual_jax.config import DualConfig
-from dual_jax.hardware import ACCELERATORS, Device, host, parse_devices
+from dual_jax.hardware import ACCELERATORS, Device, at_hand, host, parse_devices
 from dual_jax.kmeans import CPU_SCORES, SCORES
 from dual_jax.model import MAX_INPUTS, SCALE_SAMPLE
 from dual_jax.readout import MAX_EXACT, MIN_SHORTLIST, N_TARGETS, PER_PICK
@@ -211,11 +211,10 @@ def here(
         Bytes that this process may still take, where the caller knows; only a CPU's devices use them.
     """
     own = list(mesh.local_devices) if mesh else jax.local_devices()[:1]
-    room = host(len(own)).memory
-    if own[0].platform == "cpu":
-        room = min(room, host_memory / len(own))
-    room = (own[0].memory_stats() or {}).get("bytes_limit", room)
-    device = host()._replace(platform=own[0].platform, memory=room, preset=room)
+    device = at_hand(own[0], len(own))
+    if device.platform == "cpu":
+        room = min(device.memory, host_memory / len(own))
+        device = device._replace(memory=room, preset=room)
     return plan_for(shape, config, device, mesh.size if mesh else 1)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -168,6 +169,27 @@ def test_devices_of_a_cpu_share_its_memory_and_what_a_caller_knows_is_left():
     config = SIMPLEX.for_pool(4000, n_devices=4)
     assert here((4000, 40), config, mesh).fits
     assert "a device that has 0.0 GB" in refusal(here((4000, 40), config, mesh, host_memory=1e8))
+
+
+class Chip(NamedTuple):
+    """What JAX says of a device."""
+
+    device_kind: str
+    platform: str
+    limit: float | None
+
+    def memory_stats(self):
+        return None if self.limit is None else {"bytes_limit": self.limit}
+
+
+def test_a_device_at_hand_has_the_rates_of_its_kind_and_its_own_memory():
+    table = hardware.ACCELERATORS
+    half = hardware.at_hand(Chip("NVIDIA A100-SXM4-40GB", "gpu", 30e9))
+    assert (half.memory, half.preset, half.rate) == (30e9, 30e9, table["a100"].rate)
+    silent = hardware.at_hand(Chip("TPU v6 lite", "tpu", None))
+    assert silent == table["v6e"]
+    unknown = hardware.at_hand(Chip("NVIDIA L40S", "gpu", 40e9), 2)
+    assert (unknown.platform, unknown.memory, unknown.rate) == ("gpu", 40e9, hardware.host(2).rate)
 
 
 def test_the_command_prints_arrays_and_times_and_the_verdict(capsys):
