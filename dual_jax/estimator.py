@@ -72,7 +72,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     callbacks : sequence of callables
         Called with a `dual_jax.fitting.Chunk` after every 50 steps.
     verbose : int
-        0 is silent; 1 shows progress on a terminal.
+        0 is silent; 1 shows progress: bars on a terminal or in a notebook, else a line now and then.
 
     Attributes
     ----------

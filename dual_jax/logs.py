@@ -2,37 +2,27 @@
 
 import logging
 import os
-import time
 from typing import Any
 
 from dual_jax.fitting import Chunk
-from dual_jax.progress import STAGES
+from dual_jax.progress import in_words
 
 LOGGER = logging.getLogger("dual_jax")
 NEEDS_TENSORBOARD = 'curves for TensorBoard need tensorboardX: pip install "dual-jax[log]"'
 
 
 class Lines:
-    """A callback that logs each break of a fit at level INFO: stage, steps, loss, seconds left in the stage.
+    """A callback that logs each break of a fit at level INFO: stage, steps, loss, time left in the stage.
 
     ``logging.basicConfig(filename="fit.log", level=logging.INFO)`` puts the lines into a file.
     """
 
     def __init__(self) -> None:
-        self._begun: tuple[str, int, float] = ("", 0, 0.0)
+        self._words = in_words()
 
     def __call__(self, chunk: Chunk) -> None:
         """Log a chunk."""
-        stage, step, start = self._begun
-        now = time.monotonic()
-        if stage != chunk.stage:
-            self._begun = chunk.stage, chunk.step, now
-            left = ""
-        else:
-            pace = (now - start) / max(chunk.step - step, 1)
-            left = f", about {pace * (chunk.n_steps - chunk.step):.0f} s left"
-        loss = f", loss {chunk.terms['loss'][-1]:.4g}" if "loss" in chunk.terms else ""
-        LOGGER.info("%s: %d of %d%s%s", STAGES[chunk.stage], chunk.step, chunk.n_steps, loss, left)
+        LOGGER.info("%s", self._words(chunk))
 
 
 class TensorBoard:

@@ -32,6 +32,7 @@ def short(monkeypatch, tmp_path):
     """A few steps of a small network, in an empty folder, without a cache of compiled programs."""
     monkeypatch.setattr(select, "_config", lambda method, knobs: quick())
     monkeypatch.setenv(options.NO_CACHE, "1")
+    monkeypatch.setattr("dual_jax.progress.SECONDS", 600.0)  # however slow the machine
     monkeypatch.chdir(tmp_path)
 
 
@@ -131,6 +132,16 @@ def test_the_summary_says_what_was_picked_used_and_left_out(capsys):
     for words in ("pool.csv: 5 of 30 rows picked", "a b, b, c", "left out: id (the id column)", "map.png"):
         assert words in shown.out
     assert shown.err == ""
+
+
+def test_a_long_fit_without_a_terminal_tells_the_time_left_on_standard_error(monkeypatch, capsys):
+    monkeypatch.setattr(select, "_config", lambda *_: DualConfig(pretrain_steps=150, steps=1, tolerance=0.0))
+    monkeypatch.setattr("dual_jax.progress.SECONDS", 0.0)
+    assert main(["select", "iris", "-n", "5"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert any("100 of 150" in line and line.endswith(" s left") for line in lines)
+    assert main(["select", "iris", "-n", "5", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_quiet_says_nothing(capsys):

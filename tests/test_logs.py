@@ -20,7 +20,7 @@ def test_every_break_of_a_fit_is_a_line_with_the_time_left(caplog):
     said = [record.getMessage() for record in caplog.records]
     assert said[0].startswith("Training the autoencoder: 50 of 150, loss ")
     assert "100 of 150" in said[1]
-    assert said[1].endswith("s left")
+    assert said[1].endswith(" left")
     assert any(line.startswith("Ranking: 1 of 1") for line in said)
 
 

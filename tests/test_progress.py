@@ -71,23 +71,44 @@ def test_verbose_0_shows_nothing(monkeypatch):
     assert shown.getvalue() == ""
 
 
-def test_without_a_terminal_nothing_is_shown(capsys):
+@pytest.fixture
+def clock(monkeypatch):
+    """Five seconds pass from each look at the clock to the next, and there are two for a chunk."""
+    monkeypatch.setattr(progress.time, "monotonic", iter(range(0, 1000, 5)).__next__)
+
+
+@pytest.mark.usefixtures("clock")
+def test_without_a_terminal_there_is_a_line_every_quarter_of_a_minute_with_the_time_left(capsys):
     with progress.callback(verbose=1) as show:
-        assert show is None
+        for step in (50, 100, 150, 200):
+            show(CHUNKS[0]._replace(step=step, n_steps=1000))
+
+    assert capsys.readouterr().err.splitlines() == [
+        "Training the autoencoder: 100 of 1000, loss 0.5, about 3 min left",
+        "Training the autoencoder: 200 of 1000, loss 0.5, about 3 min left",
+    ]
+
+
+def test_a_short_fit_without_a_terminal_shows_nothing(capsys):
+    with progress.callback(verbose=1) as show:
+        for chunk in CHUNKS:
+            show(chunk)
 
     assert capsys.readouterr() == ("", "")
 
 
-def test_without_rich_there_is_a_line_for_each_chunk(monkeypatch):
+@pytest.mark.usefixtures("clock")
+def test_without_rich_there_is_a_line_for_each_chunk_with_the_time_left(monkeypatch):
     shown = terminal(monkeypatch)
     monkeypatch.setitem(sys.modules, "rich", None)
 
     with progress.callback() as show:
-        for chunk in CHUNKS[1:4]:
+        for chunk in CHUNKS[:4]:
             show(chunk)
 
     assert shown.getvalue().splitlines() == [
-        "Training the autoencoder: 100 of 200, loss 0.25",
+        "Training the autoencoder: 50 of 200, loss 0.5",
+        "Training the autoencoder: 100 of 200, loss 0.25, about 20 s left",
         "Training the selection: 50 of 50, loss 0.125",
         "Ranking: 0 of 1",
     ]

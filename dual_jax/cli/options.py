@@ -94,6 +94,8 @@ def check_folder(out: Path, option: str = "--out") -> None:
 
 def do_jobs(work: Sequence["Job"]) -> None:
     """Do the pieces one after another, and say after each what is left by the pace so far."""
+    from dual_jax.progress import span
+
     start, done, total = time.perf_counter(), 0.0, sum(job.seconds for job in work)
     for number, job in enumerate(work, 1):
         began = time.perf_counter()
@@ -102,13 +104,6 @@ def do_jobs(work: Sequence["Job"]) -> None:
         left = (total - done) * ((now - start) / done if done > 0 else 1.0)
         took = f"{n_records} records in {span(now - began)}"
         print(f"[{number}/{len(work)}] {job.data}: {job.title}: {took}; about {span(left)} left", flush=True)
-
-
-def span(seconds: float) -> str:
-    """Return a length of time in words."""
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def keep_compiled_programs() -> None:

@@ -16,7 +16,6 @@ from dual_jax.cli.options import (
     keep_compiled_programs,
     listed,
     seed_number,
-    span,
 )
 
 if TYPE_CHECKING:
@@ -132,6 +131,7 @@ def _run(
     args: argparse.Namespace, studies: Iterable["Study"], asked: set[str], methods: Sequence[str]
 ) -> None:
     """Say what the work will take, do it, and draw what it gave."""
+    from dual_jax.progress import span
     from dual_jax.reproduction.jobs import jobs
 
     (args.out / "records").mkdir(parents=True, exist_ok=True)
