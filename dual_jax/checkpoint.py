@@ -104,13 +104,14 @@ class Checkpoint:
 def stopping_at_a_break() -> Iterator[Callable[[Chunk], None]]:
     """Give a callback for a fit that ends it at its next break once Ctrl-C has come, so that it is kept.
 
-    A second Ctrl-C ends it at once. Outside the main thread, which alone hears it, nothing changes.
+    A second Ctrl-C ends it at once. Outside the main thread, which alone hears it, and where a handler from
+    outside of Python hears it, nothing changes.
     """
-    if threading.current_thread() is not threading.main_thread():
+    former = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or former is None:
         yield lambda _: None
         return
     is_wanted = threading.Event()
-    former = signal.getsignal(signal.SIGINT)
 
     def note(*_: Any) -> None:
         is_wanted.set()

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from numbers import Integral
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from dual_jax import progress
-from dual_jax.checkpoint import Checkpoint
+from dual_jax.checkpoint import Checkpoint, stopping_at_a_break
 from dual_jax.config import DualConfig, Readout
 from dual_jax.data.checks import check_n_select
 from dual_jax.explanation import Explanation, explain
@@ -157,7 +158,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             Rows that have a label already: they count as picked. Rows that may be picked: all by default.
         checkpoint_dir : path, optional
             A folder that keeps the fit every half minute; the same fit started again with it goes on from
-            there, see `dual_jax.checkpoint`.
+            there, see `dual_jax.checkpoint`. Ctrl-C then ends the fit at its next break, where it is kept; a
+            second one ends it at once.
 
         Raises
         ------
@@ -172,7 +174,11 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         mesh = self._mesh(len(self._pool))
         n_usable = int((request.is_labeled | request.is_open).sum())
         self.config_ = with_room(self._pool.shape, n_usable, self.config_, mesh)
-        with progress.callback(self.verbose) as report:
+        with (
+            progress.callback(self.verbose) as report,
+            nullcontext() if checkpoint_dir is None else stopping_at_a_break() as stop,
+        ):
+            watching = [callback for callback in (report, stop) if callback]
             fitted = fit(
                 jax.random.key(seed_from(self.random_state)),
                 self._pool,
@@ -180,7 +186,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 mesh=mesh,
                 labeled=jnp.asarray(request.is_labeled),
                 candidates=jnp.asarray(request.is_open),
-                callbacks=[Lines(), *self.callbacks, *([report] if report else [])],
+                callbacks=[Lines(), *self.callbacks, *watching],
                 keeper=None if checkpoint_dir is None else Checkpoint(checkpoint_dir),
             )
         self.state_, self.history_, self.n_exact_ = fitted.state, fitted.history, fitted.n_exact

@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import pickle
+import signal
+from threading import Thread
 
 import jax
 import jax.numpy as jnp
@@ -155,6 +157,36 @@ def test_progress_callbacks_and_the_configuration_reach_the_fit():
     fitted = selector(max_iter=3, pretrain_iter=4, callbacks=[seen.append]).fit(X)
     assert [(c.stage, c.n_steps) for c in seen][:2] == [("pretrain", 4), ("train", 3)]
     assert (fitted.config_.steps, fitted.config_.pretrain_steps, fitted.config_.latent_dim) == (3, 4, 2)
+
+
+def press_control_c(stage):
+    """Return a callback that presses Ctrl-C at each break of a stage."""
+    return lambda chunk: signal.raise_signal(signal.SIGINT) if chunk.stage == stage else None
+
+
+def test_control_c_ends_a_kept_fit_at_a_break_and_the_same_fit_goes_on_from_there(tmp_path):
+    former, seen, pressing = signal.getsignal(signal.SIGINT), [], press_control_c("pretrain")
+    with pytest.raises(KeyboardInterrupt):
+        selector(callbacks=[pressing]).fit(X, checkpoint_dir=tmp_path)
+    assert signal.getsignal(signal.SIGINT) is former
+    again = selector(callbacks=[seen.append]).fit(X, checkpoint_dir=tmp_path)
+    assert seen[0].stage == "train"
+    np.testing.assert_array_equal(again.ranking_, selector().fit(X).ranking_)
+    assert signal.getsignal(signal.SIGINT) is former
+
+
+def test_without_a_folder_control_c_keeps_its_meaning_and_so_does_it_for_a_fit_in_a_thread(tmp_path):
+    former, handlers = signal.getsignal(signal.SIGINT), []
+
+    def note(chunk):
+        handlers.append(signal.getsignal(signal.SIGINT))
+
+    selector(callbacks=[note]).fit(X)
+    thread = Thread(target=lambda: selector(callbacks=[note]).fit(X, checkpoint_dir=tmp_path))
+    thread.start()
+    thread.join()
+    assert len(handlers) == 8
+    assert set(handlers) == {former}
 
 
 Z = np.random.default_rng(1).normal(size=(31, 3))

@@ -297,7 +297,6 @@ def _pick_by_dual(
     args: argparse.Namespace, task: Task, embedding: np.ndarray | None, with_why: bool
 ) -> Picked:
     """Return DUAL's picks, with its progress shown, its loss kept, and the fit itself where that is asked."""
-    from dual_jax.checkpoint import stopping_at_a_break
     from dual_jax.estimator import DUALSelector
     from dual_jax.logs import TensorBoard
     from dual_jax.receipt import configuration
@@ -306,11 +305,8 @@ def _pick_by_dual(
     selector = DUALSelector(
         task.n_select, scale=args.scale, random_state=args.seed, config=config, verbose=verbose
     )
-    with (
-        stopping_at_a_break() if args.resume else nullcontext() as stop,
-        closing(TensorBoard(args.log)) if args.log else nullcontext() as board,
-    ):
-        selector.set_params(callbacks=[callback for callback in (board, stop) if callback])
+    with closing(TensorBoard(args.log)) if args.log else nullcontext() as board:
+        selector.set_params(callbacks=[board] if board else [])
         selector.fit(task.x, embedding=embedding, labeled=task.is_labeled, checkpoint_dir=args.resume)
     picks = selector.sample_indices_
     settings, is_nested = configuration(selector.config_), config.readout != "refine"
