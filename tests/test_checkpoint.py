@@ -6,16 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
 
 from dual_jax import DualConfig, fit, make_mesh
-from dual_jax.checkpoint import NAME, Checkpoint
+from dual_jax.checkpoint import KIND, NAME, Checkpoint
 from dual_jax.fitting import train
 from dual_jax.layout import in_blocks, in_one_piece
+from dual_jax.store import UNFINISHED, read_arrays
 
 KEY = jax.random.key(3)
 X = jax.random.normal(jax.random.key(0), (31, 5))
@@ -142,28 +145,73 @@ x = jnp.sin(jnp.arange(155.0) ** 1.3).reshape(31, 5)
 config = dj.DualConfig(
     hidden=(8,), latent_dim=3, n_clusters=4, pretrain_steps=3000, steps=1500, tolerance=0.0
 )
-keeper = Checkpoint(sys.argv[1], seconds=0.0) if len(sys.argv) > 1 else None
-fitted = dj.fit(jax.random.key(0), x, config, keeper=keeper)
+keeper, seen = Checkpoint(sys.argv[1], seconds=0.0) if len(sys.argv) > 1 else None, []
+fitted = dj.fit(jax.random.key(0), x, config, keeper=keeper, callbacks=[seen.append])
 print(fitted.ranking.indices.tolist(), fitted.ranking.scores.tolist())
+print(seen[0].stage, seen[0].step, file=sys.stderr)
+"""
+STUCK = """
+import io, time, numpy as np
+write, n_written = np.savez, 0
+def stuck(file, **arrays):
+    global n_written
+    n_written += 1
+    if n_written < 3:
+        return write(file, **arrays)
+    content = io.BytesIO()
+    write(content, **arrays)
+    file.write(content.getvalue()[: content.tell() // 2])
+    file.flush()
+    print("half is written", flush=True)
+    time.sleep(600)
+np.savez = stuck
 """
 
 
-@pytest.mark.parametrize("n_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_fit_that_is_killed_at_any_moment_ends_with_the_very_same_picks(n_kills, tmp_path):
-    folder, env = tmp_path / "kept", {**os.environ, "XLA_FLAGS": "", "JAX_ENABLE_COMPILATION_CACHE": "1"}
-    env |= {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "xla")}
+class Child(NamedTuple):
+    """The fit of `SCRIPT` in a process of its own: its environment, how to run it, what it prints."""
+
+    env: dict
+    output: Callable
+    whole: str
+
+
+@pytest.fixture(scope="module")
+def child(tmp_path_factory):
+    env = {**os.environ, "XLA_FLAGS": "", "JAX_ENABLE_COMPILATION_CACHE": "1"}
+    env |= {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("xla"))}
     env |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     output = partial(subprocess.run, env=env, capture_output=True, text=True, check=True)
-    whole = output([sys.executable, "-c", SCRIPT])
-    command, moments = [sys.executable, "-c", SCRIPT, str(folder)], random.Random(0)
+    return Child(env, output, output([sys.executable, "-c", SCRIPT]).stdout)
+
+
+@pytest.mark.parametrize("n_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_fit_that_is_killed_at_any_moment_ends_with_the_very_same_picks(n_kills, child, tmp_path):
+    folder, moments = tmp_path / "kept", random.Random(0)
+    command = [sys.executable, "-c", SCRIPT, str(folder)]
     for _ in range(n_kills):
         stamp = (folder / NAME).stat().st_mtime_ns if (folder / NAME).exists() else 0
-        with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as running:
+        with subprocess.Popen(command, env=child.env, stdout=subprocess.DEVNULL) as running:
             while running.poll() is None and not (
                 (folder / NAME).exists() and (folder / NAME).stat().st_mtime_ns > stamp
             ):
                 time.sleep(0.01)
             time.sleep(moments.uniform(0.0, 0.1))
             running.send_signal(signal.SIGKILL)
-    assert output(command).stdout == whole.stdout
+    assert child.output(command).stdout == child.whole
     assert os.listdir(folder) == [NAME]
+
+
+def test_a_fit_that_is_killed_while_it_writes_goes_on_from_the_checkpoint_before(child, tmp_path):
+    command = [sys.executable, "-c", STUCK + SCRIPT, str(tmp_path)]
+    with subprocess.Popen(command, env=child.env, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout.readline() == "half is written\n"
+        running.send_signal(signal.SIGKILL)
+    about, _ = read_arrays(tmp_path / NAME, KIND)
+    (half,) = tmp_path.glob(f"{UNFINISHED}*")
+    assert (about["stage"], about["step"]) == ("pretrain", 100)
+    assert 0 < half.stat().st_size < (tmp_path / NAME).stat().st_size
+    resumed = child.output([sys.executable, "-c", SCRIPT, str(tmp_path)])
+    assert resumed.stdout == child.whole
+    assert resumed.stderr.endswith("pretrain 150\n")
+    assert os.listdir(tmp_path) == [NAME]
