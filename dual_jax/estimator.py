@@ -92,7 +92,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     n_iter_ : int
         Joint steps that were run.
     params_, state_, config_
-        The trained network, the whole state, and the settings used.
+        The trained network, the whole state, and the settings used, with the sizes chosen for this pool.
 
     References
     ----------
@@ -168,12 +168,12 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             not fit in memory; the message says what to do.
         """
         request = read_request(self, X, embedding, labeled, candidates)
-        self.config_ = self._settings(request.n_select)
+        config = self._settings(request.n_select)
         self._inputs, rows = fit_inputs(request, self.scale, embedding)
         self._pool = jnp.asarray(rows)
         mesh = self._mesh(len(self._pool))
         n_usable = int((request.is_labeled | request.is_open).sum())
-        self.config_ = with_room(self._pool.shape, n_usable, self.config_, mesh)
+        self._asked = with_room(self._pool.shape, n_usable, config, mesh)
         with (
             progress.callback(self.verbose) as report,
             nullcontext() if checkpoint_dir is None else stopping_at_a_break() as stop,
@@ -182,7 +182,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             fitted = fit(
                 jax.random.key(seed_from(self.random_state)),
                 self._pool,
-                self.config_,
+                self._asked,
                 mesh=mesh,
                 labeled=jnp.asarray(request.is_labeled),
                 candidates=jnp.asarray(request.is_open),
@@ -191,6 +191,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             )
         self.state_, self.history_, self.n_exact_ = fitted.state, fitted.history, fitted.n_exact
         self.params_ = fitted.state.params
+        n_places = len(started(self.state_).dictionary)
+        self.config_ = self._asked.for_pool(len(self._pool), n_places, mesh.size if mesh else 1)
         self.n_iter_ = len(self.history_["train"].get("loss", ()))
         set_picks(self, request, fitted.ranking)
         return self
@@ -273,7 +275,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         about = common | {
             "parameters": {name: getattr(self, name) for name in KEPT_PARAMETERS},
             "random_state": self.random_state if isinstance(self.random_state, Integral) else None,
-            "config": self.config_.as_json(),
+            "config": self._asked.as_json(),
             "inputs": self._inputs.as_json(),
             "n_clusters": n_clusters,
             "n_places": len(fixed.dictionary),
@@ -295,20 +297,19 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Return the estimator that `save` wrote."""
         settings = DualConfig.from_json(about["config"], config)
         self = cls(**about["parameters"], random_state=about["random_state"], config=settings)
-        self.config_ = settings
+        self._asked = settings
         restore(self, about, arrays)
         self._pool = jnp.asarray(arrays["['pool']"])
         self._inputs = Inputs.from_json(about["inputs"], lambda place: arrays["['inputs']" + place])
         n, mesh = len(self._pool), self._mesh(len(self._pool))
-        resolved = dataclasses.replace(
-            settings, n_clusters=about["n_clusters"], dictionary_size=about["n_places"]
-        )
+        n_places, n_clusters = about["n_places"], about["n_clusters"]
+        used = settings.for_pool(n, n_places, mesh.size if mesh else 1)
+        self.config_ = dataclasses.replace(used, n_clusters=n_clusters, dictionary_size=n_places)
         n_targets, mask = settings.targets(n), jnp.zeros(n, bool)
-        like = shapes(self._pool[:n_targets], resolved, "train")
+        like = shapes(self._pool[:n_targets], self.config_, "train")
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
         state = filled({"state": like}, arrays)["state"]
-        n_local = n_targets if mesh is None else -(-n_targets // mesh.size)
-        self.state_ = laid_out(state, settings.rows_in_block(n_local, about["n_places"]), mesh)
+        self.state_ = laid_out(state, used.block_rows or n, mesh)
         self.params_ = self.state_.params
         self.history_ = {
             stage: {name: arrays[f"['history']['{stage}']['{name}']"] for name in names}

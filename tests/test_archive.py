@@ -34,6 +34,12 @@ def test_picks_ids_and_history_come_back(fitted, again):
     np.testing.assert_array_equal(again.scores_, fitted.scores_)
     assert again.history_["train"]["loss"].tolist() == fitted.history_["train"]["loss"].tolist()
     assert (again.n_iter_, again.n_exact_) == (fitted.n_iter_, fitted.n_exact_)
+    assert again.config_ == fitted.config_
+
+
+def test_an_estimator_that_came_back_chooses_sizes_anew_for_another_pool(again):
+    assert again.config.n_clusters is again.config.dictionary_size is None
+    assert again.config_.n_clusters == 12
 
 
 def test_what_is_computed_from_the_fit_is_the_same(fitted, again):

@@ -512,6 +512,18 @@ def test_a_pool_that_memory_does_not_hold_is_a_mistake_with_advice(monkeypatch, 
     assert_mistake(["pool.csv", "-n", "1", "--id-column", "id"], "30 x 3 takes 0.0 GB on a device", capsys)
 
 
+@pytest.mark.parametrize("words", [[], ["--stream"]], ids=["in memory", "streamed"])
+def test_the_receipt_has_the_sizes_that_were_chosen_for_the_pool(words, monkeypatch):
+    monkeypatch.setattr(select, "_config", lambda method, knobs: DualConfig(pretrain_steps=2, steps=2))
+    write("pool.npy", npy(ROWS))
+
+    assert main(["select", "pool.npy", "-n", "3", "--quiet", *words]) == 0
+
+    used, rule = receipt()["configuration"], DualConfig().for_pool(30)
+    for name in ("dictionary_size", "n_clusters", "n_targets", "block_rows"):
+        assert used[name] == getattr(rule, name) > 0
+
+
 def test_its_advice_can_be_followed_by_a_knob(monkeypatch):
     write("pool.csv", table())
     monkeypatch.setattr(select, "_config", lambda method, knobs: quick(**knobs))

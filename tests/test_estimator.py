@@ -189,6 +189,17 @@ def test_without_a_folder_control_c_keeps_its_meaning_and_so_does_it_for_a_fit_i
     assert set(handlers) == {former}
 
 
+@pytest.mark.parametrize("n_devices", [1, 2])
+def test_the_settings_used_have_the_sizes_that_were_chosen_for_the_pool(n_devices):
+    fitted = selector(devices=jax.devices()[:n_devices]).fit(X, labeled=[1], candidates=range(20))
+    used, fixed = fitted.config_, fitted.state_.fixed
+    assert (used.dictionary_size, used.n_clusters, used.n_targets) == (20, 10, 31)
+    assert used.dictionary_size == len(fixed.dictionary)
+    assert len(fitted.state_.params.C) == -(-31 // (n_devices * used.block_rows))
+    assert fitted.row_norms()["C"].shape == (20,)
+    assert sorted(fitted.select(19)) == [i for i in range(20) if i != 1]
+
+
 Z = np.random.default_rng(1).normal(size=(31, 3))
 
 

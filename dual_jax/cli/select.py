@@ -322,6 +322,7 @@ def _pick_streamed(args: argparse.Namespace, task: Task) -> Picked:
     from dual_jax import progress
     from dual_jax.receipt import configuration
     from dual_jax.streaming import stream
+    from dual_jax.training import started
 
     config = _config(args.method, task.knobs)
     with progress.callback(int(not args.quiet)) as show:
@@ -335,7 +336,8 @@ def _pick_streamed(args: argparse.Namespace, task: Task) -> Picked:
             callbacks=[show] if show else [],
         )
     picks = np.asarray(found.picks.indices), np.asarray(found.picks.scores)
-    return Picked(*picks, configuration(found.config), False, found.history, None, {})
+    used = found.config.for_pool(len(found.sample), len(started(found.state).dictionary))
+    return Picked(*picks, configuration(used), False, found.history, None, {})
 
 
 def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
