@@ -5,6 +5,7 @@ growth that its docstring states. On smaller pools, where compiling takes most o
 typical times. Those, and DUAL's, are the times of two cores of a CPU.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Collection
@@ -97,6 +98,7 @@ def _run_seconds(study: Study, entry: Entry, limit: float) -> float:
     n, d = study.n_pool, study.pools.shape[2]
     if entry.method.startswith("dual"):
         config = CONFIGS["dual_paper" if entry.method == "dual_paper" else "dual"]()
+        config = dataclasses.replace(config, steps=entry.knobs.get("steps", config.steps))
         pretrain = config.pretrain_steps * network_seconds(n, d, config)
         return DUAL_COMPILE / len(study.splits) + pretrain + dual_seconds(n, d, config)
     n_programs = 1 if entry.is_nested else len(study.budgets)
