@@ -68,7 +68,7 @@ def ablation(records: Sequence[Record], data: Sequence[str]) -> "Figure":
             axes.axhline(chance.mean(), color=CHANCE.color, linestyle=CHANCE.line, linewidth=1)
         frame(axes, name, ylabel="accuracy")
         axes.set_xlim(-1.2, 6.2)
-        axes.set_xticks([0, 1, 4, 5], ["with", "without"] * 2)
+        axes.set_xticks([0, 1, 4, 5], ["with", "w/o"] * 2)
     _share_span(axes_of)
     add_key(figure, axes_of, [OURS, RELEASED, MEAN_CHANCE])
     return figure
