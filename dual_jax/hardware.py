@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 GIB = 1 << 30
 SUSTAINED = 0.8  # of the rates in a data sheet
-CORE_BANDWIDTH, CORE_RATE = 5e9, 5e10  # of one core of a server's processor, typical
+CORE_BANDWIDTH, CORE_RATE = 10e9, 5e10  # of one core of a server's processor, typical
 
 
 class Device(NamedTuple):

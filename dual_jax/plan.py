@@ -38,7 +38,12 @@ TRAFFIC, ADAM = {"free": 40, "simplex": 84}, 8
 FEATURES = 3  # copies of its rows in the space of the selection block that a step or a read-out holds
 RANKED = 2.5  # the same in the ranking
 VECTOR = 8  # an operation outside of matrix products takes the time of so many inside
-PER_ENTRY, PER_DISTANCE = 20, 20  # such operations, of the simplex and of the greedy read-out
+# Such operations: of an entry of C in a step, by objective, and when it is drawn at random; of a distance of
+# the greedy read-out. A CPU's are fitted by `python -m bench.plan`; others do them while they move the entry.
+OUTSIDE = {
+    "cpu": {"free": 70, "simplex": 220, "drawn": 500, "distance": 70},
+    "tpu": {"free": 0, "simplex": 20, "drawn": 20, "distance": 20},
+}
 TILE, SHORTLIST = 32, 4  # of the greedy read-out: columns of D at once, candidates made exact for a pick
 RESTARTS, TRIALS, ITERATIONS = 4, 2, 100  # of k-means: TRIALS + log K candidates a seed, iterations at most
 
@@ -260,7 +265,7 @@ def plan_for(shape: tuple[int, ...], config: DualConfig, device: Device, n_devic
     )
     moments = _bytes_an_entry(config.coefficient_optimizer, config.moments_dtype)
     arrays = _arrays(pool, targets, batch, config, network, moments, device.platform)
-    costs = _costs(pool, targets, batch, config, network, moments)
+    costs = _costs(pool, targets, batch, config, network, moments, outside(device.platform))
     if n_devices == 1:
         costs = {name: cost._replace(exchanged=0.0) for name, cost in costs.items()}
     n_steps = {"pretrain": config.pretrain_steps, "start": 1, "train": config.steps, "rank": 1}
@@ -380,18 +385,27 @@ def _temporary(sizes: _Sizes, config: DualConfig, network: _Network, platform: s
     }
 
 
+def outside(platform: str) -> dict[str, int]:
+    """Return what a kind of device is taken to do outside of matrix products: operations of each thing."""
+    return OUTSIDE["cpu" if platform == "cpu" else "tpu"]
+
+
 def _costs(
-    pool: _Sizes, targets: _Sizes, batch: int, config: DualConfig, network: _Network, moments: int
+    pool: _Sizes,
+    targets: _Sizes,
+    batch: int,
+    config: DualConfig,
+    network: _Network,
+    moments: int,
+    others: dict[str, int],
 ) -> dict[str, Cost]:
     """Return what a step of each stage takes on a device."""
     s, gradients = targets, 2 * FLOAT * network.n_parameters
     pretrain = Cost(2 * network.activations * batch, gradients, 6 * network.n_parameters * batch)
     of_network = Cost(2 * network.activations * s.local, gradients, 6 * network.n_parameters * s.local)
     is_twice = s.block < s.local  # several blocks are rebuilt once more before they are updated
-    an_entry = (8 if is_twice else 6) * s.q + 12 * s.p + VECTOR * PER_ENTRY
-    n_entries = s.m * (s.local + s.local_k)
-    if config.objective == "free":
-        an_entry = 6 * s.p
+    products = 6 * s.p if config.objective == "free" else (8 if is_twice else 6) * s.q + 12 * s.p
+    an_entry, n_entries = products + VECTOR * others[config.objective], s.m * (s.local + s.local_k)
     train = Cost(
         of_network.traffic + (TRAFFIC[config.objective] + 2 * (moments - ADAM)) * n_entries,
         gradients + FLOAT * (2 * s.n * s.p + 4 * s.m),
@@ -401,15 +415,17 @@ def _costs(
     differences = VECTOR * 3 * s.q
     seeds = differences * s.local * s.k * (TRIALS + math.log(s.k))
     lloyd = 2 * s.q * s.local * s.k * ITERATIONS
+    drawn = VECTOR * others["drawn"] * s.m * s.local if config.objective == "free" else 0.0
     start = Cost(
         FLOAT * (RESTARTS * ITERATIONS * s.local * s.q + 3 * s.m * s.local),
         FLOAT * (s.n * (s.d + s.p + s.q) + RESTARTS * ITERATIONS * s.k * (s.q + 1)),
-        differences * s.n * min(s.n, SCALE_SAMPLE) + RESTARTS * (seeds + lloyd),
+        differences * s.n * min(s.n, SCALE_SAMPLE) + RESTARTS * (seeds + lloyd) + drawn,
     )
-    return {"pretrain": pretrain, "start": start, "train": train, "rank": _cost_of_ranking(pool, config)}
+    rank = _cost_of_ranking(pool, config, others["distance"])
+    return {"pretrain": pretrain, "start": start, "train": train, "rank": rank}
 
 
-def _cost_of_ranking(sizes: _Sizes, config: DualConfig) -> Cost:
+def _cost_of_ranking(sizes: _Sizes, config: DualConfig, per_distance: int) -> Cost:
     s = sizes
     if config.readout == "norms":
         n_entries = s.m * s.local
@@ -423,5 +439,5 @@ def _cost_of_ranking(sizes: _Sizes, config: DualConfig) -> Cost:
     return Cost(
         FLOAT * (2 * distances + s.q * exact),
         FLOAT * (s.n * (s.p + s.q) + n_picks * atoms),
-        distances * (2 * s.q + VECTOR * PER_DISTANCE) + VECTOR * 3 * s.q * exact,
+        distances * (2 * s.q + VECTOR * per_distance) + VECTOR * 3 * s.q * exact,
     )

@@ -2,10 +2,12 @@
 
 import math
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from dual_jax import machine
-from dual_jax.hardware import host
+from dual_jax.hardware import ACCELERATORS, host
 from dual_jax.machine import free_memory
 
 GIB = 1 << 30
@@ -63,3 +65,25 @@ def test_rates_are_measured_and_shared_among_the_devices_of_a_cpu(monkeypatch):
     assert 0 < one.rate < math.inf
     assert machine.calibrated(host(), 10**6).rate < one.rate
     assert one.memory == host().memory
+
+
+def test_a_copy_reads_and_writes_every_number_as_often_as_it_says_and_takes_no_fresh_memory():
+    x = jnp.arange(1000.0)
+    memory = machine._copy.lower(x, 3).compile().memory_analysis()
+    assert memory.alias_size_in_bytes == 4 * 1000
+    assert memory.temp_size_in_bytes < 1000
+    np.testing.assert_array_equal(machine._copy(x, 3), np.arange(1000.0) + 3)
+
+
+def test_a_product_is_repeated_at_full_precision():
+    by = jnp.array([[1.0, 1.0], [0.0, 1.0]])
+    np.testing.assert_array_equal(machine._multiply(jnp.eye(2), by, 5), [[1, 5], [0, 1]])
+
+
+def test_an_accelerator_repeats_more_within_a_run_for_calling_it_takes_as_long(monkeypatch):
+    monkeypatch.setattr(machine, "COPIED", 1 << 10)
+    monkeypatch.setattr(machine, "SIDE", 8)
+    monkeypatch.setattr(machine, "_least_seconds", lambda run, x: x.size * run.keywords["n"])
+    assert machine.calibrated(host()).bandwidth == 8.0  # bytes a number, read and written
+    gpu = machine.calibrated(ACCELERATORS["h200"], 8)
+    assert (gpu.bandwidth, gpu.rate) == (8.0, 2 * 8 * machine.LARGER)
