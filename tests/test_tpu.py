@@ -17,12 +17,7 @@ from dual_jax.sharding import AXIS, EVERYWHERE, ROWS, make_mesh, on_mesh
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason='pip install "dual-jax[tpu]" brings a TPU\'s compiler'
 )
-TOPOLOGIES = [
-    "v5e:1x1",
-    "v5e:2x4",
-    pytest.param("v4:2x2x1", marks=pytest.mark.slow),
-    pytest.param("v6e:1x1", marks=pytest.mark.slow),
-]
+TOPOLOGIES = ["v5e:1x1", "v5e:2x4", "v4:2x2x1", "v6e:1x1"]
 SMALL = {"hidden": (9, 7), "latent_dim": 4, "n_clusters": 5, "n_exact": 8}
 SIMPLEX, FREE = dj.DualConfig(**SMALL), dj.DualConfig.paper(**SMALL)
 
