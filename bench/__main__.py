@@ -38,33 +38,35 @@ WHOLE = (("XLA_PYTHON_CLIENT_MEM_FRACTION", ".95"),)
 
 
 def dictionaries(n: int) -> str:
-    """Return the words for several dictionaries at one n, and several n at one dictionary."""
+    """Return the words for several dictionaries at one n, and several n at one dictionary; free alone."""
     sizes = [f"{n}x{m}" for m in (512, 1024, 2048, 4096)] + [f"{n // 2}x1024", f"{2 * n}x1024"]
-    return f"--sizes {' '.join(sizes)} --without-peers"
+    return f"--sizes {' '.join(sizes)} --objectives free --without-peers"
 
 
 ON_CPU = {
-    "step": Piece("bench.step", "--sizes 4000 2000 1000", 200.0),  # the largest first, in case time ends
-    "dictionary": Piece("bench.step", dictionaries(10_000), 140.0),
-    "devices": Piece("bench.devices", "", 100.0),
+    "step": Piece("bench.step", "--sizes 4000 2000 1000", 190.0),  # the largest first, in case time ends
+    "dictionary": Piece("bench.step", dictionaries(10_000), 75.0),
+    "devices": Piece("bench.devices", "", 135.0),
     "grid": Piece("bench.grid", "--sizes 84x147", 90.0),
-    "start": Piece("bench.start", "", 60.0),
+    "start": Piece("bench.start", "", 95.0),
 }
 ON_GPU = {
-    "step_gpu": Piece("bench.step", "--sizes 50000 20000 10000 4000", 170.0, GROWING),
-    "largest_gpu": Piece("bench.step", "--sizes 100000 --objectives free --without-peers", 70.0, WHOLE),
-    "dictionary_gpu": Piece("bench.step", dictionaries(100_000), 70.0),
-    "kmeans_gpu": Piece("bench.kmeans", "--repeats 3", 50.0),
+    "step_gpu": Piece("bench.step", "--sizes 50000 20000 10000 4000", 160.0, GROWING),
+    "largest_gpu": Piece("bench.step", "--sizes 100000 --objectives free --without-peers", 60.0, WHOLE),
+    "dictionary_gpu": Piece("bench.step", dictionaries(100_000), 50.0),
+    "kmeans_gpu": Piece("bench.kmeans", "--repeats 3", 45.0),
     "grid_gpu": Piece("bench.grid", "--sizes 84x147", 50.0),
-    "start_gpu": Piece("bench.start", "--sizes 1000x40 100000x64 1000000x64", 120.0, WHOLE),
+    "plan_gpu": Piece("bench.plan", "", 70.0),
+    "start_gpu": Piece("bench.start", "--sizes 1000x40 100000x64 1000000x64", 100.0, WHOLE),
 }
 
 
 def run(name: str, piece: Piece, folder: Path) -> str:
     """Run a piece; return how it ended."""
     command = [sys.executable, "-m", piece.module, *piece.words.split()]
-    command += ["--out", str(folder / f"{name}.json")]
-    begun = time.perf_counter()
+    out = folder / f"{name}.json"
+    command += ["--out", str(out)]
+    begun, before = time.perf_counter(), stamp(out)
     process = subprocess.Popen(
         command,
         env={**os.environ, **dict(piece.variables)},
@@ -78,10 +80,24 @@ def run(name: str, piece: Piece, folder: Path) -> str:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # with what it started itself
         process.communicate()
-        return f"stopped after {piece.limit:g} s; what it had finished is written"
+        return f"stopped after {piece.limit:g} s; {left(out, before)}"
     if process.returncode:
-        return f"failed: {(complaints.strip().splitlines() or ['without a word'])[-1]}"
+        said = (complaints.strip().splitlines() or ["without a word"])[-1]
+        return f"failed: {said}; {left(out, before)}"
     return f"done in {time.perf_counter() - begun:.0f} s"
+
+
+def stamp(out: Path) -> int:
+    """Return when a file was written; 0 where there is none."""
+    return out.stat().st_mtime_ns if out.exists() else 0
+
+
+def left(out: Path, before: int) -> str:
+    """Return what a piece that did not end well left in its file, which had the stamp ``before``."""
+    if not stamp(out):
+        return "nothing is written"
+    is_new = stamp(out) != before
+    return "what it had finished is written" if is_new else f"{out.name} IS OF AN EARLIER RUN"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dual_jax as dj
-from bench.record import apart, write
+from bench.record import lines_of, write
 from bench.step import CONFIGURATIONS, P, pool, rows_and_places
 from dual_jax.ahead import exchanges
 from dual_jax.fitting import begin_selection, run_steps
@@ -65,22 +65,21 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--objective", choices=CONFIGURATIONS, default="free")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds for one number of devices")
-    parser.add_argument("--one", type=rows_and_places, help="measure one pool in this process")
+    parser.add_argument("--here", type=rows_and_places, nargs="+", help="measure pools in this process")
     args = parser.parse_args(argv)
-    if args.one:
+    if args.here:
         jax.config.update("jax_num_cpu_devices", args.devices[0])
-        print(json.dumps(measure(args.devices[0], args.one, args.objective)))
+        for size in args.here:
+            print(json.dumps(measure(args.devices[0], size, args.objective)), flush=True)
         return
     records = []
     for n_devices in args.devices:
-        for scaling, (n, m) in (
-            ("strong", args.strong),
-            ("weak", (n_devices * args.weak[0], args.weak[1])),
-        ):
-            words = ["--devices", str(n_devices), "--one", f"{n}x{m}", "--objective", args.objective]
-            found = apart("bench.devices", words, args.limit)
+        sizes = {"strong": args.strong, "weak": (n_devices * args.weak[0], args.weak[1])}
+        words = ["--devices", str(n_devices), "--objective", args.objective, "--here"]
+        found = lines_of("bench.devices", [*words, *(f"{n}x{m}" for n, m in sizes.values())], args.limit)
+        for scaling, (n, m) in sizes.items():
             about = {"scaling": scaling, "objective": args.objective, "devices": n_devices}
-            records.append(about | {"n": n, "m": m, "p": P} | found)
+            records.append(about | {"n": n, "m": m, "p": P} | next(found, {"failed": "not reached"}))
             write(args.out, records)
 
 

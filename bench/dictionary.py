@@ -1,4 +1,4 @@
-"""What a dictionary of few rows costs, and how to choose it: ``python -m bench.dictionary --out DIR``.
+"""What a dictionary of few rows costs, and how to choose it: ``python -m bench.dictionary --out FILE.jsonl``.
 
 DUAL picks with a full C and with dictionaries of `PLACES` rows that are chosen in four ways, from the same
 trained autoencoder on the same random halves. A linear SVM judges the picks; the objective after stage 3
@@ -162,6 +162,7 @@ def main() -> None:
     parser.add_argument("--ways", default=",".join(("full", "even", *CHOICES)), help="default: %(default)s")
     parser.add_argument("--splits", type=int, default=5)
     args = parser.parse_args()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     for name in args.data.split(","):
         pool = POOLS[name]
         data = pool.data(args.data_dir)._replace(name=name)

@@ -1,6 +1,10 @@
-"""Pictures of what the benchmarks wrote: a function a result file, from its JSON to a figure."""
+"""Pictures of what the benchmarks wrote: a function a result file, from its JSON to a figure.
+
+A run may have been cut short: what its records lack stays out of a figure, and a panel may stay empty.
+"""
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,20 +23,26 @@ OF = ("free", "simplex")  # objectives
 
 
 def draw_all(folder: Path, suffix: str = "") -> list[Path]:
-    """Draw ``NAME<suffix>.json`` of a folder, where it is, as ``NAME<suffix>.svg``; return what was drawn."""
+    """Draw ``NAME<suffix>.json`` of a folder, where it is, as ``NAME<suffix>.svg``; return what was drawn.
+
+    What cannot be drawn is named on standard error and takes nothing else along.
+    """
     drawn = []
     for name, draw in FIGURES.items():
         source = folder / f"{name}{suffix}.json"
-        result = json.loads(source.read_text()) if source.exists() else {"records": []}
-        if result["records"]:
-            drawn.append(source.with_suffix(".svg"))
-            write(draw(result), drawn[-1])
+        try:
+            result = json.loads(source.read_text()) if source.exists() else {}
+            if result.get("records") or result.get("imports"):
+                write(draw(result), source.with_suffix(".svg"))
+                drawn.append(source.with_suffix(".svg"))
+        except Exception as error:  # records of another version, or no records at all
+            print(f"{source} is not drawn: {type(error).__name__}: {error}", file=sys.stderr)
     return drawn
 
 
 def step(result: Result) -> "Figure":
     """Return time and memory of a step against n, beside the floor and PyTorch."""
-    records = [r for r in result["records"] if r["m"] == r["n"]]
+    records = [r for r in result["records"] if r["m"] == r["n"] and "ours" in r]
     figure, (left, middle, right) = panels(3)
     for axes, objective in ((left, "free"), (middle, "simplex")):
         own = [r for r in records if r["objective"] == objective]
@@ -51,7 +61,7 @@ def step(result: Result) -> "Figure":
 
 def dictionary(result: Result) -> "Figure":
     """Return time and memory of a step against m at the largest shared n, and against n at one m."""
-    records = result["records"]
+    records = [r for r in result["records"] if "ours" in r]
     n, m = most_common([r["n"] for r in records]), most_common([r["m"] for r in records])
     figure, axes = panels(3)
     for place, along, fixed, value in ((0, "m", "n", n), (1, "n", "m", m)):
@@ -74,6 +84,9 @@ def devices(result: Result) -> "Figure":
         (middle, "weak", "n = {n:,} a device, m = {m:,}"),
     ):
         own = [r for r in records if r["scaling"] == scaling]
+        if not own:
+            frame(axes, f"{scaling} scaling: not measured")
+            continue
         first = min(own, key=lambda r: r["devices"])
         share = {**first, "n": first["n"] // (first["devices"] if scaling == "weak" else 1)}
         lines = {"a step": {r["devices"]: r["median_s"] for r in own}}
@@ -96,7 +109,8 @@ def grid(result: Result) -> "Figure":
     records = result["records"]
     figure, all_axes = panels(len(records))
     for axes, record in zip(all_axes, records, strict=True):
-        known = {name: record[way]["seconds"] for way, name in ways.items() if "seconds" in record[way]}
+        ran = {name: record.get(way, {}) for way, name in ways.items()}
+        known = {name: found["seconds"] for name, found in ran.items() if "seconds" in found}
         axes.barh(list(known), list(known.values()), color=COLORS[: len(known)])
         axes.invert_yaxis()
         title = f"{record['cells']} cells, {record['n']:,} x {record['d']:,}"
@@ -107,12 +121,13 @@ def grid(result: Result) -> "Figure":
 def start(result: Result) -> "Figure":
     """Return the seconds of importing, and of tracing, compiling and running a fit."""
     figure, (left, *rest) = panels(1 + len(result["records"]))
-    imports = result["imports"]
-    left.bar(["jax, flax, optax", "dual_jax"], [imports["base_s"], imports["ours_s"]], color=COLORS[0])
-    frame(left, f"import, ratio {imports['ratio']:.2f}", ylabel="seconds")
+    if imports := result.get("imports"):
+        left.bar(["jax, flax, optax", "dual_jax"], [imports["base_s"], imports["ours_s"]], color=COLORS[0])
+        frame(left, f"import, ratio {imports['ratio']:.2f}", ylabel="seconds")
     for axes, record in zip(rest, result["records"], strict=True):
         parts = {"trace": "trace_s", "compile": "compile_s", "run": "fit_s"}
-        axes.bar(list(parts), [record[part] for part in parts.values()], color=COLORS[1])
+        known = {part: record[key] for part, key in parts.items() if key in record}
+        axes.bar(list(known), list(known.values()), color=COLORS[1])
         frame(axes, f"a fit of {record['n']:,} x {record['d']:,}", ylabel="seconds")
     return figure
 
@@ -133,20 +148,22 @@ def panels(n: int) -> tuple["Figure", list["Axes"]]:
 
 
 def draw(axes: "Axes", lines: dict[str, Line], title: str, xlabel: str, ylabel: str) -> None:
-    """Draw lines on two logarithmic axes, the floor dashed and black."""
+    """Draw lines on two logarithmic axes, the floor dashed and black; nothing where there are none."""
+    frame(axes, title, xlabel, ylabel)
+    if not (everywhere := sorted({place for line in lines.values() for place in line})):
+        return
     for (name, line), color, marker in zip(lines.items(), COLORS, MARKERS, strict=False):
         if not (places := sorted(line)):
             continue
         look = {"color": color, "marker": marker} if name != FLOOR else {"color": "black", "linestyle": "--"}
         axes.plot(places, [line[place] for place in places], label=name, markersize=3, linewidth=1, **look)
-    frame(axes, title, xlabel, ylabel)
     axes.set_yscale("log")
     axes.tick_params(which="both", labelsize=6)
-    log_scale(axes, sorted({place for line in lines.values() for place in line}), 3)
+    log_scale(axes, everywhere, 3)
     axes.legend(frameon=False, fontsize=5)
 
 
 def most_common(values: Iterable[int]) -> int:
-    """Return the value that comes most often, the largest of several."""
+    """Return the value that comes most often, the largest of several; 0 of none."""
     values = list(values)
-    return max(set(values), key=lambda value: (values.count(value), value))
+    return max(set(values), key=lambda value: (values.count(value), value), default=0)

@@ -1,8 +1,9 @@
 """Pools that a full C does not hold, and what is quick on them: ``python -m bench.large --out FILE``.
 
 Each piece is a process of its own, so that its memory is its own. ``select`` runs the command on a ``.npy``
-file of a Gaussian mixture, from the file to ``picks.csv``; the greedy and k-means run on such a mixture after
-compiling; MNIST's 60,000 images are judged by a linear SVM and a nearest neighbour on its test set.
+file of a Gaussian mixture, from the file to ``picks.csv``, and ``stream`` leaves the pool on disk; the greedy
+and k-means run on such a mixture after compiling; MNIST's 60,000 images are judged by a linear SVM and a
+nearest neighbour on its test set.
 """
 
 import argparse
@@ -56,17 +57,22 @@ def cluster(n: int) -> dict[str, Any]:
     return compiled(lambda: dj.kmeans(jax.random.key(0), x, 100, init=x[:100], max_iter=20, tol=0.0))
 
 
-def select(n: int) -> dict[str, Any]:
+def select(n: int, *more: str) -> dict[str, Any]:
     """Return the cost of the command, from the file of the pool to that of the picks."""
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/pool.npy", mixture(n, FEATURES, GROUPS))
-        words = ["select", f"{folder}/pool.npy", "-n", str(N_SELECT), "--out", f"{folder}/picks.csv"]
+        words = ["select", f"{folder}/pool.npy", "-n", str(N_SELECT), "--out", f"{folder}/picks.csv", *more]
         start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "dual_jax", *words], check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - start
         receipt = json.loads(Path(folder, "picks.json").read_text())
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return {"seconds": seconds, "peak_mib": peak, "receipt": receipt}
+
+
+def stream(n: int) -> dict[str, Any]:
+    """Return the cost of the command when the pool stays on disk and passes by in pieces."""
+    return select(n, "--stream")
 
 
 def images(_: int) -> dict[str, Any]:
@@ -108,6 +114,7 @@ PIECES: dict[str, tuple[Callable[[int], dict[str, Any]], int, float]] = {  # wha
     "select_100000": (select, 100_000, 1_200.0),
     "mnist_60000": (images, 60_000, 3_600.0),
     "select_1000000": (select, 1_000_000, 4_500.0),
+    "stream_1000000": (stream, 1_000_000, 4_500.0),
 }
 
 

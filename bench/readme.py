@@ -247,6 +247,7 @@ def large() -> str:
         "greedy": f"the exact greedy, {N_SELECT:,} picks, compiled",
         "kmeans": "20 iterations of k-means, K = 100, compiled",
         "select": f"`dual-jax select`, {N_SELECT:,} picks, from file to file",
+        "stream": f"`dual-jax select --stream`, {N_SELECT:,} picks, the pool left on disk",
     }
     rows = [
         (

@@ -6,7 +6,9 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from typing import Any
 import jax
 
 from dual_jax.store import write_atomically
+
+PACKAGES = ("dual-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
 
 
 def machine() -> dict[str, Any]:
@@ -25,7 +29,7 @@ def machine() -> dict[str, Any]:
         "cpu": models[0] if models else platform.processor(),
         "cores": os.cpu_count(),
         "device": jax.devices()[0].device_kind,
-        "versions": {name: version(name) for name in ("jax", "jaxlib", "numpy", "scikit-learn")},
+        "versions": {name: version(name) for name in PACKAGES},
     }
 
 
@@ -45,6 +49,27 @@ def apart(module: str, words: Sequence[str], limit: float) -> Any:
     return json.loads(lines[-1]) if run.returncode == 0 else {"failed": lines[-1]}
 
 
+def lines_of(module: str, words: Sequence[str], limit: float) -> Iterator[Any]:
+    """Give each line of JSON that a benchmark prints in a process of its own; last, how it failed."""
+    command = [sys.executable, "-m", module, *words]
+    with (
+        tempfile.TemporaryFile("w+") as complaints,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,
+    ):
+        timer = threading.Timer(limit, process.kill)
+        timer.start()
+        try:
+            yield from map(json.loads, process.stdout or ())
+            process.wait()
+        finally:
+            is_late = not timer.is_alive()
+            timer.cancel()
+        complaints.seek(0)
+        said = complaints.read().strip().splitlines() or ["no output"]
+    if process.returncode:
+        yield {"failed": f"not done after {limit:g} s" if is_late else said[-1]}
+
+
 def as_size(text: str) -> tuple[int, ...]:
     """Return the numbers of a size on the command line, ``ROWSxFEATURES`` or such."""
     return tuple(map(int, text.split("x")))
@@ -53,9 +78,13 @@ def as_size(text: str) -> tuple[int, ...]:
 def write(out: Path | None, records: Any, **more: Any) -> None:
     """Write records and the machine that they were measured on; print them where there is no file."""
     result = {"machine": machine(), "load": os.getloadavg()[0], **more, "records": records}
-    text = json.dumps(result, indent=2)
     if out is None:
-        print(text)
-        return
+        print(json.dumps(result, indent=2))
+    else:
+        save(out, result)
+
+
+def save(out: Path, result: dict[str, Any]) -> None:
+    """Write a result to its file, whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, text + "\n")
+    write_atomically(out, json.dumps(result, indent=2) + "\n")

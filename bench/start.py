@@ -9,6 +9,7 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from bench.record import as_size, peak_mib, write
 from dual_jax.ahead import lower
 
 BASE, OURS = "jax, flax.nnx, optax", "dual_jax"
-REPEATS = 7
+REPEATS = 3
 SIZES = ((1000, 40),)
 MAX_RATIO = 1.2  # of importing dual_jax to importing its base
 
@@ -42,29 +43,25 @@ def imports(repeats: int) -> dict[str, Any]:
     return {"base_s": base, "ours_s": ours, "ratio": ratio, "is_within_bar": ratio < MAX_RATIO}
 
 
-def measure(n: int, d: int) -> dict[str, Any]:
-    """Return the seconds of tracing and compiling the programs of a fit, and of two fits of other seeds."""
+def measure(n: int, d: int) -> Iterator[dict[str, float]]:
+    """Give the seconds of tracing, of compiling the programs of a fit, and of two fits of other seeds.
+
+    One part after the other, as each is done.
+    """
     x, config = jax.random.normal(jax.random.key(0), (n, d)), dj.DualConfig(tolerance=0.0)
+    yield {"n": n, "d": d, "m": config.for_pool(n).dictionary_size or n}
     start = time.perf_counter()
     programs = lower((n, d), config, jax.devices()[:1])
-    traced = time.perf_counter()
+    yield {"trace_s": time.perf_counter() - start}
+    start = time.perf_counter()
     for program in programs.values():
         program.compile()
-    compiled, seconds = time.perf_counter(), []
-    for seed in range(2):
-        begun = time.perf_counter()
+    yield {"compile_s": time.perf_counter() - start}
+    for seed, name in enumerate(("first_fit_s", "fit_s")):
+        start = time.perf_counter()
         jax.block_until_ready(dj.fit(jax.random.key(seed), jnp.asarray(x), config).ranking.indices)
-        seconds.append(time.perf_counter() - begun)
-    return {
-        "n": n,
-        "d": d,
-        "m": config.for_pool(n).dictionary_size,
-        "trace_s": traced - start,
-        "compile_s": compiled - traced,
-        "first_fit_s": seconds[0],
-        "fit_s": seconds[1],
-        "peak_mib": peak_mib(),
-    }
+        yield {name: time.perf_counter() - start}
+    yield {"peak_mib": peak_mib()}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -73,11 +70,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sizes", type=as_size, nargs="*", default=SIZES, help="pools, as ROWSxFEATURES")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="pairs of imports")
     args = parser.parse_args(argv)
-    found, records = imports(args.repeats), []
+    found, records = imports(args.repeats), list[dict[str, float]]()
     write(args.out, records, imports=found)
     for size in args.sizes:
-        records.append(measure(*size))
-        write(args.out, records, imports=found)
+        records.append({})
+        for part in measure(*size):
+            records[-1] |= part
+            write(args.out, records, imports=found)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,17 @@ The floor of a step is the time of the bytes that must move at this machine's co
 products at its matrix-product rate (on a GPU, which does both at once, the larger of the two): 24 m n bytes
 and 6 m n p operations for free coefficients, 28 m n bytes and 6 m n p + 12 m n q operations for the simplex.
 Both rates are measured in the same run, on large arrays.
-All peers run in this one process, one after the other; without PyTorch they are recorded as absent.
+Our steps run first, in a process that ends before the peers begin, so that these have the device to
+themselves; the file is written after each. Without PyTorch they are recorded as absent.
 """
 
 import argparse
 import dataclasses
+import gc
 import itertools
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +28,7 @@ import jax
 import numpy as np
 
 import dual_jax as dj
-from bench.record import as_size, write
+from bench.record import as_size, save, write
 from dual_jax.hardware import host
 from dual_jax.machine import calibrated
 
@@ -91,7 +96,7 @@ def ours(objective: str, n: int, m: int) -> dict[str, Any]:
     }
 
 
-def peers(n: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def peers(n: int, device: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give the time of the free objective's step in PyTorch: eager, fused Adam, and compiled."""
     try:
         import torch
@@ -105,13 +110,20 @@ def peers(n: int) -> Iterator[tuple[str, dict[str, Any]]]:
         ("PyTorch compiled, fused Adam", True, True),
     ):
         try:
-            yield name, {"version": torch.__version__, **seconds(torch_step(n, is_fused, is_compiled))}
+            found = seconds(torch_step(n, is_fused, is_compiled, device))
+            yield name, {"version": torch.__version__, **found}
         except Exception as error:  # a compiler may be missing: that is a finding, not the end of the run
-            yield name, {"failed": str(error).splitlines()[0]}
+            yield name, {"failed": (str(error).splitlines() or [type(error).__name__])[0]}
+        if device == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
 
 
-def torch_step(n: int, is_fused: bool, is_compiled: bool) -> Callable[[], None]:
-    """Return one step of the same loss in PyTorch, written as its users would."""
+def torch_step(n: int, is_fused: bool, is_compiled: bool, device: str) -> Callable[[], None]:
+    """Return one step of the same loss in PyTorch, written as its users would.
+
+    Zeros are written on the diagonal after each step: a mask would be as large as C.
+    """
     import torch
     from torch import nn
 
@@ -122,23 +134,21 @@ def torch_step(n: int, is_fused: bool, is_compiled: bool) -> Callable[[], None]:
         return nn.Sequential(*layers[:-1])
 
     config = CONFIGURATIONS["free"]
-    is_gpu = jax.default_backend() == "gpu"
-    torch.set_default_device("cuda" if is_gpu else "cpu")
+    torch.set_default_device(device)
     torch.manual_seed(0)
-    x = torch.tensor(np.array(pool(n)))
+    x = torch.randn(n, D)
     encoder, decoder = dense((D, *HIDDEN, P)), dense((P, *reversed(HIDDEN), D))
-    c = nn.Parameter(torch.randn(n, n) / n**0.5)
+    c = nn.Parameter((torch.randn(n, n) / n**0.5).fill_diagonal_(0.0))
     p = nn.Parameter(torch.randn(config.n_clusters or 1, n) / n**0.5)
     centroids = torch.randn(len(p), P)
     parameters = [c, p, *encoder.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=is_fused)
-    off_diagonal = 1.0 - torch.eye(n)
 
     def loss() -> torch.Tensor:
-        z, masked = encoder(x), c * off_diagonal
-        rebuilt = masked @ z
-        top = ((rebuilt - z) ** 2).sum() + config.gamma * masked.square().sum(0).add(1e-12).sqrt().sum()
-        bottom = ((p @ z - centroids) ** 2).sum() + config.eta * p.square().sum(0).add(1e-12).sqrt().sum()
+        z = encoder(x)
+        rebuilt = c @ z
+        top = ((rebuilt - z) ** 2).sum() + config.gamma * c.norm(dim=0).sum()
+        bottom = ((p @ z - centroids) ** 2).sum() + config.eta * p.norm(dim=0).sum()
         return ((decoder(rebuilt) - x) ** 2).sum() + config.alpha * top + config.beta * bottom
 
     forward = torch.compile(loss) if is_compiled else loss
@@ -147,25 +157,34 @@ def torch_step(n: int, is_fused: bool, is_compiled: bool) -> Callable[[], None]:
         optimizer.zero_grad()
         forward().backward()
         optimizer.step()
-        if is_gpu:
+        c.data.fill_diagonal_(0.0)
+        if device == "cuda":
             torch.cuda.synchronize()
 
     return run
 
 
-def measure(objective: str, n: int, m: int, rate: dict[str, float], *, with_peers: bool) -> dict[str, Any]:
-    """Return the record of one size: the floor, our step, and PyTorch's where C is full and free."""
+def measure(objective: str, n: int, m: int, rate: dict[str, float]) -> dict[str, Any]:
+    """Return the record of one size: the floor and our step."""
     record: dict[str, Any] = {"objective": objective, "n": n, "m": m, "p": P, **floor(objective, n, m, rate)}
     record["ours"] = ours(objective, n, m)
     record["times_floor"] = record["ours"]["median_s"] / record["floor_s"]
-    if objective == "free" and m == n and with_peers:
-        record["peers"] = dict(peers(n))
-        record["times_faster"] = {
-            name: peer["median_s"] / record["ours"]["median_s"]
-            for name, peer in record["peers"].items()
-            if "median_s" in peer
-        }
     return record
+
+
+def add_peers(out: Path) -> None:
+    """Add PyTorch's times to the records of a file where C is full and free; no device of JAX is touched."""
+    result = json.loads(out.read_text())
+    device = "cpu" if result["machine"]["device"] == "cpu" else "cuda"
+    for record in result["records"]:
+        if record["objective"] != "free" or record["m"] != record["n"]:
+            continue
+        record |= {"peers": {}, "times_faster": {}}
+        for name, peer in peers(record["n"], device):
+            record["peers"][name] = peer
+            if "median_s" in peer:
+                record["times_faster"][name] = peer["median_s"] / record["ours"]["median_s"]
+            save(out, result)
 
 
 def rows_and_places(text: str) -> tuple[int, int]:
@@ -176,7 +195,7 @@ def rows_and_places(text: str) -> tuple[int, int]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="where to write the JSON")
+    parser.add_argument("--out", type=Path, required=True, help="where to write the JSON")
     parser.add_argument(
         "--sizes",
         type=rows_and_places,
@@ -186,11 +205,16 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--objectives", nargs="+", choices=CONFIGURATIONS, default=tuple(CONFIGURATIONS))
     parser.add_argument("--without-peers", action="store_true", help="only our own steps and the floor")
+    argv = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(argv)
+    if not args.without_peers:  # a process that ends gives back the memory that JAX keeps
+        subprocess.run([sys.executable, "-m", "bench.step", *argv, "--without-peers"], check=True)
+        add_peers(args.out)
+        return
     rate, records = rates(), []
     for n, m in args.sizes:
         for objective in args.objectives:
-            records.append(measure(objective, n, m, rate, with_peers=not args.without_peers))
+            records.append(measure(objective, n, m, rate))
             write(args.out, records, rates=rate)
 
 

@@ -6,9 +6,10 @@ import jax
 import pytest
 
 from bench import __main__ as all_of_them
-from bench import devices, figures, readme, start, step
+from bench import devices, figures, plan, readme, record, start, step
 from bench.__main__ import Piece
 from dual_jax import machine
+from dual_jax.plan import VECTOR
 
 
 @pytest.fixture
@@ -86,6 +87,41 @@ def test_strong_and_weak_scaling_name_their_pools_and_the_exchange_stands_beside
     assert exchange.get_lines()[1].get_ydata().tolist() == [4 * 80 * 40 / k / 1e6 for k in (2, 4)]
 
 
+CUT_SHORT = {
+    "step": [
+        {"records": RESULTS["step"]["records"][:1]},
+        {"records": [{"n": 9, "m": 9, "objective": "free"}]},
+    ],
+    "dictionary": [{"records": RESULTS["dictionary"]["records"][:1]}],
+    "devices": [{"records": SHARES[:1]}, {"records": SHARES[3:]}, {"records": [FAILED]}],
+    "grid": [{"records": [{"n": 84, "d": 147, "cells": 32, "vmapped": SECONDS}]}],
+    "start": [
+        {"imports": RESULTS["start"]["imports"], "records": []},
+        {"records": [{"n": 20, "d": 4, "trace_s": 1.0}]},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "result"), [(name, r) for name, all_of in CUT_SHORT.items() for r in all_of]
+)
+def test_records_that_are_cut_short_are_drawn_as_far_as_they_go(name, result, tmp_path):
+    path = tmp_path / f"{name}.json"
+    path.write_text(json.dumps(result))
+    assert figures.draw_all(tmp_path) == [path.with_suffix(".svg")]
+
+
+def test_a_figure_that_cannot_be_drawn_stops_no_other(tmp_path, capsys):
+    (tmp_path / "step.json").write_text('{"records": [{"from": "another version"}]}')
+    (tmp_path / "devices.json").write_text("half a li")
+    (tmp_path / "grid.json").write_text('{"records": []}')
+    (tmp_path / "start.json").write_text(json.dumps(RESULTS["start"]))
+    assert figures.draw_all(tmp_path) == [tmp_path / "start.svg"]
+    complaints = capsys.readouterr().err
+    assert "step.json is not drawn: KeyError" in complaints
+    assert "devices.json is not drawn: JSONDecodeError" in complaints
+
+
 def test_the_page_has_a_table_of_each(monkeypatch):
     monkeypatch.setattr(readme, "results", RESULTS.__getitem__)
     assert "| free, n = 40 | 0.0 ms | 0.0 ms | 2.0 | 1.00 |" in readme.step()
@@ -104,6 +140,39 @@ def test_a_step_is_measured_beside_its_floor_and_written(quick, tmp_path):
     assert result["machine"]["versions"]["jax"] == jax.__version__
 
 
+def test_peers_are_added_one_by_one_to_what_is_written(monkeypatch, tmp_path):
+    path, written = tmp_path / "step.json", []
+    records = [timed(10, 10), timed(10, 5), timed(10, 10, "simplex")]
+    path.write_text(json.dumps({"machine": {"device": "cpu"}, "records": records}))
+
+    def peers(n, device):
+        for seconds in (3e-7, 5e-7):
+            written.append(json.loads(path.read_text())["records"][0].get("times_faster", {}))
+            yield f"{seconds} on {device}", {"median_s": seconds}
+
+    monkeypatch.setattr(step, "peers", peers)
+    step.add_peers(path)
+    assert written == [{}, {"3e-07 on cpu": pytest.approx(3.0)}]
+    found = json.loads(path.read_text())["records"]
+    assert list(found[0]["peers"]) == ["3e-07 on cpu", "5e-07 on cpu"]
+    assert found[1:] == records[1:]
+
+
+CHILD = """
+import json, sys, time
+print(json.dumps({"n": 1}), flush=True)
+time.sleep(float(sys.argv[1]))
+sys.exit("it went wrong")
+"""
+
+
+@pytest.mark.parametrize(("seconds", "ended"), [("0", "it went wrong"), ("60", "not done after 2 s")])
+def test_a_process_that_ends_badly_has_given_what_it_printed_before(seconds, ended, monkeypatch, tmp_path):
+    (tmp_path / "child.py").write_text(CHILD)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert list(record.lines_of("child", [seconds], 2.0)) == [{"n": 1}, {"failed": ended}]
+
+
 def test_devices_are_measured_with_what_they_exchange():
     record = devices.measure(2, (24, 16), "free")
     assert record["median_s"] >= record["least_s"] > 0
@@ -119,27 +188,22 @@ def test_the_ratio_of_imports_is_that_of_pairs_in_turn(monkeypatch):
 
 
 @pytest.mark.slow
-def test_importing_the_package_takes_little_more_than_what_it_is_built_on():
-    assert start.imports(1)["base_s"] > 0
-
-
-@pytest.mark.slow
 def test_tracing_and_compiling_are_told_apart_from_running():
-    record = start.measure(30, 4)
-    assert record["trace_s"] > 0
-    assert record["compile_s"] > 0
-    assert record["first_fit_s"] > record["fit_s"]  # the second compiles nothing
+    parts = list(start.measure(30, 4))
+    assert [name for part in parts[1:-1] for name in part] == ["trace_s", "compile_s", "first_fit_s", "fit_s"]
+    assert parts[3]["first_fit_s"] > parts[4]["fit_s"]  # the second compiles nothing
 
 
 def test_a_piece_that_fails_or_takes_too_long_loses_nothing_else(monkeypatch, tmp_path, capsys):
     (tmp_path / "start.json").write_text(json.dumps(RESULTS["start"]))
+    (tmp_path / "long.json").write_text("{}")
     pieces = {"wrong": Piece("bench.no_such", "", 60.0), "long": Piece("bench.step", "", 0.01)}
     monkeypatch.setattr(all_of_them, "ON_CPU", pieces)
     assert all_of_them.main(["--out", str(tmp_path)]) == 1
     shown = capsys.readouterr().out
     assert "wrong: failed: " in shown
-    assert "No module named bench.no_such" in shown
-    assert "long: stopped after 0.01 s" in shown
+    assert "No module named bench.no_such; nothing is written" in shown
+    assert "long: stopped after 0.01 s; long.json IS OF AN EARLIER RUN" in shown
     assert (tmp_path / "start.svg").exists()
 
 
@@ -152,3 +216,10 @@ def test_a_piece_that_is_not_there_is_refused(capsys):
     with pytest.raises(SystemExit):
         all_of_them.main(["--only", "step,speed"])
     assert "no piece 'speed': use step, dictionary" in capsys.readouterr().err
+
+
+def test_the_constants_of_the_plan_are_fitted_from_its_records():
+    stage = {"plan_s": 1.0, "seconds_ratio": 0.5}  # a second is missing
+    record = {"n": 10, "d": 4, "m": 10, "k": 0, "objective": "free", "outside": {"free": 3, "drawn": 4}}
+    record |= {"operations_per_s": 100.0 * VECTOR, "stages": {"train": stage, "start": stage}}
+    assert plan.fitted([record]) == ["free, 10 x 4: 4", "drawn, 10 x 4: 5"]
