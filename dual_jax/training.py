@@ -375,7 +375,7 @@ def _rebuild_all(
     for piece in pieces:
         atoms, targets = (dictionary, piece.targets)
         if parts:
-            atoms, targets = _after(parts[-1][0].z, (atoms, targets))
+            atoms, targets = _after(parts[-1], (atoms, targets))
         part, pull = _rebuild(piece, atoms, targets, fixed, config)
         parts.append(part)
         pulls.append(pull)
@@ -483,7 +483,7 @@ def _update_blocks(
         of_z, of_u = jax.tree.map(lambda g, cut=piece.cut: g[cut.C], of_rebuilt[:2])
         rows, targets = Rebuilt(of_z, of_u, of_rebuilt.centroids[piece.cut.P]), piece.targets
         if len(pieces) > 1:
-            done = blocks[-1][0].C if blocks else rebuilt.z
+            done = (blocks[-1][0].C, of_dictionary) if blocks else rebuilt.z
             atoms, targets, rows = _after(done, (dictionary, targets, rows))
             _, pull = _rebuild(piece, atoms, targets, fixed, config)
         of_raw, of_atoms, of_space = pull((rows, of_sums))
@@ -493,14 +493,15 @@ def _update_blocks(
     return blocks, of_dictionary, jax.tree.map(lambda *parts: jnp.concatenate(parts), *of_own)
 
 
-def _after(done: Array, tree: Any) -> Any:
-    """Return a tree that exists only once ``done`` does: so the compiler finishes one block before the next.
+def _after(done: Any, tree: Any) -> Any:
+    """Return a tree that exists only once every array of ``done`` does: so the compiler finishes one block before the next.
 
     Left to itself it runs the blocks side by side and keeps the temporaries of all, also from the first
     pass to the second. Barriers it removes before it orders the work; but it cannot know that no number
     exceeds infinity.
     """
-    is_never = done.ravel()[0] > jnp.inf
+    firsts = [leaf.ravel()[0] for leaf in jax.tree.leaves(done) if leaf.size]
+    is_never = jnp.any(jnp.stack(firsts) > jnp.inf)
     return jax.tree.map(lambda leaf: jnp.where(is_never, jnp.zeros_like(leaf), leaf), tree)
 
 
