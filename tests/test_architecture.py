@@ -47,6 +47,7 @@ FLOORS = [
     ["cli", "__main__", "__init__"],
 ]
 FLOOR = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
+BASE = "jax, flax.nnx, optax"
 HEAVY = ["pandas", "pyarrow", "matplotlib", "orbax.checkpoint", "sklearn.svm", "pooch", "tensorboardX"]
 
 
@@ -69,6 +70,13 @@ def test_importing_the_package_loads_nothing_heavy():
     code = f"import sys, dual_jax; print([m for m in {HEAVY} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+def test_importing_the_package_loads_little_beside_what_it_is_built_on():
+    code = f"import sys, {BASE}; known = {{*sys.modules}}; import dual_jax; print(*{{*sys.modules}} - known)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    packages = {name.partition(".")[0] for name in loaded.stdout.split()}
+    assert packages <= {"dual_jax", "jaxtyping", "wadler_lindig"}  # the third is what jaxtyping prints with
 
 
 def test_every_public_name_can_be_imported():

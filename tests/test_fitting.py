@@ -9,7 +9,16 @@ import optax
 import pytest
 
 from dual_jax.config import DualConfig
-from dual_jax.fitting import CHUNK, check_coefficient_optimizer, fit, rank, train
+from dual_jax.fitting import (
+    CHUNK,
+    begin_selection,
+    check_coefficient_optimizer,
+    fit,
+    rank,
+    rank_on_mesh,
+    run_steps,
+    train,
+)
 from dual_jax.sharding import make_mesh
 
 N = 31
@@ -25,6 +34,34 @@ def test_the_ranking_holds_every_candidate_once_and_no_labelled_row():
     gains = np.array(fitted.ranking.scores)
     assert np.all(np.diff(gains[:8]) <= 1e-5)  # gains of a greedy order fall
     assert np.all(np.diff(gains[8:]) <= 0)
+
+
+@pytest.fixture
+def compilations():
+    """Return a list that grows with every program that is compiled."""
+    found, is_open = [], [True]
+
+    def listen(event, seconds, **_):
+        if is_open and event.endswith("backend_compile_duration"):
+            found.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield found
+    is_open.clear()  # not every version can take a listener off
+
+
+def test_a_fit_compiles_each_program_once_and_none_for_another_seed_weight_or_rate(compilations):
+    x, programs = X[:23], (begin_selection, run_steps, rank_on_mesh)
+    before = [program._cache_size() for program in programs]
+    fit(KEY, x, CONFIG)
+    after = [program._cache_size() for program in programs]
+    assert np.subtract(after, before).tolist() == [1, 2, 1]  # steps of stage 1 and of stage 3
+    assert compilations
+    compilations.clear()
+    weights = {"alpha": 3.0, "eta": 0.5, "temperature": 0.7, "learning_rate": 0.01}
+    fit(jax.random.key(9), x, dataclasses.replace(CONFIG, **weights))
+    assert compilations == []
+    assert [program._cache_size() for program in programs] == after
 
 
 def test_the_same_key_gives_the_same_picks():
