@@ -494,7 +494,7 @@ def _update_blocks(
 
 
 def _after(done: Any, tree: Any) -> Any:
-    """Return a tree that exists only once every array of ``done`` does: so the compiler finishes one block before the next.
+    """Return a tree that exists only once all of ``done`` does: so the compiler ends a block before the next.
 
     Left to itself it runs the blocks side by side and keeps the temporaries of all, also from the first
     pass to the second. Barriers it removes before it orders the work; but it cannot know that no number
