@@ -386,6 +386,8 @@ def _run(
 ) -> Stand:
     """Return where the fit stands after the rest of a stage; its history has a number a step."""
     stage, step, state, before = stand
+    if n_steps == 0:
+        return stand._replace(history={**before, stage: {}})
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((state, x, config))):
         state, values = _traced_steps(state, x, config, n_steps, stage, n_steps, mesh, n_batches)
         return Stand(stage, n_steps, state, {**before, stage: values})
