@@ -22,7 +22,7 @@ Readout = Literal["greedy", "refine", "norms"]
 
 @dataclasses.dataclass(frozen=True)
 class DualConfig:
-    """Settings of DUAL. Weights and rates are pytree leaves: a new value does not compile again.
+    """Settings of DUAL. Weights, rates and the power are pytree leaves: a new value does not compile again.
 
     The defaults are the recommended configuration (ours, one setting for all data);
     `DualConfig.paper` is the released one. A grid of weights is one ``jax.vmap`` over a config whose leaves
@@ -91,7 +91,7 @@ class DualConfig:
     pretrain_learning_rate: float | jax.Array = 1e-3
     objective: Literal["simplex", "free"] = "simplex"
     readout: Readout = "greedy"
-    power: float = 0.5
+    power: float | jax.Array = 0.5
     latent_dim: int = 32
     hidden: tuple[int, ...] = (128, 64)
     n_clusters: int | None = None
@@ -224,6 +224,7 @@ class DualConfig:
             _check_range(name, getattr(self, name), 0.0, inclusive=True)
         for name in ("temperature", "learning_rate", "pretrain_learning_rate"):
             _check_range(name, getattr(self, name), 0.0, inclusive=False)
+        _check_range("power", self.power, 0.0, 2.0, inclusive=False)
         for name, choices in (
             ("objective", tuple(OBJECTIVES)),
             ("readout", ("greedy", "refine", "norms")),
@@ -233,8 +234,6 @@ class DualConfig:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(choices)}."
                 )
-        if not 0 < self.power <= 2:
-            raise ValueError(f"power={self.power!r} is out of range: it must be above 0 and at most 2.")
         for name, low in (("latent_dim", 1), ("pretrain_steps", 0), ("steps", 0), ("n_exact", 1)):
             if getattr(self, name) < low:
                 raise ValueError(
@@ -260,17 +259,22 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, jax.Array | np.ndarray) else value
 
 
-def _check_range(name: str, value: Any, low: float, *, inclusive: bool) -> None:
+def _check_range(name: str, value: Any, low: float, high: float = math.inf, *, inclusive: bool) -> None:
     if isinstance(value, jax.core.Tracer):
         return
     values = np.asarray(value)
-    if not np.all(np.isfinite(values) & ((values >= low) if inclusive else (values > low))):
-        wanted = "at least 0" if inclusive else "above 0"
+    is_above = (values >= low) if inclusive else (values > low)
+    if not np.all(np.isfinite(values) & is_above & (values <= high)):
+        wanted = f"{'at least' if inclusive else 'above'} {low:g}"
+        wanted += f" and at most {high:g}" if high < math.inf else ""
         raise ValueError(f"{name}={value!r} is out of range: it must be finite and {wanted}.")
 
 
 _FUNCTIONS = {"optimizer", "coefficient_optimizer", "encoder", "decoder"}
-_LEAVES = ("alpha", "beta", "gamma", "eta", "temperature", "learning_rate", "pretrain_learning_rate")
+_LEAVES = (
+    *("alpha", "beta", "gamma", "eta", "temperature", "power"),
+    *("learning_rate", "pretrain_learning_rate"),
+)
 jax.tree_util.register_dataclass(
     DualConfig,
     data_fields=_LEAVES,

@@ -34,12 +34,24 @@ TILE = 32  # gains are summed over tiles of this many rows, whatever the block s
 SHORTLIST = 4  # candidates whose gains are evaluated exactly at a time
 
 
-@functools.lru_cache
-def power_cost(power: float) -> Cost:
-    """Return the cost ``||u_i - u_j||^power``; two calls with one power return the same object."""
-    if power == 0.5:  # two roots take a fifth of the time of a general power
-        return lambda squared: jnp.sqrt(jnp.sqrt(squared))
-    return lambda squared: squared ** (power / 2)
+def power_cost(power: float | Float[Array, ""]) -> Cost:
+    """Return the cost ``||u_i - u_j||^power``: one program for each float, one for all arrays."""
+    if isinstance(power, jax.Array):
+        return jax.tree_util.Partial(_to_the_power, power=power)
+    return _fixed_power(float(power))
+
+
+@functools.lru_cache  # the same object each time
+def _fixed_power(power: float) -> Cost:
+    return _two_roots if power == 0.5 else lambda squared: squared ** (power / 2)
+
+
+def _to_the_power(squared: Array, power: Float[Array, ""]) -> Array:
+    return jax.lax.cond(power == 0.5, _two_roots, lambda squared: squared ** (power / 2), squared)
+
+
+def _two_roots(squared: Array) -> Array:  # a third of the time of a general power
+    return jnp.sqrt(jnp.sqrt(squared))
 
 
 def greedy(

@@ -48,7 +48,7 @@ def by_norms(
     return top(jnp.zeros(len(is_candidate)).at[places].set(scores, mode="drop"), is_candidate, n_select)
 
 
-def greedily(pool: Pool, power: float, n_select: int, axis_name: str | None = None) -> Selection:
+def greedily(pool: Pool, power: float | Array, n_select: int, axis_name: str | None = None) -> Selection:
     """Return the candidates that greedily lower ``sum_i min_{j in S} ||u_i - u_j||^power``; nested.
 
     Labelled rows are in S from the start, and every row of the pool is a target. Up to `MAX_EXACT` rows all
@@ -75,7 +75,7 @@ def _shortlist(pool: Pool, n_select: int) -> Int[Array, " m"] | None:
     return spread_out(pool, pool.is_candidate, size) if is_short else None
 
 
-def refined(pool: Pool, power: float, n_select: int, axis_name: str | None = None) -> Selection:
+def refined(pool: Pool, power: float | Array, n_select: int, axis_name: str | None = None) -> Selection:
     """Return `greedily`'s picks after k-medoids swaps at this budget: a lower objective, not nested.
 
     Swaps are among the candidates that the greedy looks at. Devices do not share this work.
@@ -94,7 +94,7 @@ def refined(pool: Pool, power: float, n_select: int, axis_name: str | None = Non
 
 
 def with_rest(
-    pool: Pool, power: float, picks: Selection, n_select: int, axis_name: str | None = None
+    pool: Pool, power: float | Array, picks: Selection, n_select: int, axis_name: str | None = None
 ) -> Selection:
     """Return the picks followed by the other candidates, by the gain that each alone would still bring.
 

@@ -1,10 +1,12 @@
 """The tournament runs in pieces, says what is left, and draws from its records."""
 
+import inspect
 import sys
 
 import pytest
 
-from bench import quality
+from bench import embedding, quality
+from dual_jax.methods import METHODS
 from dual_jax.records import read_folder
 
 
@@ -53,3 +55,12 @@ def test_the_ladder_is_climbed_on_splits_that_the_tournament_does_not_see(run, t
     assert {record["seed"] for record in records if record.get("kind") == "data"} == {quality.DEV_SEED}
     settings = {record["settings"] for record in records if record.get("method") == "medoids"}
     assert settings == {"", "readout=refine"}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [*quality.LADDER, *quality.VARIANTS, *embedding.METHODS.values()],
+    ids=lambda entry: entry.title,
+)
+def test_every_knob_that_is_compared_is_one_of_its_method(entry):
+    assert entry.knobs.keys() <= inspect.signature(METHODS[entry.method].select).parameters.keys()

@@ -28,6 +28,7 @@ def dual(
     gamma: float = 0.1,
     eta: float = 0.1,
     temperature: float = 0.5,
+    power: float = 0.5,
     pretrain_steps: int = 1000,
     steps: int = 300,
     readout: Readout = "greedy",
@@ -50,6 +51,8 @@ def dual(
         See `dual_jax.selection`.
     alpha, beta, gamma, eta, temperature
         Weights of the objective, as in `dual_jax.config.DualConfig`, whose defaults these are.
+    power
+        Of the distances in the greedy read-out and its swaps, above 0 and at most 2; Eq. (4)'s l2-norm is 1.
     pretrain_steps, steps
         Full-batch steps of the autoencoder and of the joint stage, static; all of them are run.
     readout
@@ -80,6 +83,7 @@ def dual(
         gamma=gamma,
         eta=eta,
         temperature=temperature,
+        power=power,
         pretrain_steps=pretrain_steps,
         steps=steps,
         readout=readout,

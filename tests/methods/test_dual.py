@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 
 from dual_jax.config import DualConfig
-from dual_jax.fitting import fit, rank
+from dual_jax.coverage import greedy, power_cost
+from dual_jax.fitting import fit, rank, train
+from dual_jax.methods import METHODS
 from dual_jax.methods.dual import dual, dual_paper, dual_wo
+from dual_jax.training import learnt_space
 
 KEY, N, K = jax.random.key(3), 24, 7
 X = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)
@@ -34,3 +37,22 @@ def test_without_the_cluster_branch_it_is_dual_with_a_weight_of_zero():
 def test_the_refined_read_out_is_a_choice():
     indices = dual(KEY, X, K, readout="refine", **SHORT).indices
     assert len(set(indices.tolist())) == K
+
+
+@pytest.mark.parametrize("steps", [{"steps": 0}, pytest.param({"pretrain_steps": 0}, marks=pytest.mark.slow)])
+def test_a_stage_of_no_steps_is_left_out(steps):
+    knobs = SHORT | steps
+    picks = METHODS["dual"](KEY, X, K, **knobs)
+    fitted = fit(KEY, X, DualConfig(**knobs, tolerance=0.0))
+    assert picks.indices.tolist() == fitted.ranking.indices[:K].tolist()
+    again = jax.jit(lambda x: METHODS["dual"](KEY, x, K, **knobs).indices)(X)
+    assert again.tolist() == picks.indices.tolist()
+
+
+def test_the_power_of_the_distance_is_that_of_the_read_out():
+    config = DualConfig(pretrain_steps=20, steps=0)
+    state, _ = train(KEY, X, config)
+    cover = greedy(learnt_space(state, X, config), K, power_cost(2.0))
+    picks = METHODS["dual"](KEY, X, K, power=2.0, pretrain_steps=20, steps=0)
+    assert picks.indices.tolist() == cover.indices.tolist()
+    assert picks.indices.tolist() != METHODS["dual"](KEY, X, K, pretrain_steps=20, steps=0).indices.tolist()
