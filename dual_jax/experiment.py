@@ -22,6 +22,7 @@ from dual_jax.data.perceptron import perceptrons
 from dual_jax.methods import METHODS
 from dual_jax.receipt import compile_seconds
 from dual_jax.records import Record, append
+from dual_jax.selection import Selection
 
 PERCEPTRON = "perceptron"  # a judge beside `JUDGES`, whose cells are trained side by side
 
@@ -152,18 +153,34 @@ def order_key(key: Key[Array, ""], split: int, order: int) -> Key[Array, ""]:
 def pick(
     entry: Entry, key: Key[Array, ""], pool: Float[Array, "n d"], budgets: Sequence[int]
 ) -> dict[int, Picked]:
-    """Return a method's picks at each budget: prefixes of one run where it is nested, else a run each."""
+    """Return a method's picks at each budget: prefixes of one run where it is nested, else a run each.
+
+    What a method learns before it picks it learns once; the time of that is part of each budget's.
+    """
+    select, learning = _timed(_selector, entry, key, pool)
+
+    def picked(n_select: int) -> Picked:
+        indices, reading = _timed(lambda: np.asarray(select(n_select).indices))
+        return Picked(indices, *map(sum, zip(learning, reading, strict=True)))
+
     if not entry.is_nested:
-        return {budget: _timed(entry, key, pool, budget) for budget in budgets}
-    whole = _timed(entry, key, pool, max(budgets))
+        return {budget: picked(budget) for budget in budgets}
+    whole = picked(max(budgets))
     return {budget: whole._replace(indices=whole.indices[:budget]) for budget in budgets}
 
 
-def _timed(entry: Entry, key: Key[Array, ""], pool: Float[Array, "n d"], n_select: int) -> Picked:
+def _selector(entry: Entry, key: Key[Array, ""], pool: Float[Array, "n d"]) -> Callable[[int], Selection]:
+    method = METHODS[entry.method]
+    if method.reader is not None and not entry.is_nested:
+        return method.reader(key, pool, **entry.knobs)
+    return lambda n_select: method(key, pool, n_select, **entry.knobs)
+
+
+def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, tuple[float, float]]:
+    """Return what a function returns, its seconds, and how many of them went into compiling."""
     compiled, start = compile_seconds(), time.perf_counter()
-    indices = np.asarray(METHODS[entry.method](key, pool, n_select, **entry.knobs).indices)
-    seconds = time.perf_counter() - start
-    return Picked(indices, seconds, compile_seconds() - compiled)
+    result = function(*args)
+    return result, (time.perf_counter() - start, compile_seconds() - compiled)
 
 
 def judge(

@@ -1,5 +1,7 @@
 """The record runner: every cell once, none again, labels for judges alone."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -92,6 +94,23 @@ def test_nested_methods_run_once_and_the_others_at_every_budget(monkeypatch, is_
 def test_refined_picks_are_no_prefix():
     assert Entry("dual").is_nested
     assert not Entry("dual", {"readout": "refine"}).is_nested
+
+
+def test_what_is_read_out_for_each_budget_is_trained_once(monkeypatch):
+    knobs = {"readout": "refine", "pretrain_steps": 20, "steps": 5}
+    trainings, method = [], METHODS["dual"]
+
+    def reader(*given, **knobs):
+        trainings.append(knobs)
+        return method.reader(*given, **knobs)
+
+    monkeypatch.setitem(METHODS, "dual", dataclasses.replace(method, reader=reader))
+
+    picked = pick(Entry("dual", knobs), KEY, SPLIT.pool.x, (3, 6))
+
+    assert len(trainings) == 1
+    for budget in (3, 6):
+        assert picked[budget].indices.tolist() == method(KEY, SPLIT.pool.x, budget, **knobs).indices.tolist()
 
 
 def test_each_split_and_each_order_has_a_key_of_its_own():

@@ -22,7 +22,7 @@ from dual_jax.methods.cted import cted
 from dual_jax.methods.dcs import dcs
 from dual_jax.methods.dcted import dcted
 from dual_jax.methods.dpp import dpp
-from dual_jax.methods.dual import dual, dual_paper, dual_wo
+from dual_jax.methods.dual import dual, dual_paper, dual_reader, dual_wo
 from dual_jax.methods.facility import facility
 from dual_jax.methods.herding import herding
 from dual_jax.methods.kcenter import kcenter
@@ -51,10 +51,14 @@ class Method:
         The method itself; its docstring gives objective, source, knobs, cost, and when it fails.
     is_nested
         Whether the first k picks do not depend on ``n_select``.
+    reader
+        Of a method that learns before it picks: ``reader(key, x, **knobs)`` learns once and returns the picks
+        as a function of ``n_select``.
     """
 
     select: Callable[..., Selection]
     is_nested: bool
+    reader: Callable[..., Callable[[int], Selection]] | None = None
 
     def __call__(
         self,
@@ -101,7 +105,7 @@ METHODS: dict[str, Method] = {
     "dcs": Method(dcs, is_nested=True),
     "dcted": Method(dcted, is_nested=True),
     "dpp": Method(dpp, is_nested=True),
-    "dual": Method(dual, is_nested=True),
+    "dual": Method(dual, is_nested=True, reader=dual_reader),
     "dual_paper": Method(dual_paper, is_nested=True),
     "dual_wo": Method(dual_wo, is_nested=True),
     "facility": Method(facility, is_nested=True),

@@ -5,14 +5,18 @@ convergence test does not apply and every stage runs all its steps.
 """
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.config import DualConfig, Readout
 from dual_jax.fitting import rank, train
-from dual_jax.selection import Selection
+from dual_jax.selection import Selection, row_mask
+from dual_jax.training import TrainState
 
 
 @partial(jax.jit, static_argnames=("n_select", "pretrain_steps", "steps", "readout", "dictionary_size"))
@@ -215,6 +219,14 @@ def dual_paper(
     return _picks(key, x, n_select, config, labeled, candidates)
 
 
+def dual_reader(key: Key[Array, ""], x: Float[Array, "n d"], **knobs: Any) -> Callable[[int], Selection]:
+    """Return `dual`'s picks as a function of their number: trained once, whatever the read-out."""
+    config, x = DualConfig(**knobs), jnp.asarray(x, jnp.float32)
+    labeled = row_mask(None, len(x), "labeled")
+    state = jax.block_until_ready(_trained(key, x, config, labeled, ~labeled))
+    return lambda n_select: _read(state, x, n_select, config)
+
+
 def _picks(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
@@ -223,5 +235,19 @@ def _picks(
     labeled: Bool[Array, " n"] | None,
     candidates: Bool[Array, " n"] | None,
 ) -> Selection:
-    state, _ = train(key, x, config, labeled=labeled, candidates=candidates)
+    return _read(_trained(key, x, config, labeled, candidates), x, n_select, config)
+
+
+@jax.jit
+def _trained(
+    key: Key[Array, ""],
+    x: Float[Array, "n d"],
+    config: DualConfig,
+    labeled: Bool[Array, " n"] | None,
+    candidates: Bool[Array, " n"] | None,
+) -> TrainState:
+    return train(key, x, config, labeled=labeled, candidates=candidates)[0]
+
+
+def _read(state: TrainState, x: Float[Array, "n d"], n_select: int, config: DualConfig) -> Selection:
     return rank(state, x, dataclasses.replace(config, n_exact=n_select), n_select)
