@@ -161,7 +161,10 @@ def train(
         raise ValueError("no row may be picked: there is no candidate without a label.")
     if config.clusters(n_targets) > n_targets:
         raise ValueError(f"n_clusters={config.n_clusters} exceeds the {n_targets} rows: ask for fewer.")
-    rows = drawn_targets(key, labeled | candidates, n_targets)
+    rows = None
+    if n_targets < n:  # a third key only here, so that a fit to all rows keeps its first two
+        key_targets, key_selection = jax.random.split(key_selection)
+        rows = drawn_targets(key_targets, labeled | candidates, n_targets)
     targets = (x, labeled, candidates) if rows is None else (x[rows], labeled[rows], candidates[rows])
     config = config.for_pool(n, _count(targets[1] | targets[2]), mesh.size if mesh else 1)
     check_memory(x.shape, config, mesh)
