@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from numbers import Integral
 from typing import Any, Self
 
@@ -37,7 +38,7 @@ from dual_jax.request import (
     set_picks,
 )
 from dual_jax.selection import Selection
-from dual_jax.sharding import deal, make_mesh
+from dual_jax.sharding import EVERYWHERE, ROWS, deal, make_mesh, on_host, on_mesh
 from dual_jax.store import filled, write_arrays
 from dual_jax.training import learnt_space, started
 
@@ -248,9 +249,10 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """
         check_is_fitted(self)
         rows = read_new_rows(self, self._inputs, X, embedding)
-        starts = range(0, len(rows), TRANSFORM_ROWS)
-        codes = [self._encode(jnp.asarray(rows[start : start + TRANSFORM_ROWS])) for start in starts]
-        return jnp.concatenate(codes) if isinstance(rows, jax.Array) else np.concatenate(codes)
+        mesh = self._mesh(len(self._pool))
+        size = TRANSFORM_ROWS * (mesh.size if mesh else 1)
+        codes = [self._encode(rows[start : start + size], size, mesh) for start in range(0, len(rows), size)]
+        return jnp.concatenate(codes) if isinstance(rows, jax.Array) else np.concatenate(on_host(codes))
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Float[Any, "n p"]:
         """Return the codes of the pool after fitting to it; parameters are those of ``fit``."""
@@ -318,14 +320,14 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.n_iter_ = len(self.history_["train"].get("loss", ()))
         return self
 
-    def _encode(self, rows: Float[Array, "m d"]) -> Float[Array, "m p"]:
-        """Return the codes of at most `TRANSFORM_ROWS` rows; one shape serves every table."""
-        padded = jnp.pad(rows, [(0, TRANSFORM_ROWS - len(rows)), (0, 0)])
-        return _encoded(self.params_.network.encoder, padded, self.config_)[: len(rows)]
+    def _encode(self, rows: Float[Any, "m d"], size: int, mesh: Mesh | None) -> Float[Array, "m p"]:
+        """Return the codes of at most ``size`` rows, dealt out over a mesh; one shape serves every table."""
+        padded = deal(jnp.pad(rows, [(0, size - len(rows)), (0, 0)]), mesh, 0.0)
+        return _encoded(self.params_.network.encoder, padded, self.config_, mesh)[: len(rows)]
 
     @property
     def _n_features_out(self) -> int:
-        return _encoded.eval_shape(self.params_.network.encoder, self._pool[:1], self.config_).shape[1]
+        return _encoded.eval_shape(self.params_.network.encoder, self._pool[:1], self.config_, None).shape[1]
 
     def _settings(self, n_select: int) -> DualConfig:
         """Return the configuration with this estimator's own parameters put in."""
@@ -368,6 +370,11 @@ def mesh_for(n: int, devices: Sequence[jax.Device] | None = None) -> Mesh | None
 _learnt_space = jax.jit(learnt_space)
 
 
-@jax.jit
-def _encoded(encoder: Any, x: Float[Array, "m d"], config: DualConfig) -> Float[Array, "m p"]:
-    return config.modules(x).encoder.apply(encoder, x)
+@partial(jax.jit, static_argnames="mesh")
+def _encoded(
+    encoder: Any, x: Float[Array, "m d"], config: DualConfig, mesh: Mesh | None
+) -> Float[Array, "m p"]:
+    def encode(encoder: Any, x: Float[Array, "m d"]) -> Float[Array, "m p"]:
+        return config.modules(x).encoder.apply(encoder, x)
+
+    return on_mesh(encode, mesh, (EVERYWHERE, ROWS), ROWS)(encoder, x)

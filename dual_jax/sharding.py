@@ -36,9 +36,22 @@ def deal(rows: Any, mesh: Mesh | None, fill: float | bool) -> Array:
     padded = jnp.pad(jnp.asarray(rows), [(0, missing)] + [(0, 0)] * (rows.ndim - 1), constant_values=fill)
     sharding = NamedSharding(mesh, ROWS)
     if jax.process_count() == 1:
-        return jax.device_put(padded, sharding)
-    # Between processes device_put compares the rows, and NaN is not equal to itself.
-    return jax.make_array_from_callback(padded.shape, sharding, np.asarray(padded).__getitem__)
+        return jax.device_put(array, sharding)
+    # Between processes device_put compares the numbers, and NaN is not equal to itself.
+    return jax.make_array_from_callback(array.shape, sharding, np.asarray(array).__getitem__)
+
+
+def on_host(tree: Any) -> Any:
+    """Return arrays as those of NumPy; what several processes share is gathered, by all of them together."""
+
+    def whole(leaf: Any) -> np.ndarray:
+        if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+            from jax.experimental.multihost_utils import process_allgather
+
+            leaf = process_allgather(leaf, tiled=True)
+        return np.asarray(leaf)
+
+    return jax.tree.map(whole, tree)
 
 
 def on_mesh(function: Callable, mesh: Mesh | None, in_specs: Any, out_specs: Any) -> Callable:

@@ -20,7 +20,9 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import dual_jax as dj
+from dual_jax import estimator as module
 from dual_jax.config import DualConfig
+from dual_jax.sharding import on_host
 
 SMALL = DualConfig(hidden=(8, 8), latent_dim=2, pretrain_steps=5, steps=5)
 SHORT = dj.DUALSelector(max_iter=5, pretrain_iter=5, latent_dim=2)
@@ -304,3 +306,21 @@ def test_the_devices_that_are_named_are_used():
     assert fitted.state_.params.C[0].devices() == {jax.devices()[1]}
     with pytest.raises(ValueError, match="devices is empty"):
         selector(devices=[]).fit(X)
+
+
+def test_transform_deals_the_rows_out_over_the_devices_of_the_fit(monkeypatch):
+    seen, encoded, many = [], module._encoded, np.tile(X, (300, 1))
+
+    def look(encoder, rows, config, mesh):
+        codes = encoded(encoder, rows, config, mesh)
+        seen.extend([rows, codes])
+        return codes
+
+    fitted = selector(devices=jax.devices()).fit(X)
+    monkeypatch.setattr(module, "_encoded", look)
+    codes = fitted.transform(many)
+    shares = [shard.data.shape[0] for array in seen for shard in array.addressable_shards]
+    assert shares == [module.TRANSFORM_ROWS] * 2 * 2 * 8  # rows and codes of two batches on eight devices
+    fitted.params_ = on_host(fitted.params_)
+    alone = fitted.set_params(devices=None).transform(many)
+    np.testing.assert_allclose(codes, alone, rtol=1e-5, atol=1e-6)  # float32, another product
