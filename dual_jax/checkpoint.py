@@ -54,8 +54,14 @@ class Checkpoint:
         self.seconds = seconds
         self._fingerprint = ""
         self._written = 0.0
+        self._places = 0
 
     def open(self, inputs: Any, shapes: Callable[[str], TrainState]) -> Stand | None:
+    def places(self) -> int | None:
+        """Return how many rows may rebuild others in the fit that is kept; None where there is none."""
+        path = self.folder / NAME
+        return read_arrays(path, KIND, with_arrays=False)[0].get("places") if path.exists() else None
+
         """Return where the fit of these inputs stands, or None when the folder holds none.
 
         Raises
@@ -71,6 +77,7 @@ class Checkpoint:
             rest.unlink(missing_ok=True)
         self._fingerprint, self._written = _fingerprint(inputs), time.monotonic()
         path = self.folder / NAME
+        self._places = inputs[2].dictionary_size
         if not path.exists():
             return None
         about, arrays = read_arrays(path, KIND)
@@ -96,6 +103,7 @@ class Checkpoint:
             "inputs": self._fingerprint,
             "history": {stage: list(terms) for stage, terms in history.items()},
         }
+            "places": self._places,
         write_arrays(self.folder / NAME, KIND, about, {"state": state, "history": history})
         self._written = time.monotonic()
 

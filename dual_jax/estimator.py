@@ -174,6 +174,9 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self._pool = jnp.asarray(rows)
         mesh = self._mesh(len(self._pool))
         n_usable = int((request.is_labeled | request.is_open).sum())
+        keeper = None if checkpoint_dir is None else Checkpoint(checkpoint_dir)
+        if keeper and config.dictionary_size is None:  # what memory leaves now may be another number
+            config = dataclasses.replace(config, dictionary_size=keeper.places())
         self._asked = with_room(self._pool.shape, n_usable, config, mesh)
         with (
             progress.callback(self.verbose) as report,
@@ -188,7 +191,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 labeled=jnp.asarray(request.is_labeled),
                 candidates=jnp.asarray(request.is_open),
                 callbacks=[Lines(), *self.callbacks, *watching],
-                keeper=None if checkpoint_dir is None else Checkpoint(checkpoint_dir),
+                keeper=keeper,
             )
         self.state_, self.history_, self.n_exact_ = fitted.state, fitted.history, fitted.n_exact
         self.params_ = fitted.state.params

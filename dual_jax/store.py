@@ -125,8 +125,10 @@ def _from_numpy(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written to a file: {value!r}")
 
 
-def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return what `write_arrays` wrote: what the arrays are, and the arrays by their path.
+def read_arrays(
+    path: str | os.PathLike[str], kind: str, *, with_arrays: bool = True
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what `write_arrays` wrote: what the arrays are, and the arrays by their path, or none of them.
 
     Raises
     ------
@@ -136,7 +138,8 @@ def read_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any]
     try:
         with open(path, "rb") as raw:
             file = np.load(raw, allow_pickle=False)
-            arrays = {name: file[name] for name in getattr(file, "files", ())}  # an .npy file has none
+            names = getattr(file, "files", ())  # an .npy file has none
+            arrays = {name: file[name] for name in names if with_arrays or name == ABOUT}
         about = json.loads(str(arrays.pop(ABOUT)))
     except FileNotFoundError:
         raise ValueError(f"there is no file {path}") from None

@@ -98,6 +98,17 @@ def test_where_memory_is_short_a_smaller_dictionary_is_taken_unless_one_was_aske
         dj.DUALSelector(5, config=dataclasses.replace(SMALL, dictionary_size=400)).fit(x)
 
 
+def test_a_kept_fit_goes_on_with_its_dictionary_whatever_memory_is_left_now(monkeypatch, tmp_path):
+    x, whole = np.random.default_rng(0).normal(size=(400, 6)), dj.plan(400, 6, SMALL).n_bytes
+    monkeypatch.setattr("dual_jax.machine.free_memory", lambda: 0.8 * whole)
+    with pytest.warns(UserWarning, match="a dictionary of 256 rows"):
+        first = selector().fit(x, checkpoint_dir=tmp_path)
+    monkeypatch.setattr("dual_jax.machine.free_memory", lambda: 2.0 * whole)
+    again = selector().fit(x, checkpoint_dir=tmp_path)
+    assert again.config_.dictionary_size == 256
+    np.testing.assert_array_equal(again.ranking_, first.ranking_)
+
+
 def test_refined_picks_are_computed_anew_for_each_budget():
     fitted = selector(readout="refine").fit(X)
     assert fitted.n_exact_ == 5
