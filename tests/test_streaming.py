@@ -2,11 +2,13 @@
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 import dual_jax as dj
 from dual_jax import streaming
 from dual_jax.data.scaling import apply
+from dual_jax.data.tables import map_pool
 
 KEY, N = jax.random.key(0), 101
 X = np.random.default_rng(0).normal(size=(N, 5)) * [1, 2, 3, 4, 5]
@@ -39,6 +41,20 @@ def test_a_file_on_disk_gives_the_picks_of_an_array(small, tmp_path):
     on_disk = np.load(tmp_path / "pool.npy", mmap_mode="r")
     picks = [dj.stream(KEY, x, 6, CONFIG).picks for x in (X, on_disk)]
     assert picks[0].indices.tolist() == picks[1].indices.tolist()
+
+
+def test_row_groups_of_a_parquet_file_give_the_picks_of_an_array(small, tmp_path):
+    path = tmp_path / "pool.parquet"
+    frame = pd.DataFrame(X).rename(columns=str).assign(label="a")
+    frame.to_parquet(path, row_group_size=17)
+    pool = map_pool(path, exclude=["label"])
+    picks = [dj.stream(KEY, x, 6, CONFIG).picks for x in (X, pool.x)]
+    assert picks[0].indices.tolist() == picks[1].indices.tolist()
+    rows = np.array([0, 16, 17, 50, 100])
+    np.testing.assert_array_equal(pool.x[rows], X[rows])
+    assert pool.dropped == {"label": "excluded"}
+    with pytest.raises(ValueError, match="its ids too"):
+        map_pool(path, id_column="label")
 
 
 def test_rows_that_did_not_train_are_picked_and_labelled_or_forbidden_ones_never(small):

@@ -89,7 +89,7 @@ def add(commands: Any) -> None:
     add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
     add("--impute", choices=("median",), help="fill missing and infinite cells")
     embeddings.add(parser)
-    stream = "leave a .npy pool on disk, read it in pieces, and train on a sample; for DUAL alone"
+    stream = "leave a .npy or .parquet pool on disk, read it in pieces, and train on a sample; for DUAL alone"
     add("--stream", action="store_true", help=stream)
     add("--out", type=Path, default=Path("picks.csv"), metavar="FILE", help="default: %(default)s")
     why = "columns that say why: cluster, rows that a pick represents, nearest row picked before, distance"

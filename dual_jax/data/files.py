@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -130,19 +131,27 @@ def parse_columns(where: str, suffix: str, data: bytes, as_text: Sequence[str]) 
     if suffix in DELIMITERS:
         return parse(where, data, DELIMITERS[suffix], as_text)
     if suffix == ".parquet":
-        return _parquet_columns(where, data, as_text)
+        file = open_parquet(where, io.BytesIO(data))
+        with parsing(where, ".parquet"):
+            table = file.read()
+        return parquet_columns(where, table, as_text)
     raise ValueError(f"{where} has no named columns: use .csv, .tsv or .parquet")
 
 
-def _parquet_columns(where: str, data: bytes, as_text: Sequence[str]) -> Columns:
-    """Return the columns of a Parquet file; those of ``as_text`` keep their type, missing ones as ''."""
+def open_parquet(where: str, source: Any) -> Any:
+    """Return a Parquet file, from its path or its bytes, as pyarrow reads it."""
     try:
-        import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
         raise ImportError(f'reading {where} needs pyarrow: pip install "dual-jax[data]"') from error
     with parsing(where, ".parquet"):
-        table = parquet.read_table(pa.BufferReader(data))
+        return parquet.ParquetFile(source)
+
+
+def parquet_columns(where: str, table: Any, as_text: Sequence[str]) -> Columns:
+    """Return the columns of a table of pyarrow; those of ``as_text`` keep their type, missing ones as ''."""
+    import pyarrow as pa
+
     names = unique_names(table.column_names)
     for name in as_text:
         check_column(where, name, names, table.column_names)

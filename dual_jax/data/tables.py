@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -24,6 +24,7 @@ from dual_jax.data.files import (
     parsing,
     read_contents,
 )
+from dual_jax.data.rowgroups import RowGroups
 from dual_jax.store import sha256_of
 
 ROW_NUMBER_NAMES = ("column 0", "index", "unnamed: 0", "__index_level_0__", "id")
@@ -37,7 +38,7 @@ class Pool(NamedTuple):
     that of an image or a series before it became a row, () where that is not known.
     """
 
-    x: Float[np.ndarray, "n d"]
+    x: Any  # (n, d), of NumPy, or rows that stay on disk
     ids: Shaped[np.ndarray, " n"] | None
     id_name: str | None
     feature_names: tuple[str, ...] | None
@@ -117,20 +118,27 @@ def read_pool(
 
 
 def map_pool(path: str | PathLike[str], id_column: str | None = None, exclude: Collection[str] = ()) -> Pool:
-    """Return the pool in a ``.npy`` file, which stays on disk: rows are read when they are asked for.
+    """Return the pool in a ``.npy`` or ``.parquet`` file, which stays on disk: rows are read when asked for.
+
+    Columns of ``.parquet`` are features as in `read_pool`, by the look of the first row group.
 
     Raises
     ------
     ValueError
-        When there is no such file, or it is broken, or holds no table of two dimensions, or a column is
-        named.
+        When there is no such file, or it is broken, or holds no table of two dimensions, or a column of ids,
+        or any of ``.npy``, is named.
+    ImportError
+        For ``.parquet`` without the ``data`` extra.
     """
-    where = str(path)
-    _refuse_names(where, id_column, exclude)
-    if Path(path).suffix.lower() != ".npy" or not os.path.isfile(path):
-        raise ValueError(f"{where} cannot stay on disk: give a .npy file that is there")
+    where, suffix = str(path), Path(path).suffix.lower()
+    if suffix == ".npy":
+        _refuse_names(where, id_column, exclude)
+    if suffix not in (".npy", ".parquet") or not os.path.isfile(path):
+        raise ValueError(f"{where} cannot stay on disk: give a .npy or .parquet file that is there")
     with open(path, "rb") as file:
-        check_kind(where, ".npy", file.read(64))
+        check_kind(where, suffix, file.read(64))
+    if suffix == ".parquet":
+        return _map_parquet(where, id_column, exclude)
     with parsing(where, ".npy"):
         x = np.load(path, mmap_mode="r", allow_pickle=False)
     if x.ndim != 2 or x.dtype.kind not in "fiub":
@@ -138,6 +146,16 @@ def map_pool(path: str | PathLike[str], id_column: str | None = None, exclude: C
             f"{where} holds {x.dtype} of shape {x.shape}, not one row of numbers for each sample"
         )
     return Pool(x, None, None, None, {}, where, sha256_of(path), "left on disk")
+
+
+def _map_parquet(where: str, id_column: str | None, exclude: Collection[str]) -> Pool:
+    if id_column is not None:
+        raise ValueError(f"{where} stays on disk, and its ids too: leave the column {id_column!r} out")
+    x = RowGroups(where)
+    first = x.columns(0, _named(None, exclude))
+    dropped = _reasons(where, first, None)
+    x.names = tuple(name for name in first.names if name not in dropped)
+    return Pool(x, None, None, x.names, dropped, where, sha256_of(where), "left on disk")
 
 
 def read_column(path: str | PathLike[str], name: str) -> Shaped[np.ndarray, " n"]:
