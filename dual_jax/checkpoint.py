@@ -29,7 +29,8 @@ class Checkpoint:
 
     The same fit started again with the same folder goes on from there: on the same devices with the very same
     numbers, on others with what their rounding leaves. A finished fit is kept too, so that starting it again
-    takes no time. Another pool, seed, setting, or version of the package is refused.
+    takes no time. Another pool, seed, setting, or version of the package is refused. Of several processes the
+    first one writes, into a folder that all of them read; one that is stopped leaves the last writing.
 
     Parameters
     ----------
@@ -53,15 +54,15 @@ class Checkpoint:
         self.folder = Path(folder)
         self.seconds = seconds
         self._fingerprint = ""
-        self._written = 0.0
         self._places = 0
+        self._written = 0.0
 
-    def open(self, inputs: Any, shapes: Callable[[str], TrainState]) -> Stand | None:
     def places(self) -> int | None:
         """Return how many rows may rebuild others in the fit that is kept; None where there is none."""
         path = self.folder / NAME
         return read_arrays(path, KIND, with_arrays=False)[0].get("places") if path.exists() else None
 
+    def open(self, inputs: Any, shapes: Callable[[str], TrainState]) -> Stand | None:
         """Return where the fit of these inputs stands, or None when the folder holds none.
 
         Raises
@@ -73,11 +74,13 @@ class Checkpoint:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LateMistake(f"cannot use {self.folder} to keep the fit: {error.strerror}") from error
-        for rest in self.folder.glob(f"{UNFINISHED}*.tmp"):  # of a writing that was killed
-            rest.unlink(missing_ok=True)
+        if jax.process_index() == 0:
+            for rest in self.folder.glob(f"{UNFINISHED}*.tmp"):  # of a writing that was killed
+                rest.unlink(missing_ok=True)
         self._fingerprint, self._written = _fingerprint(inputs), time.monotonic()
-        path = self.folder / NAME
         self._places = inputs[2].dictionary_size
+        path = self.folder / NAME
+        self._check_shared(path)
         if not path.exists():
             return None
         about, arrays = read_arrays(path, KIND)
@@ -94,18 +97,30 @@ class Checkpoint:
 
     def keep(self, stand: Callable[[], Stand], *, at_once: bool = False) -> None:
         """Write where the fit stands when the time has come, or ``at_once``."""
-        if not at_once and time.monotonic() - self._written < self.seconds:
+        if not at_once and not self._is_due():
             return
         stage, step, state, history = stand()
         about = {
             "stage": stage,
             "step": step,
             "inputs": self._fingerprint,
+            "places": self._places,
             "history": {stage: list(terms) for stage, terms in history.items()},
         }
-            "places": self._places,
-        write_arrays(self.folder / NAME, KIND, about, {"state": state, "history": history})
+        if jax.process_index() == 0:
+            write_arrays(self.folder / NAME, KIND, about, {"state": state, "history": history})
         self._written = time.monotonic()
+
+    def _is_due(self) -> bool:
+        """Return whether it is time to write: of several processes the first one's clock decides."""
+        is_due = time.monotonic() - self._written >= self.seconds
+        return bool(_of_all(is_due)[0])
+
+    def _check_shared(self, path: Path) -> None:
+        _of_all(0)  # the first process has come here, and so is done with its last writing
+        sizes = _of_all(path.stat().st_size % (1 << 31) if path.exists() else 0)
+        if (sizes != sizes[0]).any():
+            raise LateMistake(f"the processes find different fits in {self.folder}: give one that all share")
 
 
 @contextmanager
@@ -134,6 +149,15 @@ def stopping_at_a_break() -> Iterator[Callable[[Chunk], None]]:
         yield stop
     finally:
         signal.signal(signal.SIGINT, former)
+
+
+def _of_all(number: int) -> np.ndarray:
+    """Return the number that each process has, in their order."""
+    if jax.process_count() == 1:
+        return np.array([number])
+    from jax.experimental.multihost_utils import process_allgather
+
+    return np.asarray(process_allgather(np.int32(number)))
 
 
 def _fingerprint(inputs: Any) -> str:

@@ -224,7 +224,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         check_is_fitted(self)
         fixed, n = started(self.state_), len(self._pool)
         pool = deal(self._pool, self._mesh(n), np.nan)
-        u = np.asarray(_learnt_space(self.state_, pool, self.config_))[:n]  # from all devices
+        u = on_host(_learnt_space(self.state_, pool, self.config_))[:n]  # from all devices
         picks = Selection(self.sample_indices_, self.scores_[self.sample_indices_])
         centroids = np.asarray(fixed.centroids)[np.asarray(fixed.sizes) > 0]
         return explain(u, picks, centroids, labeled=np.asarray(fixed.is_labeled)[:n])
@@ -264,7 +264,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fit to a file that `dual_jax.load` reads: arrays and JSON, nothing that runs.
 
-        Devices, callbacks and functions of one's own (an encoder, an optimiser) are left out.
+        Devices, callbacks and functions of one's own (an encoder, an optimiser) are left out. Of several
+        processes all must call, and the first one writes.
 
         Raises
         ------
@@ -293,7 +294,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             "inputs": self._inputs.arrays(),
             "history": self.history_,
         }
-        write_arrays(path, ARCHIVE, about, tree)
+        if jax.process_index() == 0:
+            write_arrays(path, ARCHIVE, about, tree)
 
     @classmethod
     def _restored(

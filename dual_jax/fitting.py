@@ -24,7 +24,7 @@ from dual_jax.layout import in_blocks, in_one_piece
 from dual_jax.model import Block, total_loss
 from dual_jax.plan import check_memory
 from dual_jax.selection import Selection, row_mask
-from dual_jax.sharding import AXIS, EVERYWHERE, ROWS, deal, on_mesh, specs
+from dual_jax.sharding import AXIS, EVERYWHERE, ROWS, deal, on_mesh, put, specs
 from dual_jax.training import (
     TrainState,
     init,
@@ -251,7 +251,9 @@ def laid_out(state: TrainState, block_rows: int, mesh: Mesh | None) -> TrainStat
     state = in_blocks(state, mesh.size if mesh else 1, block_rows)
     if mesh is None:
         return jax.tree.map(jnp.asarray, state)
-    return jax.device_put(state, jax.tree.map(partial(NamedSharding, mesh), specs(state, is_split)))
+    return jax.tree.map(
+        lambda leaf, spec: put(leaf, NamedSharding(mesh, spec)), state, specs(state, is_split)
+    )
 
 
 def shapes(x: Array, config: DualConfig, stage: str) -> TrainState:
@@ -408,7 +410,8 @@ def _run(
         try:
             _tell(callbacks, Chunk(stage, done + n_now, n_steps, values))
         except BaseException:  # a callback may stop the fit, as on Ctrl-C
-            kept.keep(stand, at_once=True)
+            if jax.process_count() == 1:  # others would not come to gather the state
+                kept.keep(stand, at_once=True)
             raise
     return stand._replace(history={**before, stage: history})
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from dual_jax.sharding import on_host
 from dual_jax.training import Fixed, TrainState, cuts
 
 
@@ -26,7 +27,7 @@ def in_one_piece(
     n_pool
         Rows of the pool, where the targets are but some of them.
     """
-    state = jax.tree.map(np.asarray, state)
+    state = on_host(state)
     if state.fixed is None:
         return state
 

@@ -34,7 +34,11 @@ def deal(rows: Any, mesh: Mesh | None, fill: float | bool) -> Array:
         return jnp.asarray(rows)
     missing = -len(rows) % mesh.size
     padded = jnp.pad(jnp.asarray(rows), [(0, missing)] + [(0, 0)] * (rows.ndim - 1), constant_values=fill)
-    sharding = NamedSharding(mesh, ROWS)
+    return put(padded, NamedSharding(mesh, ROWS))
+
+
+def put(array: Any, sharding: NamedSharding) -> Array:
+    """Return an array, which every process has, as it lies on the devices of them all."""
     if jax.process_count() == 1:
         return jax.device_put(array, sharding)
     # Between processes device_put compares the numbers, and NaN is not equal to itself.
