@@ -12,7 +12,6 @@ which compiles, does not count.
 import argparse
 import json
 import math
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,7 @@ import dual_jax as dj
 from bench.record import write
 from dual_jax.ahead import devices_for, lower, memory_of
 from dual_jax.fitting import CHUNK, begin_selection, run_steps
-from dual_jax.hardware import ACCELERATORS
+from dual_jax.hardware import kind_of
 from dual_jax.machine import calibrated
 from dual_jax.plan import VECTOR, outside
 
@@ -44,12 +43,6 @@ ON_GPU = (
 )
 SMALL = ((300, 8, dj.DualConfig()), (300, 8, dj.DualConfig.paper()))
 REPEATS = {"pretrain": (4, 10), "train": (4, 3), "start": (1, 1), "rank": (1, 1)}  # runs, steps of each
-
-
-def at_hand() -> str:
-    """Return this machine's first device as `dual_jax.plan` calls it."""
-    words = re.split(r"\W", jax.devices()[0].device_kind)
-    return next((f"{kind}:1" for kind in ACCELERATORS if kind.upper() in words), "cpu:1")
 
 
 def measured(n: int, d: int, config: dj.DualConfig) -> dict[str, float]:
@@ -127,7 +120,9 @@ def fitted(records: list[dict[str, Any]]) -> list[str]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="where to write the JSON")
-    parser.add_argument("--devices", default=at_hand(), help="one that is here; default: %(default)s")
+    parser.add_argument(
+        "--devices", default=f"{kind_of(jax.devices()[0].device_kind)}:1", help="default: %(default)s"
+    )
     parser.add_argument("--small", action="store_true", help="a handful of rows, to see that it works")
     parser.add_argument("--fitted", type=Path, help="measure nothing: say what suits the records of a file")
     args = parser.parse_args(argv)
