@@ -793,7 +793,7 @@ def test_two_processes_with_the_same_seed_write_the_same_bytes(tmp_path):
 
     assert first_sum == second_sum
     assert "50 of 1,797 rows picked" in first.stdout
-    assert first.stderr == ""
+    assert all(" of " in line for line in first.stderr.splitlines())  # progress, now and then, and no warning
 
 
 @pytest.mark.parametrize("words", [["--method", "kcenter"], []])
