@@ -8,7 +8,6 @@ A table stands between ``<!-- bench: NAME -->`` and ``<!-- end -->``; nothing el
 
 import argparse
 import json
-import math
 import re
 import sys
 from collections.abc import Callable
@@ -143,9 +142,8 @@ def grid() -> str:
         ways = [r.get(way, {}) for way in ("vmapped", "programs_of_one", "one_after_another", "pytorch")]
         times, least = [way.get("seconds") for way in ways], ways[0]["seconds"]
         shown = [f"{seconds(time)} ({time / least:.1f})" if time else "-" for time in times]
-        rows.append(
-            (f"{r['cells']} cells of {r['n']:,} x {r['d']}", *shown, f"{r.get('same_picks', math.nan):.1%}")
-        )
+        same = f"{r['same_picks']:.1%}" if "same_picks" in r else "-"
+        rows.append((f"{r['cells']} cells of {r['n']:,} x {r['d']}", *shown, same))
     head = ("grid", "one vmapped program", "programs of one", "one after another", "PyTorch", "same picks")
     return markdown(head, rows)
 
