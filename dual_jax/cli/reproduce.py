@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FIGURES = ("2", "3", "4", "5", "6")
 QUICK, CHECK = "quick", "check"
-LIMIT = 30.0  # minutes
+LIMIT = 12.0  # minutes
 
 _REPRODUCE = (
     "Run the experiments of the paper and draw their figures. Records are kept in OUT/records, a line a "

@@ -63,9 +63,19 @@ def test_what_is_hopeless_is_not_probed_twice_and_left_out(tmp_path, asked):
 
 
 def test_methods_that_are_not_nested_run_at_every_budget(tmp_path, asked):
-    found = costs.measure(toy(tmp_path, 2000), [Entry("facility"), Entry("kmeans")], 1e6)
+    study = toy(tmp_path, 2000)
+
+    found = costs.measure(study, [Entry("facility"), Entry("kmeans")], 1e6)
 
     assert found.of_run(Entry("kmeans")) == pytest.approx(2 * found.of_run(Entry("facility")))
+    assert asked[-1] == (250, sum(study.budgets) // 2 // 4)  # a quarter of the mean budget
+
+
+def test_the_default_of_dual_is_never_left_out():
+    takes_hours = costs.Costs({"dual": 1e4, "dual_wo": 1e4}, 0.5, 2, 60.0)
+
+    assert not takes_hours.too_long(Entry("dual"))
+    assert "limit 1" in takes_hours.too_long(Entry("dual_wo"))
 
 
 def test_dual_takes_four_times_as_long_on_twice_the_rows():
