@@ -16,7 +16,8 @@ import pytest
 FLAGS = ["--xla_force_host_platform_device_count=8"]
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     FLAGS += ["--xla_cpu_parallel_codegen_split_count=1"]
-    if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 12):  # which refuses flags that it does not know
+    # A newer one refuses flags that it does not know.
+    if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 12):
         FLAGS += ["--xla_cpu_use_fusion_emitters=false"]
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS]).strip()
 os.environ.setdefault("DUAL_JAX_NO_COMPILE_CACHE", "1")  # a cache would outlive the test of a command
