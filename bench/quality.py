@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import make_blobs, make_classification, make_moons
 
+from dual_jax.cli.options import do_jobs
 from dual_jax.data.checks import check_pool
 from dual_jax.data.datasets import Dataset, load
 from dual_jax.experiment import PERCEPTRON, Entry, finished
@@ -60,6 +61,7 @@ VARIANTS = (
 DEV_SEED = 1
 LADDER = (
     *(Entry("dual", {"power": power}) for power in (1.0, 2.0)),
+    Entry("medoids", {"pair_first": False}),
     Entry("medoids", {"readout": "refine"}),
     Entry("dual", {"steps": 0}),  # the network alone: no joint stage
     Entry("dual", {"steps": 1000}),
@@ -321,9 +323,7 @@ def main() -> int:
         work += jobs(study, {"2"}, is_asked, limit=float("inf"))
     total = sum(job.seconds for job in work)
     print(f"{len(work)} pieces, about {total / 60:.0f} minutes on two cores", flush=True)
-    for number, job in enumerate(work, 1):
-        job.run()
-        print(f"[{number}/{len(work)}] {job.data}: {job.title}", flush=True)
+    do_jobs(work)
     draw(args.out)
     return 0
 

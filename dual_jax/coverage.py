@@ -32,6 +32,8 @@ Cost = Callable[[Array], Array]
 
 TILE = 32  # gains are summed over tiles of this many rows, whatever the block size
 SHORTLIST = 4  # candidates whose gains are evaluated exactly at a time
+PAIRED = 4096  # candidates that are looked at for the first pair
+MAX_TURNS = 20  # of a partner chosen anew
 
 
 def power_cost(power: float | Float[Array, ""]) -> Cost:
@@ -63,6 +65,7 @@ def greedy(
     candidates: Bool[Array, " n"] | None = None,
     weights: Float[Array, " n"] | None = None,
     shortlist: Int[Array, " m"] | None = None,
+    pair_first: bool = False,
     block_size: int = TILE,
     axis_name: str | None = None,
 ) -> Selection:
@@ -92,6 +95,12 @@ def greedy(
     shortlist
         (m,) distinct positions outside of which nothing is picked: work and memory follow n * m instead of
         n * n. Where many rows may not be picked, this is what makes their number count.
+    pair_first
+        Choose the first two rows together where nothing is labelled, for the best single row lies between
+        the groups of a pool and leaves its partner one of them: from the best row and its best partner on,
+        each in turn is chosen anew beside the other as long as F falls. Among at most `PAIRED` candidates,
+        drawn evenly. The first of the two lowers F more; with ``n_select`` of 1 it is not the best single
+        row, so that picks stay nested.
     block_size
         Targets per block of D, static: memory is some m * block_size numbers. It does not change the picks.
     axis_name
@@ -121,7 +130,10 @@ def greedy(
     cost, block_size = as_pytree(cost), _whole_tiles(block_size)
     shortlist = None if shortlist is None else jnp.sort(jnp.asarray(shortlist, jnp.int32))
     covered = labelled_cover(u, cost, labeled, weights, axis_name)
-    return greedy_picks(u, cost, is_open, covered, weights, shortlist, n_select, block_size, axis_name)
+    opening = _first_pair(u, cost, is_open, covered, weights, axis_name) if pair_first else None
+    return greedy_picks(
+        u, cost, is_open, covered, weights, shortlist, opening, n_select, block_size, axis_name
+    )
 
 
 def coverage(
@@ -215,19 +227,29 @@ def greedy_picks(
     covered: Float[Array, " n"],
     weights: Float[Array, " n"],
     shortlist: Int[Array, " m"] | None,
+    opening: Int[Array, " 2"] | None,
     n_select: int,
     block_size: int,
     axis_name: str | None,
 ) -> Selection:
-    """Return the greedy picks; every argument is checked, and the short list in order."""
+    """Return the greedy picks; every argument is checked, and the short list in order.
+
+    The picks begin with ``opening`` where that is given and not negative.
+    """
     centred = centred_rows(u, weights)
     places = jnp.arange(len(u)) if shortlist is None else shortlist
     atoms = centred if shortlist is None else centred[shortlist]
     ceiling = cost(4.0 * jnp.max(jnp.where(is_open | (weights > 0), squared_norms(centred), 0.0)))
 
-    def pick(now: _Progress, _: None) -> tuple[_Progress, tuple[Array, Array]]:
+    def choose(now: _Progress) -> tuple[Array, Array, Array]:
         gains = _update_gains(atoms, centred, cost, weights, now, block_size, axis_name)
         gains, best = _best_gain(u, places, cost, weights, gains, now.covered, now.is_open[places])
+        return gains, now.covered, best.astype(jnp.int32)
+
+    def pick(now: _Progress, given: Array) -> tuple[_Progress, tuple[Array, Array]]:
+        gains, counted, best = jax.lax.cond(
+            given < 0, choose, lambda now: (now.gains, now.counted, given), now
+        )
         # The compiler may form u twice, with another rounding: the row itself is at 0 all the same.
         squared = squared_differences(u[best][None], u)[0].at[best].set(0.0)
         best = jnp.argmax(now.is_open & (squared == 0))  # the lowest of equal rows
@@ -235,11 +257,61 @@ def greedy_picks(
         before = jnp.where(jnp.isinf(now.covered), ceiling, now.covered)
         gain = jnp.sum(weights * _saved(before, column))
         covered = jnp.minimum(now.covered, column)
-        then = _Progress(gains, now.covered, covered, now.is_open.at[best].set(False))
+        then = _Progress(gains, counted, covered, now.is_open.at[best].set(False))
         return then, (best.astype(jnp.int32), gain)
 
+    given = jnp.full(n_select, -1, jnp.int32)
+    given = given if opening is None else given.at[jnp.arange(2)].set(opening, mode="drop")
     start = _Progress(jnp.zeros(len(places), u.dtype), jnp.zeros(len(u), u.dtype), covered, is_open)
-    return Selection(*jax.lax.scan(pick, start, length=n_select)[1])
+    return Selection(*jax.lax.scan(pick, start, given)[1])
+
+
+@functools.partial(jax.jit, static_argnames="axis_name")
+def _first_pair(
+    u: Float[Array, "n q"],
+    cost: Cost,
+    is_open: Bool[Array, " n"],
+    covered: Float[Array, " n"],
+    weights: Float[Array, " n"],
+    axis_name: str | None,
+) -> Int[Array, " 2"]:
+    """Return two rows that cover the pool together; (-1, -1) where rows are labelled or no pair gains."""
+    none = jnp.full(2, -1, jnp.int32)
+    is_free = (jnp.sum(is_open) >= 2) & jnp.all(jnp.isinf(covered))
+    places, centred = _drawn_evenly(is_open, min(len(u), PAIRED)), centred_rows(u, weights)
+
+    def partner(covered: Array, is_open: Array) -> Array:
+        now = _Progress(jnp.zeros(len(places), u.dtype), jnp.zeros(len(u), u.dtype), covered, is_open)
+        gains = _update_gains(centred[places], centred, cost, weights, now, TILE, axis_name)
+        return _best_gain(u, places, cost, weights, gains, covered, is_open[places])[1].astype(jnp.int32)
+
+    def column(row: Array) -> Array:
+        return cost(squared_differences(u[row][None], u)[0].at[row].set(0.0))
+
+    def turn(state: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
+        first, second, least, turns, _ = state
+        found = partner(column(second), is_open.at[second].set(False))
+        cover = jnp.sum(weights * jnp.minimum(column(second), column(found)))
+        is_better = cover < least * (1 - TIE)
+        first, second = (jnp.where(is_better, *rows) for rows in ((second, first), (found, second)))
+        return first, second, jnp.minimum(cover, least), turns + 1, is_better & (turns < MAX_TURNS)
+
+    def pair() -> Array:
+        single = partner(covered, is_open)
+        start = (single, single, jnp.sum(weights * column(single)), jnp.asarray(0), jnp.array(True))
+        rows = jnp.stack(jax.lax.while_loop(lambda state: state[-1], turn, start)[:2])
+        alone = jax.vmap(lambda row: jnp.sum(weights * column(row)))(rows)
+        return jnp.where(rows[0] == rows[1], none, rows[jnp.argsort(alone)])
+
+    return jax.lax.cond(is_free, pair, lambda: none)
+
+
+def _drawn_evenly(is_open: Bool[Array, " n"], size: int) -> Int[Array, " size"]:
+    """Return open positions from all over, ascending; where fewer are open, the last again and again."""
+    n_open, ranks = jnp.sum(is_open), jnp.arange(size)
+    steps = ((ranks + 0.5) * (n_open / size)).astype(jnp.int32)
+    ranks = jnp.minimum(jnp.where(n_open > size, steps, ranks), n_open - 1)
+    return jnp.searchsorted(jnp.cumsum(is_open), ranks + 1).astype(jnp.int32)
 
 
 def _saved(covered: Float[Array, "..."], column: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -51,7 +51,8 @@ def by_norms(
 def greedily(pool: Pool, power: float | Array, n_select: int, axis_name: str | None = None) -> Selection:
     """Return the candidates that greedily lower ``sum_i min_{j in S} ||u_i - u_j||^power``; nested.
 
-    Labelled rows are in S from the start, and every row of the pool is a target. Up to `MAX_EXACT` rows all
+    Labelled rows are in S from the start, and every row of the pool is a target. Without them the first two
+    picks are chosen together (see `dual_jax.coverage.greedy`). Up to `MAX_EXACT` rows all
     candidates are looked at; of a larger pool a short list of `PER_PICK` for each pick, at least
     `MIN_SHORTLIST`, which `spread_out` draws; it depends on ``n_select``, so then the picks are not nested.
     Source: Li et al., IJCAI 2020, Eq. (4), its l2-norm to the power ``power``, its coefficients one-hot.
@@ -64,6 +65,7 @@ def greedily(pool: Pool, power: float | Array, n_select: int, axis_name: str | N
         candidates=pool.is_candidate,
         weights=pool.is_row.astype(jnp.float32),
         shortlist=_shortlist(pool, n_select),
+        pair_first=True,
         axis_name=axis_name,
     )
 

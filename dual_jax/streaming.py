@@ -166,7 +166,7 @@ def _picks(
         "weights": jnp.asarray(np.isin(rows, targets) * (n / len(targets)), jnp.float32),
     }
     cost, shortlist = coverage.power_cost(config.power), jnp.asarray(np.searchsorted(rows, candidates))
-    picks = coverage.greedy(u, n_select, cost, shortlist=shortlist, **pool)
+    picks = coverage.greedy(u, n_select, cost, shortlist=shortlist, pair_first=True, **pool)
     if config.readout == "refine":
         picks = swaps.refine(u, picks.indices, cost, **pool)
     return Selection(rows[np.asarray(picks.indices)], picks.scores)

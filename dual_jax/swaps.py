@@ -74,7 +74,7 @@ def refine(
     medoids = _refine(u, indices, pair, cost, is_open, covered, weights, max_sweeps, block_size)
     is_medoid = jnp.zeros(len(u), bool).at[medoids].set(True)
     order = jnp.sort(medoids)
-    return greedy_picks(u, cost, is_medoid, covered, weights, order, len(indices), TILE, None)
+    return greedy_picks(u, cost, is_medoid, covered, weights, order, None, len(indices), TILE, None)
 
 
 def nearest(

@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -104,6 +105,50 @@ def test_each_gain_is_that_of_float64_and_the_best_there_is(name, n):
         is_open[pick], covered = False, np.minimum(covered, d[:, pick])
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_first_pair_is_such_that_neither_has_a_better_partner(seed):
+    u = pool(seed, 40, 3)
+    d, picks = dissimilarity(u), greedy(u, 6, HALF, pair_first=True)
+    first, second = picks.indices[:2].tolist()
+    together = np.minimum(d[:, :, None], d[:, None, :]).sum(axis=0)  # F of every pair
+    assert together[first, second] == pytest.approx(
+        min(together[first].min(), together[second].min()), rel=1e-6
+    )
+    plain = greedy(u, 2, HALF).indices
+    assert together[first, second] <= together[plain[0], plain[1]] * (1 + 1e-6)
+    assert d[:, first].sum() <= d[:, second].sum() * (1 + 1e-6)
+    is_known = jnp.zeros(len(u), bool).at[picks.indices[:2]].set(True)
+    assert picks.indices[2:].tolist() == greedy(u, 4, HALF, labeled=is_known).indices.tolist()
+
+
+def test_a_pair_of_groups_gets_one_pick_each_where_the_best_single_row_lies_between():
+    u = np.concatenate([np.linspace(-6, -4, 9), [0.0], np.linspace(4, 6, 9)])[:, None]
+    assert greedy(u, 1, power_cost(1.0)).indices.tolist() == [9]
+    assert np.sign(u[greedy(u, 2, power_cost(1.0)).indices, 0]).tolist() == [0, -1]
+    assert {*np.sign(u[greedy(u, 2, power_cost(1.0), pair_first=True).indices, 0])} == {-1, 1}
+
+
+def test_a_first_pair_is_sought_only_where_two_rows_are_open_and_none_is_labelled():
+    u, one = pool(1, 40, 3), jnp.arange(40) == 7
+    assert greedy(u, 1, HALF, pair_first=True, candidates=one).indices.tolist() == [7]
+    for masks in ({"labeled": one}, {"labeled": one, "candidates": jnp.arange(40) > 20}):
+        picks = [greedy(u, 5, HALF, pair_first=pair, **masks).indices.tolist() for pair in (True, False)]
+        assert picks[0] == picks[1]
+    equal = np.zeros((4, 3), np.float32)
+    assert greedy(equal, 4, HALF, pair_first=True).indices.tolist() == [0, 1, 2, 3]
+
+
+def test_the_first_pair_of_a_large_pool_is_sought_among_rows_from_all_over(monkeypatch):
+    monkeypatch.setattr(module, "PAIRED", 16)
+    is_open = jnp.arange(300) % 3 > 0
+    drawn = module._drawn_evenly(is_open, 16).tolist()
+    assert len(set(drawn)) == 16
+    assert all(is_open[row] for row in drawn)
+    assert np.ptp(np.diff(drawn)) <= 2  # even
+    picks = greedy(pool(1, 300, 4), 5, HALF, candidates=is_open, pair_first=True).indices.tolist()
+    assert {*picks[:2]} <= {*drawn}
+
+
 @pytest.mark.parametrize("block_size", [1, 160])
 def test_block_size_changes_neither_picks_nor_scores(block_size):
     expected, picks = greedy(pool(), K, HALF), greedy(pool(), K, HALF, block_size=block_size)
@@ -179,14 +224,16 @@ def test_a_short_list_picks_as_if_nothing_else_were_a_candidate():
 def test_the_number_of_devices_does_not_change_the_picks(n_devices):
     labeled = np.arange(N) % 7 == 0
     share = jax.pmap(
-        lambda labeled: greedy(pool(), K, HALF, labeled=labeled, axis_name="devices"), axis_name="devices"
+        lambda labeled: greedy(pool(), K, HALF, labeled=labeled, pair_first=True, axis_name="devices"),
+        axis_name="devices",
     )
-    picks = share(np.tile(labeled, (n_devices, 1)))
-    expected = greedy(pool(), K, HALF, labeled=labeled)
-    for indices, scores in zip(picks.indices, picks.scores, strict=True):
-        assert indices.tolist() == expected.indices.tolist()
-        # Another program sums in another order; the tie rule is for that.
-        np.testing.assert_allclose(scores, expected.scores, rtol=1e-6)
+    for known in (labeled, np.zeros(N, bool)):
+        picks = share(np.tile(known, (n_devices, 1)))
+        expected = greedy(pool(), K, HALF, labeled=known, pair_first=True)
+        for indices, scores in zip(picks.indices, picks.scores, strict=True):
+            assert indices.tolist() == expected.indices.tolist()
+            # Another program sums in another order; the tie rule is for that.
+            np.testing.assert_allclose(scores, expected.scores, rtol=1e-6)
 
 
 def test_remaining_gains_are_those_of_adding_one_more_row():
@@ -224,8 +271,9 @@ def test_one_program_serves_all_masks_and_all_bandwidths():
 
 def test_greedy_runs_under_jit_and_vmap():
     pools = np.stack([pool(0), pool(5)])
-    picks = jax.jit(jax.vmap(lambda u: greedy(u, K, HALF)))(pools)
-    assert picks.indices.tolist() == [greedy(u, K, HALF).indices.tolist() for u in pools]
+    chosen = partial(greedy, n_select=K, cost=HALF, pair_first=True)
+    picks = jax.jit(jax.vmap(lambda u: chosen(u)))(pools)
+    assert picks.indices.tolist() == [chosen(u).indices.tolist() for u in pools]
 
 
 def test_no_array_has_a_row_and_a_column_for_every_sample():

@@ -54,7 +54,7 @@ def test_the_ladder_is_climbed_on_splits_that_the_tournament_does_not_see(run, t
     records = read_folder(tmp_path / "records")
     assert {record["seed"] for record in records if record.get("kind") == "data"} == {quality.DEV_SEED}
     settings = {record["settings"] for record in records if record.get("method") == "medoids"}
-    assert settings == {"", "readout=refine"}
+    assert settings == {"", "readout=refine", "pair_first=False"}
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ def dual(
 
     Nested with the greedy read-out and with ``"norms"``. Labelled rows may rebuild others at no penalty and
     are covered from the start; forbidden rows are rebuilt and want cover. Coverage follows density, so rare
-    groups get few picks; features must be scaled; with budgets of a few rows the first pick is central.
+    groups get few picks; features must be scaled. Where nothing is labelled the first two picks are chosen
+    together (see `dual_jax.coverage.greedy`).
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ POWER = 0.5  # of the distance, as in the default read-out of DUAL
 READOUTS = ("greedy", "refine")
 
 
-@partial(jax.jit, static_argnames=("n_select", "readout"))
+@partial(jax.jit, static_argnames=("n_select", "readout", "pair_first"))
 def medoids(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
@@ -25,6 +25,7 @@ def medoids(
     labeled: Bool[Array, " n"] | None = None,
     candidates: Bool[Array, " n"] | None = None,
     readout: str = "greedy",
+    pair_first: bool = True,
 ) -> Selection:
     """Return rows such that every row of the pool is near to one of them, where far rows have little say.
 
@@ -36,7 +37,7 @@ def medoids(
     Nested with the greedy read-out. Deterministic, ties within 1e-6 relative by position (above 128 features
     distances are taken in as many principal directions, which the key starts). A duplicate of a pick gains
     nothing and comes only after all distinct rows. Coverage follows density, so rare groups get few picks;
-    features must be scaled; with budgets of a few rows the first pick is central.
+    features must be scaled; without ``pair_first`` the first pick is central and its partner poor.
 
     Cost: about O(n^2 d log n_select) work, O(n) memory beside blocks of rows; no n x n matrix. Swaps add
     O(n (n + n_select) d) a sweep.
@@ -49,6 +50,8 @@ def medoids(
         See `dual_jax.selection`. Forbidden rows want to be covered too.
     readout
         ``"greedy"`` (default) or ``"refine"``, swaps for this one budget; static.
+    pair_first
+        Choose the first two picks together; see `dual_jax.coverage.greedy`; static.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def medoids(
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} is unknown: give one of {', '.join(READOUTS)}.")
     u, cost = squashed(key, x), power_cost(POWER)
-    picks = greedy(u, n_select, cost, labeled=labeled, candidates=candidates)
+    picks = greedy(u, n_select, cost, labeled=labeled, candidates=candidates, pair_first=pair_first)
     if readout == "greedy":
         return picks
     return refine(u, picks.indices, cost, labeled=labeled, candidates=candidates)

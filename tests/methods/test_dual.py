@@ -52,7 +52,7 @@ def test_a_stage_of_no_steps_is_left_out(steps):
 def test_the_power_of_the_distance_is_that_of_the_read_out():
     config = DualConfig(pretrain_steps=20, steps=0)
     state, _ = train(KEY, X, config)
-    cover = greedy(learnt_space(state, X, config), K, power_cost(2.0))
+    cover = greedy(learnt_space(state, X, config), K, power_cost(2.0), pair_first=True)
     picks = METHODS["dual"](KEY, X, K, power=2.0, pretrain_steps=20, steps=0)
     assert picks.indices.tolist() == cover.indices.tolist()
     assert picks.indices.tolist() != METHODS["dual"](KEY, X, K, pretrain_steps=20, steps=0).indices.tolist()

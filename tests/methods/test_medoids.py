@@ -31,13 +31,19 @@ def test_two_groups_on_a_line_give_their_middles_the_larger_one_first():
 
 def test_picks_and_gains_are_those_of_the_slow_greedy():
     d, chosen = costs(X), []
-    picks = medoids(KEY, X, K)
+    picks = medoids(KEY, X, K, pair_first=False)
     for j in picks.indices.tolist():
         values = [objective(d, [*chosen, i]) if i not in chosen else np.inf for i in range(N)]
         assert int(np.argmin(values)) == j
         chosen.append(j)
     falls = -np.diff([objective(d, chosen[:k]) for k in range(1, K + 1)])
     np.testing.assert_allclose(picks.scores[1:], falls, rtol=1e-5)  # float32 sums of 24 roots
+
+
+def test_the_first_two_picks_cover_together_as_well_as_any_partner_of_either():
+    d, (first, second) = costs(X), medoids(KEY, X, 2).indices.tolist()
+    partners = [objective(d, [j, i]) for j in (first, second) for i in range(N) if i != j]
+    assert objective(d, [first, second]) == pytest.approx(min(partners), rel=1e-6)
 
 
 @pytest.mark.slow
