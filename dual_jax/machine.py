@@ -1,6 +1,7 @@
 """This machine as it runs: the memory left to a process, what fits in it, the rates of its devices."""
 
 import dataclasses
+import gc
 import math
 import time
 import warnings
@@ -18,9 +19,22 @@ from dual_jax.plan import here, refusal
 
 COPIED, SIDE, REPEATS = 1 << 26, 2048, 5  # numbers of a copy, rows of a product, runs of each
 LARGER, AT_ONCE = 2, 20  # on an accelerator: times the rows, and how often within a run
+MAX_MAPPINGS = 20_000  # of memory, some dozens a compiled program; Linux gives a process 65,530
 LEAST_PLACES = 64  # a smaller dictionary is not taken for lack of memory
 V1 = ("memory", "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
 V2 = ("", "sys/fs/cgroup", "memory.max", "memory.current")
+
+
+def forget_programs_if_many() -> None:
+    """Free all compiled programs when they take many memory mappings: without more XLA ends the process.
+
+    For loops that compile hundreds of programs, such as every method on every data set. Does nothing where
+    the number of mappings is not known, as on macOS, which has no such limit.
+    """
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MAX_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 def calibrated(device: Device, n_devices: int = 1) -> Device:

@@ -6,10 +6,8 @@ full run does. Flags and variables must be set before JAX is imported.
 """
 
 import builtins
-import gc
 import os
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 
@@ -23,27 +21,12 @@ os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS]).st
 os.environ.setdefault("DUAL_JAX_NO_COMPILE_CACHE", "1")  # a cache would outlive the test of a command
 
 
-MAX_MAPPINGS = 20_000  # of memory, some dozens a compiled program; Linux gives a process 65,530
-
-
 @pytest.fixture(autouse=True)
 def _forget_when_there_are_many():
     """Free compiled programs between two tests when there are many."""
-    if _n_mappings() > MAX_MAPPINGS:
-        _forget()
+    from dual_jax.machine import forget_programs_if_many
 
-
-def _n_mappings():
-    """Return how many memory mappings this process has; 0 where that is not known."""
-    maps = Path("/proc/self/maps")
-    return maps.read_bytes().count(b"\n") if maps.exists() else 0
-
-
-def _forget():
-    import jax
-
-    jax.clear_caches()
-    gc.collect()
+    forget_programs_if_many()
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """What is left of memory, as the system's files tell it, and rates that can be true."""
 
 import math
+from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -87,3 +89,22 @@ def test_an_accelerator_repeats_more_within_a_run_for_calling_it_takes_as_long(m
     assert machine.calibrated(host()).bandwidth == 8.0  # bytes a number, read and written
     gpu = machine.calibrated(ACCELERATORS["h200"], 8)
     assert (gpu.bandwidth, gpu.rate) == (8.0, 2 * 8 * machine.LARGER)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mappings are not known here")
+def test_programs_are_freed_once_they_take_many_mappings(monkeypatch):
+    traced = []
+
+    @jax.jit
+    def double(x):
+        traced.append(x)
+        return 2 * x
+
+    double(jnp.ones(3))
+    machine.forget_programs_if_many()
+    double(jnp.ones(3))
+    assert len(traced) == 1
+    monkeypatch.setattr(machine, "MAX_MAPPINGS", 1)
+    machine.forget_programs_if_many()
+    double(jnp.ones(3))
+    assert len(traced) == 2

@@ -94,6 +94,7 @@ def check_folder(out: Path, option: str = "--out") -> None:
 
 def do_jobs(work: Sequence["Job"]) -> None:
     """Do the pieces one after another, and say after each what is left by the pace so far."""
+    from dual_jax.machine import forget_programs_if_many
     from dual_jax.progress import span
 
     start, done, total = time.perf_counter(), 0.0, sum(job.seconds for job in work)
@@ -104,6 +105,7 @@ def do_jobs(work: Sequence["Job"]) -> None:
         left = (total - done) * ((now - start) / done if done > 0 else 1.0)
         took = f"{n_records} records in {span(now - began)}"
         print(f"[{number}/{len(work)}] {job.data}: {job.title}: {took}; about {span(left)} left", flush=True)
+        forget_programs_if_many()
 
 
 def keep_compiled_programs() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from dual_jax import grid
 from dual_jax.experiment import Cell, Entry, Picked, cells, judge, pick, run
+from dual_jax.machine import forget_programs_if_many
 from dual_jax.receipt import compile_seconds, devices, versions
 from dual_jax.records import Record, append
 from dual_jax.reproduction import protocols
@@ -61,6 +62,7 @@ def jobs(study: Study, figures: Set[str], is_asked: Callable[[str], bool], limit
     work: list[Job] = []
     if any(wanted for _, wanted in (*methods, *grids)):
         costs = measure(study, [entry for entry, wanted in methods if wanted], limit)
+        forget_programs_if_many()
         work += [job for entry, wanted in methods for job in _method_jobs(study, entry, wanted, costs)]
         work += [job for settings, wanted in grids for job in _grid_jobs(study, settings, wanted, costs)]
     if "5" in figures and name == study.protocol.mapped and not study.has("map"):
