@@ -252,6 +252,25 @@ def overview(records: list[Record]) -> str:
     return markdown(("method", *means, "mean rank", "cells below random", "worst cell"), rows)
 
 
+def differences(records: list[Record], to: str = "dual") -> str:
+    """Return points over random, and those over one method with their standard error over data sets."""
+    tables = {
+        JUDGES[judge]: complete(standings(records, "accuracy", judge=judge)) for judge in ("svm", "nearest")
+    }
+    head, rows = ["setting"], {}
+    for title, table in tables.items():
+        head += [f"{title}, over random", f"over {shown(to)}"]
+        over = {name: 100.0 * by_data(table, gains(table, name)) for name in (RANDOM, to)}
+        for i, method in enumerate(table.methods):
+            apart = over[to][i]
+            error = apart.std(ddof=1) / len(apart) ** 0.5 if len(apart) > 1 else np.nan
+            beside = "" if method == to else f"{apart.mean():+.2f} ± {error:.2f}"
+            rows.setdefault(method, []).extend([f"{over[RANDOM][i].mean():+.2f}", beside])
+    whole = {method: row for method, row in rows.items() if len(row) == 2 * len(tables)}
+    ranked = sorted(whole, key=lambda method: -float(whole[method][0]))
+    return markdown(head, [(shown(method), *whole[method]) for method in ranked])
+
+
 def _section(records: list[Record], metric: str, judge: str, where: str = "") -> list[str]:
     table = complete(standings(records, metric, judge=judge))
     if RANDOM not in table.methods or len(table.methods) < 3:

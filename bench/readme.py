@@ -26,7 +26,12 @@ from dual_jax.store import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-PAGES = (ROOT / "README.md", ROOT / "bench" / "README.md", ROOT / "dual_jax" / "methods" / "README.md")
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "bench" / "README.md",
+    RESULTS / "quality" / "README.md",
+    ROOT / "dual_jax" / "methods" / "README.md",
+)
 PLACE = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
@@ -288,13 +293,21 @@ def choices() -> str:
 
 def quality() -> str:
     """Return the short table of the tournament."""
-    from bench.quality import in_order, overview
+    from bench.quality import in_order, is_full, overview
 
-    return overview(in_order(RESULTS / "quality"))
+    return overview([record for record in in_order(RESULTS / "quality") if not is_full(record)])
+
+
+def ladder() -> str:
+    """Return what the settings differ by that a choice was made among."""
+    from bench.quality import differences, in_order
+
+    return differences(in_order(RESULTS / "quality" / "ladder"))
 
 
 TABLES: dict[str, Callable[[], str]] = {
     "quality": quality,
+    "ladder": ladder,
     "choices": choices,
     "embedding": embedding,
     "large": large,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 N_NAMED = 2  # methods of the crowd that are named in a panel, the best
+N_LEVEL = 9  # names of data sets that fit side by side
+MARGIN = 0.95  # least distance of two marks, in that of even ones
 RECONSTRUCTION = {
     *("ted", "cted", "dcted", "rrss", "arss", "alsr", "alnr", "alfs", "smrs", "maed", "llr", "dcs", "rrqr")
 }
@@ -47,6 +49,7 @@ class Look(NamedTuple):
 OURS = Look("#d55e00", 2.2, "-", "o", "o", "DUAL")
 RELEASED = Look("#7b3294", 1.6, "-", "s", "s", "DUAL, released")
 ABLATED = Look("#d55e00", 1.0, (0, (1, 1)), "", "o", "DUAL w/o clusters")
+VARIED = Look("#d55e00", 1.0, ":", "", "P", "DUAL, other settings")
 CHANCE = Look("#000000", 1.5, (0, (4, 2)), "", "s", "random")
 GROUPS = {
     "reconstruction": Look("#0072b2", 0.7, "-", "", "v", "reconstruction and leverage"),
@@ -61,6 +64,8 @@ def look(method: str) -> Look:
     if method in known:
         return known[method]
     name = method.split(" ")[0]
+    if name == "dual":
+        return VARIED
     group = "reconstruction" if name in RECONSTRUCTION else "coverage" if name in COVERAGE else "other"
     return GROUPS[group]
 
@@ -136,6 +141,9 @@ def gain_map(table: Standings, metric: str) -> "Figure":
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.set_xticks(range(len(table.data) + 1), [*table.data, "mean"])
+    if len(table.data) > N_LEVEL:
+        for name in axes.get_xticklabels():
+            name.set(rotation=40, ha="left", rotation_mode="anchor")
     _name_rows(axes, range(len(order)), [table.methods[i] for i in order])
     return figure
 
@@ -212,13 +220,21 @@ def _layout(n: int) -> tuple[int, int]:
 
 
 def log_scale(axes: "Axes", values: Sequence[float], n_ticks: int = 4) -> None:
-    """Make the horizontal axis logarithmic and mark some of the values themselves, as plain numbers."""
+    """Make the horizontal axis logarithmic and mark some of the values themselves, as plain numbers.
+
+    The largest is marked, and others that are not too near to a mark for the numbers to be read.
+    """
     from matplotlib.ticker import NullLocator
 
     axes.set_xscale("log")
     places = np.unique(np.linspace(0, len(values) - 1, n_ticks).round().astype(int))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks([values[i] for i in places], [f"{values[i]:g}" for i in places])
+    apart = (values[-1] / values[0]) ** (MARGIN / (n_ticks - 1))
+    marks = [values[-1]]
+    for value in [values[i] for i in places[-2::-1]]:
+        if marks[-1] / value >= apart:
+            marks.append(value)
+    axes.set_xticks(marks, [f"{value:g}" for value in marks])
 
 
 def draw_line(axes: "Axes", x: Any, y: Any, style: Look, *, is_named: bool) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from dual_jax import figures
-from dual_jax.figures import gain_map, learning_curves, look, rank_diagram, shown, times
+from dual_jax.figures import gain_map, learning_curves, log_scale, look, rank_diagram, shown, times
 from dual_jax.methods import METHODS
+from dual_jax.plots import new
 from dual_jax.standings import Standings, by_data, critical_difference, mean_ranks
 
 METHODS_SHOWN = ("random", "dual", "dual_paper", "ted", "kmeans", "dcs", "facility")
@@ -91,7 +92,8 @@ def test_every_method_belongs_to_a_group_and_the_groups_look_different():
 
     assert all(style.group != "other" for style in looks.values())
     assert len({(style.color, style.line) for style in looks.values()}) == len(set(looks.values())) == 6
-    assert look("dual (beta=0.0)").group == look("something else").group == "other"
+    assert look("something else").group == "other"
+    assert look("dual (beta=0.0)").color == look("dual").color
 
 
 def test_settings_stay_beside_the_name():
@@ -103,3 +105,13 @@ def test_settings_stay_beside_the_name():
 def test_a_missing_matplotlib_names_the_pip_command():
     with pytest.raises(ImportError, match=r'pip install "dual-jax\[plot\]"'):
         figures.new(1.0)
+
+
+def test_marks_of_a_logarithmic_axis_leave_room_for_their_numbers():
+    axes = new(2.0).add_subplot()
+    log_scale(axes, [2, 4, 8, 125, 250, 500])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["500", "8"]
+    log_scale(axes, [1, 10, 100, 1000])
+    assert sorted(axes.get_xticks()) == [1, 10, 100, 1000]
+    log_scale(axes, [7])
+    assert axes.get_xticks() == [7]

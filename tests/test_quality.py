@@ -64,3 +64,21 @@ def test_the_ladder_is_climbed_on_splits_that_the_tournament_does_not_see(run, t
 )
 def test_every_knob_that_is_compared_is_one_of_its_method(entry):
     assert entry.knobs.keys() <= inspect.signature(METHODS[entry.method].select).parameters.keys()
+
+
+def test_settings_are_told_beside_the_default_with_the_error_over_data_sets():
+    shared = {"split": 0, "budget": 5, "view": "raw"}
+    points = {
+        ("random", ""): (50, 60),
+        ("dual", ""): (54, 66),
+        ("dual", "steps=0"): (55, 70),
+    }
+    records = [
+        {**shared, "data": data, "method": method, "settings": settings, "judge": judge, "accuracy": p / 100}
+        for judge in ("svm", "nearest")
+        for (method, settings), values in points.items()
+        for data, p in zip("ab", values, strict=True)
+    ]
+    lines = quality.differences(records).splitlines()
+    assert "| +7.50 | +2.50 ± 1.50 | +7.50 | +2.50 ± 1.50 |" in lines[2]
+    assert lines[3].endswith("| +5.00 |  | +5.00 |  |")
