@@ -159,6 +159,11 @@ IN_SCIKIT_LEARN = ("iris", "wine", "breast_cancer", "digits")
 SETS = (*REAL[:8], *GENERATED, *REAL[8:])
 
 
+def is_full(name: str) -> bool:
+    """Whether a data set is one at full size, which shares rows with the capped one."""
+    return name.endswith("_full")
+
+
 def capped(name: str, data_dir: Path | None) -> Dataset:
     """Return a data set of at most `MOST_ROWS` rows, drawn once for all splits."""
     if name in GENERATED:
@@ -193,7 +198,7 @@ def tournament(name: str, splits: int) -> Tournament:
         in_both_views=(),
         scale="global" if name == "mnist" else "standard",
     )
-    if not name.endswith("_full"):
+    if not is_full(name):
         return whole
     quick = tuple(method for method in METHODS if method not in ("ted", "dual_paper"))
     return whole._replace(
@@ -287,17 +292,19 @@ def _section(records: list[Record], metric: str, judge: str, where: str = "") ->
     return [f"## {JUDGES[judge]}, {metric}: points over random{where}", "", _table(table), "", counted, ""]
 
 
-def is_full(record: Record) -> bool:
-    """Whether the record is of a pool at full size, which shares rows with the capped one."""
-    return record["data"].endswith("_full")
+def of_capped(records: list[Record]) -> list[Record]:
+    """Return the records of the pools that share no row with another's."""
+    return [record for record in records if not is_full(record["data"])]
 
 
 PARTS: dict[str, Callable[[Record], bool]] = {
-    "In short": lambda record: not is_full(record),
-    "On data sets that no choice has looked at": lambda r: r["data"] not in STUDIED and not is_full(r),
+    "In short": lambda r: not is_full(r["data"]),
+    "On data sets that no choice has looked at": lambda r: (
+        r["data"] not in STUDIED and not is_full(r["data"])
+    ),
     "On data sets that scikit-learn holds or draws": lambda r: r["data"] in (*GENERATED, *IN_SCIKIT_LEARN),
-    "With two to eight picks": lambda r: r["budget"] <= 8 and not is_full(r),
-    "Pools at full size": is_full,
+    "With two to eight picks": lambda r: r["budget"] <= 8 and not is_full(r["data"]),
+    "Pools at full size": lambda r: is_full(r["data"]),
 }
 
 
@@ -311,7 +318,7 @@ def in_order(out: Path) -> list[Record]:
 def draw(out: Path) -> None:
     """Write the tables and the pictures from the records alone."""
     records = in_order(out)
-    capped_alone = [record for record in records if not is_full(record)]
+    capped_alone = of_capped(records)
     sections = [
         _section(capped_alone, metric, judge) for judge in JUDGES for metric in ("accuracy", "recall")
     ]

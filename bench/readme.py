@@ -293,9 +293,9 @@ def choices() -> str:
 
 def quality() -> str:
     """Return the short table of the tournament."""
-    from bench.quality import in_order, is_full, overview
+    from bench.quality import in_order, of_capped, overview
 
-    return overview([record for record in in_order(RESULTS / "quality") if not is_full(record)])
+    return overview(of_capped(in_order(RESULTS / "quality")))
 
 
 def ladder() -> str:

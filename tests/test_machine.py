@@ -91,7 +91,6 @@ def test_an_accelerator_repeats_more_within_a_run_for_calling_it_takes_as_long(m
     assert (gpu.bandwidth, gpu.rate) == (8.0, 2 * 8 * machine.LARGER)
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mappings are not known here")
 def test_programs_are_freed_once_they_take_many_mappings(monkeypatch):
     traced = []
 
@@ -107,4 +106,4 @@ def test_programs_are_freed_once_they_take_many_mappings(monkeypatch):
     monkeypatch.setattr(machine, "MAX_MAPPINGS", 1)
     machine.forget_programs_if_many()
     double(jnp.ones(3))
-    assert len(traced) == 2
+    assert len(traced) == 1 + Path("/proc/self/maps").exists()  # elsewhere there is no such limit
