@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 N_NAMED = 2  # methods of the crowd that are named in a panel, the best
 N_LEVEL = 9  # names of data sets that fit side by side
-MARGIN = 0.95  # least distance of two marks, in that of even ones
+MARGIN = 0.5  # least distance of two marks, in that of even ones
 RECONSTRUCTION = {
     *("ted", "cted", "dcted", "rrss", "arss", "alsr", "alnr", "alfs", "smrs", "maed", "llr", "dcs", "rrqr")
 }
@@ -112,7 +112,7 @@ def learning_curves(table: Standings, metric: str, *, title: str = "") -> "Figur
             axes, int(budgets[-1]), {shown(name): (lines[name][-1], look(name).color) for name in named}
         )
         frame(axes, data, "picks", spelled(metric))
-        log_scale(axes, budgets.tolist())
+        log_scale(axes, budgets.tolist(), 3)
     add_key(figure, axes_of, sorted(map(look, table.methods), key=lambda style: -style.width))
     return figure
 

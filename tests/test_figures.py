@@ -109,8 +109,8 @@ def test_a_missing_matplotlib_names_the_pip_command():
 
 def test_marks_of_a_logarithmic_axis_leave_room_for_their_numbers():
     axes = new(2.0).add_subplot()
-    log_scale(axes, [2, 4, 8, 125, 250, 500])
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["500", "8"]
+    log_scale(axes, [9, 10, 18, 21, 36, 42])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["42", "21", "9"]
     log_scale(axes, [1, 10, 100, 1000])
     assert sorted(axes.get_xticks()) == [1, 10, 100, 1000]
     log_scale(axes, [7])
