@@ -294,12 +294,16 @@ def _first_pair(
         cover = jnp.sum(weights * jnp.minimum(column(second), column(found)))
         is_better = cover < least * (1 - TIE)
         first, second = (jnp.where(is_better, *rows) for rows in ((second, first), (found, second)))
-        return first, second, jnp.minimum(cover, least), turns + 1, is_better & (turns < MAX_TURNS)
+        return first, second, jnp.minimum(cover, least), turns + 1, is_better
+
+    def is_going_on(state: tuple[Array, ...]) -> Array:
+        # Turns are counted here and not in the flag: on a flag alone the TPU's compiler (0.0.42) aborts.
+        return state[-1] & (state[-2] < MAX_TURNS)
 
     def pair() -> Array:
         single = partner(covered, is_open)
         start = (single, single, jnp.sum(weights * column(single)), jnp.asarray(0), jnp.array(True))
-        rows = jnp.stack(jax.lax.while_loop(lambda state: state[-1], turn, start)[:2])
+        rows = jnp.stack(jax.lax.while_loop(is_going_on, turn, start)[:2])
         alone = jax.vmap(lambda row: jnp.sum(weights * column(row)))(rows)
         return jnp.where(rows[0] == rows[1], none, rows[jnp.argsort(alone)])
 
