@@ -288,26 +288,23 @@ def _first_pair(
     def column(row: Array) -> Array:
         return cost(squared_differences(u[row][None], u)[0].at[row].set(0.0))
 
-    def turn(state: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
-        first, second, least, turns, _ = state
-        found = partner(column(second), is_open.at[second].set(False))
-        cover = jnp.sum(weights * jnp.minimum(column(second), column(found)))
+    def turn(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        rows, least, turns, _ = state  # the second row stays, and is joined by its best partner
+        kept = jnp.where(rows[1] < 0, covered, column(rows[1]))
+        found = partner(kept, is_open & (jnp.arange(len(u)) != rows[1]))
+        cover = jnp.sum(weights * jnp.minimum(kept, column(found)))
         is_better = cover < least * (1 - TIE)
-        first, second = (jnp.where(is_better, *rows) for rows in ((second, first), (found, second)))
-        return first, second, jnp.minimum(cover, least), turns + 1, is_better
+        rows = jnp.where(is_better, jnp.stack([rows[1], found]), rows)
+        return rows, jnp.minimum(cover, least), turns + 1, is_better
 
     def is_going_on(state: tuple[Array, ...]) -> Array:
         # Turns are counted here and not in the flag: on a flag alone the TPU's compiler (0.0.42) aborts.
         return state[-1] & (state[-2] < MAX_TURNS)
 
-    def pair() -> Array:
-        single = partner(covered, is_open)
-        start = (single, single, jnp.sum(weights * column(single)), jnp.asarray(0), jnp.array(True))
-        rows = jnp.stack(jax.lax.while_loop(is_going_on, turn, start)[:2])
-        alone = jax.vmap(lambda row: jnp.sum(weights * column(row)))(rows)
-        return jnp.where(rows[0] == rows[1], none, rows[jnp.argsort(alone)])
-
-    return jax.lax.cond(is_free, pair, lambda: none)
+    start = (none, jnp.asarray(jnp.inf, u.dtype), jnp.asarray(0), is_free)
+    rows = jax.lax.while_loop(is_going_on, turn, start)[0]
+    alone = jax.vmap(lambda row: jnp.sum(weights * column(row)))(rows)
+    return jnp.where(rows[0] < 0, none, rows[jnp.argsort(alone)])
 
 
 def _drawn_evenly(is_open: Bool[Array, " n"], size: int) -> Int[Array, " size"]:
