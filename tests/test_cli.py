@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 import dual_jax
@@ -317,6 +318,17 @@ def test_a_pool_left_on_disk_is_ranked_and_labelled_rows_are_not():
     assert len({pick["index"] for pick in picks()} - {"7"}) == 5
     assert (receipt()["is_nested"], receipt()["input"]["n_labeled"]) == (False, 1)
     assert receipt()["input"]["sha256"] == store.sha256_of("pool.npy")
+
+
+def test_ids_of_a_table_left_on_disk_name_the_picks_and_the_labelled_rows():
+    pd.DataFrame(ROWS).rename(columns=str).assign(id=IDS).to_parquet("pool.parquet", row_group_size=7)
+    write("done.csv", "id\n007\n")
+
+    words = ["--stream", "--id-column", "id", "--labeled", "done.csv"]
+    assert main(["select", "pool.parquet", "-n", "5", *words]) == 0
+
+    assert len({pick["id"] for pick in picks()} - {"007"}) == 5
+    assert all(pick["id"] == IDS[int(pick["index"])] for pick in picks())
 
 
 @pytest.mark.parametrize(

@@ -45,16 +45,19 @@ def test_a_file_on_disk_gives_the_picks_of_an_array(small, tmp_path):
 
 def test_row_groups_of_a_parquet_file_give_the_picks_of_an_array(small, tmp_path):
     path = tmp_path / "pool.parquet"
-    frame = pd.DataFrame(X).rename(columns=str).assign(label="a")
+    frame = pd.DataFrame(X).rename(columns=str).assign(label="a", name=[f"{i:03}" for i in range(N)])
     frame.to_parquet(path, row_group_size=17)
-    pool = map_pool(path, exclude=["label"])
+    pool = map_pool(path, "name", exclude=["label"])
     picks = [dj.stream(KEY, x, 6, CONFIG).picks for x in (X, pool.x)]
     assert picks[0].indices.tolist() == picks[1].indices.tolist()
     rows = np.array([0, 16, 17, 50, 100])
     np.testing.assert_array_equal(pool.x[rows], X[rows])
-    assert pool.dropped == {"label": "excluded"}
-    with pytest.raises(ValueError, match="its ids too"):
-        map_pool(path, id_column="label")
+    assert pool.dropped == {"label": "excluded", "name": "the id column"}
+    assert pool.ids[rows].tolist() == ["000", "016", "017", "050", "100"]
+    with pytest.raises(ValueError, match="repeats 'a'"):
+        map_pool(path, "label")
+    with pytest.raises(ValueError, match="has no column 'key'"):
+        map_pool(path, "key")
 
 
 def test_rows_that_did_not_train_are_picked_and_labelled_or_forbidden_ones_never(small):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from dual_jax.data.delimited import Columns
 from dual_jax.data.files import open_parquet, parquet_columns, parsing
@@ -56,3 +56,9 @@ class RowGroups:
         with parsing(self._where, ".parquet"):
             table = self._file.read_row_group(number)
         return parquet_columns(self._where, table, as_text)
+
+    def texts(self, name: str) -> Shaped[np.ndarray, " n"]:
+        """Return the whole of one column; its cells keep their type."""
+        with parsing(self._where, ".parquet"):
+            table = self._file.read(columns=[name])
+        return parquet_columns(self._where, table, [name]).texts[name]

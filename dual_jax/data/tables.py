@@ -120,13 +120,14 @@ def read_pool(
 def map_pool(path: str | PathLike[str], id_column: str | None = None, exclude: Collection[str] = ()) -> Pool:
     """Return the pool in a ``.npy`` or ``.parquet`` file, which stays on disk: rows are read when asked for.
 
-    Columns of ``.parquet`` are features as in `read_pool`, by the look of the first row group.
+    Columns of ``.parquet`` are features as in `read_pool`, by the look of the first row group; ids are read
+    whole.
 
     Raises
     ------
     ValueError
-        When there is no such file, or it is broken, or holds no table of two dimensions, or a column of ids,
-        or any of ``.npy``, is named.
+        When there is no such file, or it is broken, or holds no table of two dimensions, when a column of
+        ``.npy`` is named or a named one is missing, or when an id is empty or repeated.
     ImportError
         For ``.parquet`` without the ``data`` extra.
     """
@@ -149,13 +150,15 @@ def map_pool(path: str | PathLike[str], id_column: str | None = None, exclude: C
 
 
 def _map_parquet(where: str, id_column: str | None, exclude: Collection[str]) -> Pool:
-    if id_column is not None:
-        raise ValueError(f"{where} stays on disk, and its ids too: leave the column {id_column!r} out")
     x = RowGroups(where)
-    first = x.columns(0, _named(None, exclude))
-    dropped = _reasons(where, first, None)
+    first = x.columns(0, _named(id_column, exclude))
+    dropped = _reasons(where, first, id_column)
     x.names = tuple(name for name in first.names if name not in dropped)
-    return Pool(x, None, None, x.names, dropped, where, sha256_of(where), "left on disk")
+    ids = None
+    if id_column is not None:
+        ids = x.texts(id_column)
+        check_ids(ids, f"{where}: column {id_column!r}")
+    return Pool(x, ids, id_column, x.names, dropped, where, sha256_of(where), "left on disk")
 
 
 def read_column(path: str | PathLike[str], name: str) -> Shaped[np.ndarray, " n"]:
