@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Checkpoint:
     def places(self) -> int | None:
         """Return how many rows may rebuild others in the fit that is kept; None where there is none."""
         path = self.folder / NAME
-        return read_arrays(path, KIND, with_arrays=False)[0].get("places") if path.exists() else None
+        return _read(path, with_arrays=False)[0].get("places") if path.exists() else None
 
     def open(self, inputs: Any, shapes: Callable[[str], TrainState]) -> Stand | None:
         """Return where the fit of these inputs stands, or None when the folder holds none.
@@ -83,7 +84,7 @@ class Checkpoint:
         self._check_shared(path)
         if not path.exists():
             return None
-        about, arrays = read_arrays(path, KIND)
+        about, arrays = _read(path)
         if about["inputs"] != self._fingerprint:
             raise LateMistake(
                 f"{self.folder} keeps the fit of another pool, seed, setting or version: give an empty "
@@ -151,6 +152,13 @@ def stopping_at_a_break() -> Iterator[Callable[[Chunk], None]]:
         signal.signal(signal.SIGINT, former)
 
 
+def _read(path: Path, *, with_arrays: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        return read_arrays(path, KIND, with_arrays=with_arrays)
+    except ValueError as error:
+        raise LateMistake(str(error)) from error
+
+
 def _of_all(number: int) -> np.ndarray:
     """Return the number that each process has, in their order."""
     if jax.process_count() == 1:
@@ -168,5 +176,23 @@ def _fingerprint(inputs: Any) -> str:
         digest.update(np.ascontiguousarray(array).tobytes() + str(np.shape(array)).encode())
     # Blocks follow the devices, and how many picks are ranked exactly is no matter of training.
     settings = receipt.configuration(config) | {"block_rows": None, "n_exact": None}
-    digest.update(receipt.as_json(settings | receipt.versions()).encode())
+    told_apart = {name: _identity(value) for name, value in settings.items()}
+    digest.update(receipt.as_json(told_apart | receipt.versions()).encode())
     return digest.hexdigest()
+
+
+def _identity(value: Any, depth: int = 6) -> Any:
+    """Return what tells a setting from another: of a function its name, and what it was made with."""
+    inside = partial(_identity, depth=depth - 1)
+    if isinstance(value, tuple | list):
+        return [*map(inside, value)]
+    if isinstance(value, np.ndarray | jax.Array) and value.ndim:
+        return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+    if isinstance(value, partial):
+        return ["partial", *map(inside, (value.func, value.args, [*sorted(value.keywords.items())]))]
+    if not callable(value):
+        is_plain = value is None or isinstance(value, int | float | str | np.generic | jax.Array)
+        return value if is_plain else type(value).__qualname__
+    held = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+    name = getattr(value, "__qualname__", type(value).__qualname__)
+    return [name, *map(inside, held)] if held and depth > 0 else name

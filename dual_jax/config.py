@@ -234,15 +234,22 @@ class DualConfig:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(choices)}."
                 )
+        _check_range("tolerance", self.tolerance, 0.0, inclusive=True)
         for name, low in (("latent_dim", 1), ("pretrain_steps", 0), ("steps", 0), ("n_exact", 1)):
-            if getattr(self, name) < low:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is out of range: it must be at least {low}."
-                )
+            if not _is_count(found := getattr(self, name), low):
+                raise ValueError(f"{name}={found!r} is out of range: it must be an integer, at least {low}.")
         for name in ("n_clusters", "dictionary_size", "n_targets", "batch_rows", "block_rows"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value!r} is out of range: it must be at least 1, or None.")
+            if value is not None and not _is_count(value, 1):
+                raise ValueError(
+                    f"{name}={value!r} is out of range: it must be an integer, at least 1, or None."
+                )
+        if not isinstance(self.hidden, tuple) or not all(_is_count(width, 1) for width in self.hidden):
+            raise ValueError(f"hidden={self.hidden!r} must be a tuple of widths, such as (128, 64).")
+
+
+def _is_count(value: Any, low: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= low
 
 
 def _is_own(value: Any) -> bool:

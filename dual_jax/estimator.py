@@ -155,7 +155,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         embedding : (n, q) array, or function of ``X`` that returns one, optional
             What else is known of the rows, in a space where distances mean something: it is used beside ``X``
             and each has one vote, see `dual_jax.data.scaling.beside`.
-        labeled, candidates : bool mask, positions, or index labels of a frame, optional
+        labeled, candidates : bool mask, positions, or for a frame its index labels instead, optional
             Rows that have a label already: they count as picked. Rows that may be picked: all by default.
         checkpoint_dir : path, optional
             A folder that keeps the fit every half minute; the same fit started again with it goes on from

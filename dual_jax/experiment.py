@@ -59,8 +59,8 @@ class Entry(NamedTuple):
 
     @property
     def is_nested(self) -> bool:
-        """Whether one run at the largest budget serves all."""
-        return METHODS[self.method].is_nested and self.knobs.get("readout") != "refine"
+        """Whether one run at the largest budget serves all, on a pool that is not large."""
+        return METHODS[self.method].is_nested_for(0, 0, self.knobs)
 
 
 class Cell(NamedTuple):
@@ -157,21 +157,24 @@ def pick(
 
     What a method learns before it picks it learns once; the time of that is part of each budget's.
     """
-    select, learning = _timed(_selector, entry, key, pool)
+    is_nested = METHODS[entry.method].is_nested_for(len(pool), max(budgets), entry.knobs)
+    select, learning = _timed(_selector, entry, key, pool, is_nested)
 
     def picked(n_select: int) -> Picked:
         indices, reading = _timed(lambda: np.asarray(select(n_select).indices))
         return Picked(indices, *map(sum, zip(learning, reading, strict=True)))
 
-    if not entry.is_nested:
+    if not is_nested:
         return {budget: picked(budget) for budget in budgets}
     whole = picked(max(budgets))
     return {budget: whole._replace(indices=whole.indices[:budget]) for budget in budgets}
 
 
-def _selector(entry: Entry, key: Key[Array, ""], pool: Float[Array, "n d"]) -> Callable[[int], Selection]:
+def _selector(
+    entry: Entry, key: Key[Array, ""], pool: Float[Array, "n d"], is_nested: bool
+) -> Callable[[int], Selection]:
     method = METHODS[entry.method]
-    if method.reader is not None and not entry.is_nested:
+    if method.reader is not None and not is_nested:
         return method.reader(key, pool, **entry.knobs)
     return lambda n_select: method(key, pool, n_select, **entry.knobs)
 
@@ -186,8 +189,8 @@ def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, tuple[float, 
 def judge(
     tasks: Sequence[tuple[Cell, Picked]], split: Split, views: Views, path: str | os.PathLike[str]
 ) -> list[Record]:
-    """Return the record of each cell; they are judged side by side and written in their order."""
-    seen = {name: views[name]() for name in {cell.view for cell, _ in tasks}}
+    """Return the record of each cell; they are judged side by side, those of the perceptron last."""
+    seen = {name: views[name]() for name in dict.fromkeys(cell.view for cell, _ in tasks)}
 
     def chosen(cell: Cell, picked: Picked) -> Table:
         pool, _ = seen[cell.view]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from dual_jax.config import DualConfig
@@ -20,10 +21,11 @@ from dual_jax.hardware import ACCELERATORS, Device, at_hand, host, parse_devices
 from dual_jax.kmeans import CPU_SCORES, SCORES
 from dual_jax.model import MAX_INPUTS, SCALE_SAMPLE
 from dual_jax.readout import MAX_EXACT, MIN_SHORTLIST, N_TARGETS, PER_PICK
+from dual_jax.swaps import MAX_SWEEPS
 from dual_jax.training import at_rest, init
 
 FLOAT = 4  # bytes
-MAX_DEVICES = 1 << 12  # that advice goes up to
+MAX_DEVICES = 1 << 12  # times as many as were asked for: advice goes up to that
 
 # Arrays of a target block's size that compiled programs hold at once: while the block is rebuilt and updated,
 # by objective; beside them where its moments rest in bfloat16; while it is drawn at random; while only its
@@ -140,8 +142,8 @@ class Plan(NamedTuple):
     def _more_devices(self) -> str:
         if self.device.platform == "cpu":  # more of them would share the same memory
             return f"use a machine with {self.n_devices * self.n_bytes / 1e9:,.0f} GB to spare"
-        numbers = (self.n_devices << i for i in range(1, MAX_DEVICES.bit_length()))
-        enough = next((n for n in numbers if self._changed(n).fits), None)
+        counts = (self.n_devices << i for i in range(1, MAX_DEVICES.bit_length()))
+        enough = next((n for n in counts if self._changed(n).fits), None)
         return f"spread the rows over {enough} devices" if enough else ""
 
     def _changed(self, n_devices: int | None = None, **settings: Any) -> "Plan":
@@ -184,7 +186,7 @@ def plan(
     >>> plan(50_000, 768, config, "v5e:1").fits, plan(50_000, 768, config, "v5e:4").fits
     (False, True)
     """
-    shape = (n, n_features) if isinstance(n_features, int) else (n, *n_features)
+    shape = (n, n_features) if isinstance(n_features, int | np.integer) else (n, *n_features)
     if min(shape) < 1:
         raise ValueError(f"the pool's shape is {shape}: give at least one row and one feature")
     config = config or DualConfig()
@@ -435,6 +437,8 @@ def _cost_of_ranking(sizes: _Sizes, config: DualConfig, per_distance: int) -> Co
     if s.n > MAX_EXACT:
         atoms, targets = max(PER_PICK * n_picks, MIN_SHORTLIST), N_TARGETS
     distances = s.local * (atoms * (1 + math.log(n_picks)) + targets)
+    if config.readout == "refine":  # as many sweeps as there may be, which devices do not share
+        distances += MAX_SWEEPS * atoms * s.n
     exact = s.n * n_picks * (1 + SHORTLIST)
     return Cost(
         FLOAT * (2 * distances + s.q * exact),

@@ -54,7 +54,7 @@ def greedily(pool: Pool, power: float | Array, n_select: int, axis_name: str | N
     Labelled rows are in S from the start, and every row of the pool is a target. Without them the first two
     picks are chosen together (see `dual_jax.coverage.greedy`). Up to `MAX_EXACT` rows all
     candidates are looked at; of a larger pool a short list of `PER_PICK` for each pick, at least
-    `MIN_SHORTLIST`, which `spread_out` draws; it depends on ``n_select``, so then the picks are not nested.
+    `MIN_SHORTLIST`, which `spread_out` draws: see `is_nested`.
     Source: Li et al., IJCAI 2020, Eq. (4), its l2-norm to the power ``power``, its coefficients one-hot.
     """
     return coverage.greedy(
@@ -68,6 +68,14 @@ def greedily(pool: Pool, power: float | Array, n_select: int, axis_name: str | N
         pair_first=True,
         axis_name=axis_name,
     )
+
+
+def is_nested(how: str, n: int, n_select: int) -> bool:
+    """Return whether the picks of each budget up to ``n_select`` are the first of those of a larger one.
+
+    Swaps are for one budget, and the short list of a large pool grows with the budget from some number on.
+    """
+    return how == "norms" or (how == "greedy" and (n <= MAX_EXACT or PER_PICK * n_select <= MIN_SHORTLIST))
 
 
 def _shortlist(pool: Pool, n_select: int) -> Int[Array, " m"] | None:

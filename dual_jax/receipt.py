@@ -38,7 +38,7 @@ def versions() -> dict[str, str]:
 
 
 def configuration(config: Any) -> dict[str, Any]:
-    """Return every field of a settings dataclass; functions by their name."""
+    """Return every field of a settings dataclass; `as_json` gives functions by their name."""
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 

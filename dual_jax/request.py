@@ -136,6 +136,7 @@ def read_table(estimator: Any, X: Any, *, reset: bool) -> tuple[Float[Table, "n 
         x = check_pool(X, min_rows=min_rows)
         if reset:
             estimator.n_features_in_ = x.shape[1]
+            vars(estimator).pop("feature_names_in_", None)  # of a frame in an earlier fit
         elif x.shape[1] != estimator.n_features_in_:
             wanted = f"{type(estimator).__name__} is expecting {estimator.n_features_in_} features"
             raise ValueError(f"X has {x.shape[1]} features, but {wanted}")

@@ -81,7 +81,7 @@ class Selector(BaseEstimator):
     n_exact_ : int
         Rows in the ranking.
     is_nested_ : bool
-        Whether the first picks are the same for every budget.
+        Whether the first picks are the same for every budget up to ``n_exact_``.
     knobs_ : dict
         Every knob of the method with its value; None where a rule of the method stands in.
 
@@ -132,7 +132,7 @@ class Selector(BaseEstimator):
         embedding : (n, q) array, or function of ``X`` that returns one, optional
             What else is known of the rows, in a space where distances mean something: it is used beside ``X``
             and each has one vote, see `dual_jax.data.scaling.beside`.
-        labeled, candidates : bool mask, positions, or index labels of a frame, optional
+        labeled, candidates : bool mask, positions, or for a frame its index labels instead, optional
             Rows that have a label already: they count as picked. Rows that may be picked: all by default.
 
         Raises
@@ -148,15 +148,23 @@ class Selector(BaseEstimator):
         task = _Task(self.method, knobs, seed, x, request.is_labeled, request.is_open)
         self._set_task(task)
         n_open = int(request.is_open.sum())
-        self.n_exact_ = n_open if self.is_nested_ and n_open <= MAX_RANKED else request.n_select
+        self.n_exact_ = n_open if self._is_nested_to(n_open) and n_open <= MAX_RANKED else request.n_select
         set_picks(self, request, _picks(task, self.n_exact_))
         return self
+
+    @property
+    def is_nested_(self) -> bool:
+        """Whether the first picks are the same for every budget up to ``n_exact_``."""
+        check_is_fitted(self)
+        return self._is_nested_to(self.n_exact_)
+
+    def _is_nested_to(self, n_select: int) -> bool:
+        task = self._task
+        return METHODS[task.method].is_nested_for(len(task.x), n_select, task.knobs)
 
     def _set_task(self, task: _Task) -> None:
         """Set the task and what follows from it alone."""
         self._task = task
-        # Swaps are for one budget, though the other read-outs of these methods are nested.
-        self.is_nested_ = METHODS[task.method].is_nested and task.knobs.get("readout") != "refine"
         defaults = {name: knob.default for name, knob in _knobs_of(task.method).items()}
         self.knobs_ = defaults | task.knobs
 

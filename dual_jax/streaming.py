@@ -111,7 +111,7 @@ def stream(
     7
     """
     if config.readout == "norms":
-        raise ValueError('readout="norms" needs C for every row of the pool: use "greedy" or "refine".')
+        raise LateMistake('readout="norms" needs C for every row of the pool: use "greedy" or "refine".')
     _check(x)
     n = len(x)
     is_labeled = as_mask(labeled, n, name="labeled")
@@ -120,10 +120,14 @@ def stream(
     key_sample, key_train = jax.random.split(key)
     rows = drawn_targets(key_sample, jnp.asarray(is_labeled | is_open), min(n, SAMPLE))
     sample = np.arange(n) if rows is None else np.asarray(rows)
-    scaler = fit_scaler(x[sample], scale)
+    if not is_open[sample].any():  # so few rows are open that none was drawn
+        some = np.flatnonzero(is_open)[: len(sample) // 2]
+        sample = np.union1d(sample[len(some) :], some)
+    own = np.asarray(x[sample])
+    scaler = fit_scaler(own, scale)
     n_usable = int((is_labeled | is_open)[sample].sum())
     config = with_room((len(sample), x.shape[1]), n_usable, config, None)
-    seen, masks = jnp.asarray(apply(scaler, x[sample])), (is_labeled[sample], is_open[sample])
+    seen, masks = jnp.asarray(apply(scaler, own)), (is_labeled[sample], is_open[sample])
     state, history = train(
         key_train, seen, config, labeled=masks[0], candidates=masks[1], callbacks=callbacks
     )
@@ -197,7 +201,7 @@ def _pieces(x: Rows, rows: range | Int[np.ndarray, " m"]) -> Iterator[tuple[int,
 def _check(x: Rows) -> None:
     """Refuse what is no table of finite numbers."""
     if len(x.shape) != 2 or len(x) < 2 or x.shape[1] < 2 or x[:1].dtype.kind not in "fiub":
-        raise ValueError(
+        raise LateMistake(
             f"a pool of shape {x.shape} and type {x[:1].dtype} cannot be streamed: give a table of numbers "
             "with at least two rows (samples) and two columns (features)."
         )

@@ -12,6 +12,8 @@ from dual_jax.coverage import TILE, Cost, as_pytree, centred_rows, checked, gree
 from dual_jax.numerics import exact_squared_distances, nth_true, squared_differences, sum_by_label
 from dual_jax.selection import TIE, Selection, pickable
 
+MAX_SWEEPS = 10
+
 
 def refine(
     u: Float[Array, "n q"],
@@ -21,7 +23,7 @@ def refine(
     labeled: Bool[Array, " n"] | None = None,
     candidates: Bool[Array, " n"] | None = None,
     weights: Float[Array, " n"] | None = None,
-    max_sweeps: int = 10,
+    max_sweeps: int = MAX_SWEEPS,
     block_size: int = 64,
 ) -> Selection:
     """Return the picks after k-medoids swaps that lower F, in the order in which the greedy adds them.

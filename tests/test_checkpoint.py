@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from dual_jax import DualConfig, fit, make_mesh
 from dual_jax.checkpoint import KIND, NAME, Checkpoint
 from dual_jax.fitting import train
 from dual_jax.layout import in_blocks, in_one_piece
+from dual_jax.model import dense
 from dual_jax.store import UNFINISHED, read_arrays
 
 KEY = jax.random.key(3)
@@ -114,14 +116,24 @@ def test_a_state_in_one_piece_goes_back_into_its_blocks(n_devices):
         (jax.random.key(4), X, CONFIG),
         (KEY, X + 1e-6, CONFIG),
         (KEY, X, CONFIG.__class__(**{**vars(CONFIG), "alpha": 2.0})),
+        (KEY, X, CONFIG.__class__(**{**vars(CONFIG), "optimizer": partial(optax.adam, b1=0.8)})),
     ],
-    ids=["seed", "pool", "weight"],
+    ids=["seed", "pool", "weight", "optimizer"],
 )
 def test_the_fit_of_something_else_is_refused(key, x, config, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(KEY, X, CONFIG, keeper=Checkpoint(tmp_path), callbacks=[stop_at("pretrain", 50)])
     with pytest.raises(ValueError, match="keeps the fit of another pool, seed, setting or version"):
         fit(key, x, config, keeper=Checkpoint(tmp_path))
+
+
+def test_networks_of_the_same_make_are_told_apart_by_their_widths(tmp_path):
+    one, other = (CONFIG.__class__(**{**vars(CONFIG), "encoder": dense((width, 3))}) for width in (8, 9))
+    with pytest.raises(KeyboardInterrupt):
+        fit(KEY, X, one, keeper=Checkpoint(tmp_path), callbacks=[stop_at("pretrain", 50)])
+    with pytest.raises(ValueError, match="keeps the fit of another pool"):
+        fit(KEY, X, other, keeper=Checkpoint(tmp_path))
+    fit(KEY, X, one, keeper=Checkpoint(tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"x" * 100])

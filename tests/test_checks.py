@@ -173,6 +173,10 @@ def test_rows_are_named_by_mask_position_or_id(rows, ids, expected):
     np.testing.assert_array_equal(mask, expected)
 
 
+def test_a_mask_of_python_s_own_booleans_is_a_mask():
+    assert as_mask(np.array([True, False, True], object), 3, ids=IDS[:3]).tolist() == [True, False, True]
+
+
 def test_none_may_mean_every_row():
     assert as_mask(None, 3, default=True).all()
 
@@ -185,6 +189,8 @@ def test_none_may_mean_every_row():
         ([4], None, r"position 4 is not in the pool \(0 to 3\)"),
         ([-1], None, "position -1 is not in the pool"),
         ([0, 1, 0, 1], None, "looks like a mask"),
+        ([0, 0, 0, 0], None, "looks like a mask"),
+        ([0, 1, 1, 0], range(4), "looks like a mask"),
         (["a", "b", "d"], IDS, r"labeled: 2 of 3 ids are not in the pool \('b', 'd'\)"),
         (["a"], ["a", "b", "a", "c"], r"repeats 'a' \(rows 0 and 2\)"),
     ],

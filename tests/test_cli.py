@@ -32,7 +32,7 @@ quick = partial(DualConfig, pretrain_steps=3, steps=3, latent_dim=2, hidden=(4,)
 @pytest.fixture(autouse=True)
 def short(monkeypatch, tmp_path):
     """A few steps of a small network, in an empty folder, without a cache of compiled programs."""
-    monkeypatch.setattr(select, "_config", lambda method, knobs: quick())
+    monkeypatch.setattr(select, "_config", lambda method, knobs: quick(**knobs))
     monkeypatch.setenv(options.NO_CACHE, "1")
     monkeypatch.setattr("dual_jax.progress.SECONDS", 600.0)  # however slow the machine
     monkeypatch.chdir(tmp_path)
@@ -339,6 +339,8 @@ def test_ids_of_a_table_left_on_disk_name_the_picks_and_the_labelled_rows():
         (b"x", [], "not what its name says"),
         (npy(ROWS)[:-9], [], "broken or truncated"),
         (npy(ROWS), ["--id-column", "id"], "columns have no names"),
+        (npy(ROWS), ["--knob", "readout=norms"], "needs C for every row"),
+        (npy(ROWS[:, :1]), [], "at least two rows (samples) and two columns"),
         (npy(np.where(np.arange(30)[:, None] == 4, np.nan, ROWS)), [], "row 4 (from 0)"),
     ],
 )
@@ -431,6 +433,7 @@ MISTAKES = {
         "width='wide' cannot be used",
     ),
     "knob out of range": (GOOD, ["--method", "ted", "--knob", "width=-1"], "width=-1 is out of range"),
+    "knob of DUAL out of range": (GOOD, ["--knob", "power=3"], "power=3.0 is out of range"),
     "knob that the method refuses": (
         GOOD,
         ["--method", "ted", "--knob", "kernel=x"],
@@ -537,9 +540,8 @@ def test_the_receipt_has_the_sizes_that_were_chosen_for_the_pool(words, monkeypa
         assert used[name] == getattr(rule, name) > 0
 
 
-def test_its_advice_can_be_followed_by_a_knob(monkeypatch):
+def test_its_advice_can_be_followed_by_a_knob():
     write("pool.csv", table())
-    monkeypatch.setattr(select, "_config", lambda method, knobs: quick(**knobs))
 
     assert main(["select", "pool.csv", "-n", "3", "--knob", "dictionary_size=7", "--quiet"]) == 0
 
@@ -661,6 +663,9 @@ def test_a_folder_that_keeps_another_fit_is_a_mistake_and_stays_as_it_is(capsys)
     assert main(["select", "wine", "-n", "3", "--quiet", "--resume", "kept"]) == 2
     assert "keeps the fit of another pool" in capsys.readouterr().err
     assert kept.read_bytes() == before
+    kept.write_bytes(before[:-99])
+    assert main(["select", "iris", "-n", "3", "--quiet", "--resume", "kept"]) == 2
+    assert "or broken" in capsys.readouterr().err
 
 
 def test_a_knob_that_leaves_no_number_to_score_by_is_a_mistake(capsys):

@@ -115,6 +115,11 @@ def test_settings_out_of_range_are_refused_before_any_work():
         ({"readout": "best"}, "greedy, refine, norms"),
         ({"power": 3.0}, "power"),
         ({"n_clusters": 0}, "n_clusters"),
+        ({"n_clusters": 3.0}, "n_clusters=3.0 is out of range: it must be an integer"),
+        ({"steps": 10.0}, "steps=10.0"),
+        ({"tolerance": float("nan")}, "tolerance=nan"),
+        ({"hidden": [16, 8]}, "a tuple of widths"),
+        ({"hidden": (0,)}, "a tuple of widths"),
         ({"moments_dtype": "float16"}, "choose one of float32, bfloat16"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -38,6 +38,11 @@ def test_tables_of_any_library_are_read_with_their_names(library):
     assert fitted.feature_names_in_.tolist() == NAMES
 
 
+def test_names_of_an_earlier_frame_are_forgotten():
+    estimator = picks(pd.DataFrame(X, columns=NAMES)).fit(jnp.asarray(X[:, :2]))
+    assert not hasattr(estimator, "feature_names_in_")
+
+
 def test_the_index_of_a_frame_comes_out_as_ids_and_names_labelled_rows():
     frame = pd.DataFrame(X, columns=NAMES, index=[f"r{i}" for i in range(31)])
     assert picks(frame).sample_ids_.tolist() == [f"r{i}" for i in EXPECTED]

@@ -143,6 +143,12 @@ def test_where_nothing_helps_the_advice_says_that_too():
     assert "smaller network" in plan(10**9, 10_000, devices="t4:4096").advice
 
 
+def test_the_sweeps_of_the_swaps_are_counted():
+    width, configs = np.prod((4, 4)), [dj.DualConfig(readout=how) for how in ("greedy", "refine")]
+    greedy, refined = (plan(5000, width, config).stages["rank"].seconds for config in configs)
+    assert refined > 1.5 * greedy
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

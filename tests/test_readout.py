@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dual_jax import readout
 from dual_jax.kmeans import kmeans
@@ -87,3 +88,19 @@ def test_a_large_pool_is_ranked_from_a_short_list_against_all_targets(monkeypatc
     assert set(picks.indices.tolist()) <= set(spread_out(whole, whole.is_candidate, 60).tolist())
     ranking = with_rest(whole, 0.5, picks, 240)
     assert sorted(ranking.indices.tolist()) == list(range(240))
+
+
+@pytest.mark.parametrize(
+    ("how", "n", "n_select", "expected"),
+    [
+        ("norms", 200, 50, True),
+        ("refine", 50, 2, False),
+        ("greedy", 100, 90, True),
+        ("greedy", 200, 7, True),
+        ("greedy", 200, 8, False),
+    ],
+)
+def test_picks_are_nested_until_the_short_list_of_a_large_pool_grows(how, n, n_select, expected, monkeypatch):
+    for name, value in (("MAX_EXACT", 100), ("PER_PICK", 8), ("MIN_SHORTLIST", 60)):
+        monkeypatch.setattr(readout, name, value)
+    assert readout.is_nested(how, n, n_select) is expected

@@ -89,11 +89,11 @@ WAYS = {"jit": by_jit, "NamedSharding": by_named_sharding, "shard_map": by_shard
 def trained(way, n_devices, config):
     """Return what Adam keeps of the first gradient, the losses of all steps, and the picks after them."""
     state, step, in_piece = WAYS[way](config, n_devices)
-    losses = []
+    losses, first = [], None
     for _ in range(N_STEPS):
         state, terms = step(state)
         losses.append(np.ravel(total_loss(terms, config.weights))[0])
-        first = first if len(losses) > 1 else in_piece(state).opt_state
+        first = first or in_piece(state).opt_state
     gradient = jax.tree.leaves([part[0].mu for part in (first.network, first.C[0], first.P[0])])
     ranked = rank(laid_out(in_piece(state), N, None), jnp.asarray(X), config, N_PICKS)
     return gradient, np.array(losses), set(ranked.indices.tolist())

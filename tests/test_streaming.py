@@ -70,6 +70,15 @@ def test_rows_that_did_not_train_are_picked_and_labelled_or_forbidden_ones_never
     assert len(found.sample) == 40
 
 
+def test_where_few_rows_are_open_they_are_in_the_sample(small):
+    labeled = np.arange(N) >= 3
+    for seed in range(4):
+        found = dj.stream(jax.random.key(seed), X, 3, CONFIG, labeled=labeled)
+        assert sorted(found.picks.indices.tolist()) == [0, 1, 2]
+        assert set(found.sample.tolist()) & {0, 1, 2}
+        assert len(found.sample) == 40
+
+
 def test_each_well_separated_group_gets_a_pick_though_few_rows_are_ranked(small):
     x = X / 100 + 10 * np.repeat(np.eye(5), [21, 20, 20, 20, 20], axis=0)
     picks = dj.stream(KEY, x, 5, CONFIG).picks.indices

@@ -369,6 +369,14 @@ def test_labelled_rows_are_found_by_id_or_position(text, expected, write):
     np.testing.assert_array_equal(read_labeled(write("done.csv", text), "id", pool), expected)
 
 
+def test_former_picks_are_found_by_their_ids_whatever_the_column_is_called(write):
+    pool = read_pool(write("pool.csv", "patient,x\nc,3\na,1\nb,2\n"), id_column="patient")
+
+    rows = read_labeled(write("picks.csv", "rank,index,id,score\n1,0,a,0.5\n"), "patient", pool)
+
+    assert rows.tolist() == [1]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

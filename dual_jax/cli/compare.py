@@ -154,7 +154,11 @@ def _classes(labels: np.ndarray, n_rows: int) -> tuple[np.ndarray, tuple[str, ..
         )
     texts = labels.astype(str)
     if missing := [row for row, text in enumerate(texts) if is_missing(text)]:
-        raise ValueError(f"row {missing[0]} has no label: compare needs all of them; leave such rows out")
+        cell = str(texts[missing[0]])
+        seen = f" ({cell!r} stands for a missing cell: rename it if it is a class)" if cell.strip() else ""
+        raise ValueError(
+            f"row {missing[0]} has no label{seen}: compare needs all of them; leave such rows out"
+        )
     names, y = np.unique(texts, return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"all labels are {names[0]!r}: comparing needs two classes or more")

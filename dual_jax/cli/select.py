@@ -203,6 +203,9 @@ def _check_room(args: argparse.Namespace, task: Task, n_features: int) -> None:
     from dual_jax.streaming import SAMPLE
 
     n, config = len(task.x), dataclasses.replace(_config(args.method, task.knobs), n_exact=task.n_select)
+    config.check()
+    if args.stream and config.readout == "norms":
+        raise ValueError('--knob readout=norms needs C for every row: use "greedy" or leave --stream out')
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the fit will say it
         if args.stream:
@@ -299,6 +302,7 @@ def _pick_by_dual(
     """Return DUAL's picks, with its progress shown, its loss kept, and the fit itself where that is asked."""
     from dual_jax.estimator import DUALSelector
     from dual_jax.logs import TensorBoard
+    from dual_jax.readout import is_nested
     from dual_jax.receipt import configuration
 
     config, verbose = _config(args.method, task.knobs), int(not args.quiet)
@@ -309,10 +313,10 @@ def _pick_by_dual(
         selector.set_params(callbacks=[board] if board else [])
         selector.fit(task.x, embedding=embedding, labeled=task.is_labeled, checkpoint_dir=args.resume)
     picks = selector.sample_indices_
-    settings, is_nested = configuration(selector.config_), config.readout != "refine"
+    settings, nested = configuration(selector.config_), is_nested(config.readout, len(task.x), task.n_select)
     why = selector.explain() if with_why else None
     norms = selector.row_norms() if with_why else {}
-    return Picked(picks, selector.scores_[picks], settings, is_nested, selector.history_, why, norms)
+    return Picked(picks, selector.scores_[picks], settings, nested, selector.history_, why, norms)
 
 
 def _pick_streamed(args: argparse.Namespace, task: Task) -> Picked:

@@ -54,7 +54,7 @@ def check_pool(
     Returns
     -------
     (n, d) array
-        float32, C-contiguous on the host.
+        float32 on a device; of ``dtype`` and C-contiguous on the host.
 
     Raises
     ------
@@ -187,10 +187,14 @@ def as_mask(
     given = np.asarray(rows)
     if given.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {given.shape}")
+    if given.dtype == object and {type(value) for value in given.tolist()} == {bool}:
+        given = given.astype(bool)
     if given.dtype == bool:
         if len(given) != n:
             raise ValueError(f"{name} is a mask of {len(given)} rows, but the pool has {n} rows")
         return given.copy()
+    if len(given) == n > 2 and given.dtype.kind in "iu" and set(np.unique(given)) <= {0, 1}:
+        raise ValueError(f"{name} looks like a mask of 0 and 1: pass booleans, as integers are rows")
     mask = np.zeros(n, bool)
     if len(given):
         mask[_positions(given, n, name) if ids is None else positions_of(given, ids, name)] = True
@@ -207,11 +211,11 @@ def check_ids(ids: Iterable[Any], name: str = "ids") -> list[str]:
     """
     texts = [str(value) for value in ids]
     if len(set(texts)) < len(texts):
-        repeated = Counter(texts).most_common(1)[0][0]
+        repeated = next(text for text, count in Counter(texts).items() if count > 1)
         first = texts.index(repeated)
         second = texts.index(repeated, first + 1)
         what = f"repeats {repeated!r} (rows {first} and {second})" if repeated else f"is empty in row {first}"
-        raise ValueError(f"{name} {what}: ids must be there and distinct; choose another column or use none")
+        raise ValueError(f"{name} {what}: ids must be there and distinct; choose others or use none")
     if "" in texts:
         raise ValueError(f"{name} is empty in row {texts.index('')}: every row needs its own id")
     return texts
@@ -225,7 +229,7 @@ def positions_of(wanted: Iterable[Any], ids: Iterable[Any], name: str = "rows") 
     ValueError
         When the pool repeats an id, or lacks a wanted one.
     """
-    lookup = {text: position for position, text in enumerate(check_ids(ids, "the pool's id column"))}
+    lookup = {text: position for position, text in enumerate(check_ids(ids, "the pool's index or id column"))}
     texts = [str(value) for value in wanted]
     unknown = [text for text in texts if text not in lookup]
     if unknown:
@@ -244,8 +248,6 @@ def _positions(given: Shaped[np.ndarray, " k"], n: int, name: str) -> Int[np.nda
             f"{name} must be positions (integers) or a boolean mask, as the pool has no ids; "
             f"got {given.tolist()[0]!r}"
         )
-    if len(given) == n > 2 and set(np.unique(given)) == {0, 1}:
-        raise ValueError(f"{name} looks like a mask of 0 and 1: pass booleans, as integers are positions")
     outside = (given < 0) | (given >= n)
     if outside.any():
         raise ValueError(f"{name}: position {given[outside][0]} is not in the pool (0 to {n - 1})")

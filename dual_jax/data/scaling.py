@@ -185,7 +185,7 @@ def _column_moments(x: Float[Table, "n d"], xp: ModuleType) -> tuple[Float[Table
     return origin, (first - origin) + mean, _rms(x - mean, xp)
 
 
-def _rms(x: Float[Table, "n *d"], xp: ModuleType) -> Float[Table, "*d"]:
+def _rms(x: Float[Table, " n *d"], xp: ModuleType) -> Float[Table, " *d"]:
     """Return the root mean square over the first axis, for values whose squares leave float32."""
     largest = xp.max(xp.abs(x), axis=0)
     largest = xp.where(largest > 0, largest, xp.ones_like(largest))

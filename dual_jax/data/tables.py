@@ -216,7 +216,8 @@ def read_labeled(path: str | PathLike[str], id_column: str | None, pool: Pool) -
     ----------
     path : path
         ``.csv``, ``.tsv`` or ``.parquet`` with a column ``id_column``, or else ``index`` (positions from 0);
-        other columns are ignored and repetitions are fine, so a former ``picks.csv`` will do.
+        other columns are ignored and repetitions are fine. Where the pool has ids, a former ``picks.csv``
+        is read by those in its column ``id``.
     id_column : str or None
         The column that holds the pool's ids.
     pool : Pool
@@ -229,8 +230,10 @@ def read_labeled(path: str | PathLike[str], id_column: str | None, pool: Pool) -
     """
     where, suffix, data = read_contents(path)
     names = parse_columns(where, suffix, data, []).names
-    if id_column in names and pool.ids is not None:
-        rows, ids = read_column(path, str(id_column)), pool.ids
+    of_picks = "id" if {"index", "id"} <= set(names) else None
+    with_ids = id_column if id_column in names else of_picks
+    if with_ids is not None and pool.ids is not None:
+        rows, ids = read_column(path, with_ids), pool.ids
     elif "index" in names:
         rows, ids = _integers(where, read_column(path, "index")), None
     else:

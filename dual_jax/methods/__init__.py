@@ -5,7 +5,7 @@ test file.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
+from dual_jax import readout
 from dual_jax.methods.activeft import activeft
 from dual_jax.methods.alfs import alfs
 from dual_jax.methods.alnr import alnr
@@ -54,11 +55,14 @@ class Method:
     reader
         Of a method that learns before it picks: ``reader(key, x, **knobs)`` learns once and returns the picks
         as a function of ``n_select``.
+    is_short_listed
+        Whether it reads out as `dual_jax.readout` does, from a short list where the pool is large.
     """
 
     select: Callable[..., Selection]
     is_nested: bool
     reader: Callable[..., Callable[[int], Selection]] | None = None
+    is_short_listed: bool = False
 
     def __call__(
         self,
@@ -86,6 +90,13 @@ class Method:
         _check_budget(n_select, pickable(len(x), labeled, candidates))
         return self.select(key, x, int(n_select), labeled=labeled, candidates=candidates, **knobs)
 
+    def is_nested_for(self, n: int, n_select: int, knobs: Mapping[str, Any]) -> bool:
+        """Return whether of n rows the picks of each budget up to ``n_select`` begin those of a larger."""
+        how = knobs.get("readout", "greedy")
+        if self.is_short_listed:
+            return readout.is_nested(how, n, n_select)
+        return self.is_nested and how != "refine"
+
 
 def _check_budget(n_select: Any, is_open: Bool[Array, " n"]) -> None:
     if isinstance(n_select, bool) or not isinstance(n_select, int | np.integer) or n_select < 1:
@@ -105,9 +116,9 @@ METHODS: dict[str, Method] = {
     "dcs": Method(dcs, is_nested=True),
     "dcted": Method(dcted, is_nested=True),
     "dpp": Method(dpp, is_nested=True),
-    "dual": Method(dual, is_nested=True, reader=dual_reader),
+    "dual": Method(dual, is_nested=True, reader=dual_reader, is_short_listed=True),
     "dual_paper": Method(dual_paper, is_nested=True),
-    "dual_wo": Method(dual_wo, is_nested=True),
+    "dual_wo": Method(dual_wo, is_nested=True, is_short_listed=True),
     "facility": Method(facility, is_nested=True),
     "herding": Method(herding, is_nested=True),
     "kcenter": Method(kcenter, is_nested=True),
