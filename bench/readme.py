@@ -30,6 +30,7 @@ PAGES = (
     ROOT / "README.md",
     ROOT / "bench" / "README.md",
     RESULTS / "quality" / "README.md",
+    RESULTS / "quality" / "embeddings.md",
     ROOT / "dual_jax" / "methods" / "README.md",
 )
 PLACE = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
