@@ -61,9 +61,9 @@ def select(n: int, *more: str) -> dict[str, Any]:
     """Return the cost of the command, from the file of the pool to that of the picks."""
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/pool.npy", mixture(n, FEATURES, GROUPS))
-        words = ["select", f"{folder}/pool.npy", "-n", str(N_SELECT), "--out", f"{folder}/picks.csv", *more]
+        command = [sys.executable, "-m", "dual_jax", "select", "pool.npy", "-n", str(N_SELECT), *more]
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "dual_jax", *words], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - start
         receipt = json.loads(Path(folder, "picks.json").read_text())
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
