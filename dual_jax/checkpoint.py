@@ -184,15 +184,16 @@ def _fingerprint(inputs: Any) -> str:
 def _identity(value: Any, depth: int = 6) -> Any:
     """Return what tells a setting from another: of a function its name, and what it was made with."""
     inside = partial(_identity, depth=depth - 1)
-    if isinstance(value, tuple | list):
-        return [*map(inside, value)]
+    if isinstance(value, tuple | list | dict):
+        return [*map(inside, value.items() if isinstance(value, dict) else value)]
     if isinstance(value, np.ndarray | jax.Array) and value.ndim:
         return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
     if isinstance(value, partial):
-        return ["partial", *map(inside, (value.func, value.args, [*sorted(value.keywords.items())]))]
+        return ["partial", *map(inside, (value.func, value.args, value.keywords))]
     if not callable(value):
         is_plain = value is None or isinstance(value, int | float | str | np.generic | jax.Array)
         return value if is_plain else type(value).__qualname__
     held = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+    held += [getattr(value, name, None) or () for name in ("__defaults__", "__self__", "__wrapped__")]
     name = getattr(value, "__qualname__", type(value).__qualname__)
-    return [name, *map(inside, held)] if held and depth > 0 else name
+    return [name, *map(inside, held)] if depth > 0 else name
