@@ -73,17 +73,11 @@ LADDER = (
     Entry("dual", {"beta": 0.0}),
     Entry("dual", {"readout": "norms"}),
 )
-LADDER_SETS = (
-    "wine",
-    "urban",
-    "breast_cancer",
-    "mammographic",
-    "digits",
-    "plant_margin",
-    "waveform",
-    "gesture",
-)
-STUDIED = {*LADDER_SETS, "plant_shape", "semg"}  # the ten of the study that the default is from
+LADDER_SETS = ("wine", "urban", "breast_cancer", "mammographic")
+STUDIED = {  # the ten of the study that the default is from
+    *LADDER_SETS,
+    *("digits", "gesture", "plant_margin", "plant_shape", "semg", "waveform"),
+}
 ALL_METHODS_ON = ("iris", "wine", "urban")
 OTHERS = (
     *("activeft", "alfs", "alnr", "alsr", "arss", "cted", "dcs", "dcted", "dpp", "dual_wo", "herding"),
