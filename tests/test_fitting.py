@@ -57,9 +57,10 @@ def test_a_fit_compiles_each_program_once_and_none_for_another_seed_weight_or_ra
     after = [program._cache_size() for program in programs]
     assert np.subtract(after, before).tolist() == [1, 2, 1]  # steps of stage 1 and of stage 3
     assert compilations
-    compilations.clear()
     weights = {"alpha": 3.0, "eta": 0.5, "temperature": 0.7, "learning_rate": 0.01}
-    fit(jax.random.key(9), x, dataclasses.replace(CONFIG, **weights))
+    key = jax.random.key(9)  # may compile, where many programs since the last key have pushed its own out
+    compilations.clear()
+    fit(key, x, dataclasses.replace(CONFIG, **weights))
     assert compilations == []
     assert [program._cache_size() for program in programs] == after
 
