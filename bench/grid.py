@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bench.kmeans import mixture
-from bench.record import as_size, write
+from bench.record import as_size, kept, write
 from dual_jax import grid
 from dual_jax.config import DualConfig
 from dual_jax.methods import METHODS
@@ -150,14 +150,14 @@ def peer(pools: np.ndarray, n_select: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="where to write the JSON")
+    parser.add_argument("--out", type=Path, help="the JSON; sizes that it has from before are kept")
     parser.add_argument("--sizes", type=as_size, nargs="+", default=SIZES, help="pools, as ROWSxFEATURES")
     args = parser.parse_args()
-    records: list[dict[str, Any]] = []
+    records = kept(args.out, "n", "d")
     for size in args.sizes:
         for record in measure(*size):
-            write(args.out, [*records, record])
-        records.append(record)
+            records[size] = record
+            write(args.out, list(records.values()))
 
 
 if __name__ == "__main__":

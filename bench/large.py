@@ -23,7 +23,7 @@ import numpy as np
 
 import dual_jax as dj
 from bench.kmeans import mixture
-from bench.record import apart, peak_mib, write
+from bench.record import apart, kept, peak_mib, write
 from dual_jax.coverage import greedy, power_cost
 from dual_jax.data.datasets import load
 from dual_jax.data.evaluation import JUDGES, Table, quiet
@@ -128,10 +128,9 @@ def main() -> None:
         what, n, _ = PIECES[args.one]
         print(json.dumps({"piece": args.one, "n": n, **what(n)}))
         return
-    is_there = args.out and args.out.exists()
-    found = {r["piece"]: r for r in json.loads(args.out.read_text())["records"]} if is_there else {}
+    found = kept(args.out, "piece")
     for name in args.only.split(","):
-        found[name] = {"piece": name} | apart("bench.large", ["--one", name], PIECES[name][2])
+        found[(name,)] = {"piece": name} | apart("bench.large", ["--one", name], PIECES[name][2])
         write(args.out, list(found.values()))
 
 

@@ -75,6 +75,12 @@ def as_size(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split("x")))
 
 
+def kept(out: Path | None, *key: str) -> dict[Any, Any]:
+    """Return the records that a file has from before, by some of their values: what is not measured anew."""
+    records = json.loads(out.read_text())["records"] if out and out.exists() else []
+    return {tuple(record[name] for name in key): record for record in records}
+
+
 def write(out: Path | None, records: Any, **more: Any) -> None:
     """Write records and the machine that they were measured on; print them where there is no file."""
     result = {"machine": machine(), "load": os.getloadavg()[0], **more, "records": records}

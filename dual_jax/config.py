@@ -14,7 +14,9 @@ from dual_jax.model import OBJECTIVES, Autoencoder, Module, Weights, dense
 MAX_COEFFICIENTS = 1 << 25
 MIN_DICTIONARY = 1024
 MAX_TARGETS = 1 << 15
-BLOCK_BYTES = 16 << 20  # of a target block of C: it stays in a processor's last cache
+# Of a target block of C, which shares a processor's last cache with its gradient and moments. The simplex's
+# temporaries exceed that either way, and its blocks compile slowly: 5 s for 4 of them, 12 s for 8.
+BLOCK_BYTES = {"free": 8 << 20, "simplex": 16 << 20}
 MAX_BLOCKS = 64  # blocks are unrolled, so more would lengthen compilation
 
 Readout = Literal["greedy", "refine", "norms"]
@@ -160,7 +162,11 @@ class DualConfig:
 
     def rows_in_block(self, n_targets: int, m: int) -> int:
         """Return how many targets a block of C holds, of ``n_targets`` with m coefficients each."""
-        return self.block_rows or max(BLOCK_BYTES // (4 * m), -(-n_targets // MAX_BLOCKS), 1)
+        if self.block_rows:
+            return self.block_rows
+        most = max(BLOCK_BYTES[self.objective] // (4 * m), 1)
+        n_blocks = min(-(-n_targets // most), MAX_BLOCKS)
+        return -(-n_targets // n_blocks)  # of equal size, for the largest decides the memory
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings for JSON; an optax factory by its name, other functions left out."""

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from dual_jax.numerics import TINY, matmul, safe_divide, safe_sqrt, squared_norms
+from dual_jax.numerics import TINY, matmul, safe_divide, safe_sqrt, squared_norms, transposed_matmul
 
 MAX_INPUTS = 128  # wider inputs enter distances by this many principal directions
 N_NEAR, SCALE_SAMPLE, SCALE_BATCH = 10, 2048, 64  # of `neighbour_scale`
@@ -252,11 +252,15 @@ class Block(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What a block rebuilds. Padding has position -1 (samples) or size 0 (centroids)."""
+    """What a block rebuilds. Padding has position -1 (samples) or size 0 (centroids).
+
+    ``own`` is where in the dictionary a sample itself stands: m where it does not.
+    """
 
     x: Float[Array, "b d"]
     space: Space
     position: Int[Array, " b"]
+    own: Int[Array, " b"]
     centroids: Float[Array, "k q"]
     sizes: Float[Array, " k"]
 
@@ -286,7 +290,8 @@ class Objective(NamedTuple):
     """Everything in which the two objectives differ.
 
     ``terms`` is the objective. ``rebuild`` is all that ever touches an array (b, m): a block's targets as
-    the dictionary rebuilds them, and its share of the sums of squares of the rows of C and P.
+    the dictionary rebuilds them, and its share of the sums of squares of the rows of C and P; its gradient
+    is 0 where an entry is not free.
     """
 
     terms: Callable[[Targets, Rebuilt, Block, Callable[[Array], Array], Scales], Terms]
@@ -319,9 +324,62 @@ def free(
 def _free_rebuild(
     raw: Block, dictionary: Space, targets: Targets, free: Block, scales: Scales, weights: Weights
 ) -> tuple[Rebuilt, Block]:
-    c = _masked(raw, dictionary, targets, free, scales, weights)
-    sums = Block(jnp.sum(c.C**2, axis=0), jnp.sum(c.P**2, axis=0))
-    return Rebuilt(matmul(c.C, dictionary.z), None, matmul(c.P, dictionary.z)), sums
+    nowhere = jnp.full(len(targets.sizes), len(dictionary.z))
+    z, sums = combine(raw.C, dictionary.z, free.C, targets.own)
+    centroids, cluster_sums = combine(raw.P, dictionary.z, free.P, nowhere)
+    return Rebuilt(z, None, centroids), Block(sums, cluster_sums)
+
+
+@jax.custom_vjp
+def combine(
+    raw: Float[Array, "b m"], z: Float[Array, "m p"], is_free: Bool[Array, "b m"], own: Int[Array, " b"]
+) -> tuple[Float[Array, "b p"], Float[Array, " m"]]:
+    """Return ``C^T z`` and the sums of squares of the rows of C for a block of targets.
+
+    The gradient, written by hand, is 0 where an entry is not free. On a CPU, where a masked copy of a block
+    takes as long as a product, only the targets' own entries are looked after: C is read as it lies
+    (`cleared` has been there), and unused places have codes of 0, padded targets no gradient.
+    """
+    return _combine_forward(raw, z, is_free, own)[0]
+
+
+def _combine_forward(raw: Array, z: Array, is_free: Array, own: Array) -> tuple[tuple[Array, Array], Any]:
+    c = _where_free(raw, is_free)
+    return (matmul(c, z), jnp.sum(c**2, axis=0)), (raw, z, is_free, own)
+
+
+def _combine_backward(kept: tuple[Array, ...], of: tuple[Array, Array]) -> tuple[Any, ...]:
+    raw, z, is_free, own = kept
+    of_rebuilt, of_sums = of
+    c = _where_free(raw, is_free)
+    of_c = cleared(_where_free(matmul(of_rebuilt, z.T), is_free), own)
+    return of_c + 2.0 * c * of_sums, transposed_matmul(c, of_rebuilt), None, None
+
+
+combine.defvjp(_combine_forward, _combine_backward)
+
+
+def _where_free(block: Float[Array, "b m"], is_free: Bool[Array, "b m"]) -> Float[Array, "b m"]:
+    """Return a block with 0 where it is not free; on a CPU as it is: see `combine`."""
+    return jax.lax.platform_dependent(
+        block,
+        is_free,
+        cpu=lambda block, _: block,
+        default=lambda block, is_free: jnp.where(is_free, block, 0.0),
+    )
+
+
+def cleared(block: Float[Array, "b m"], own: Int[Array, " b"]) -> Float[Array, "b m"]:
+    """Return a block with 0 at its targets' own entries, on a CPU; elsewhere masks see to it.
+
+    Those alone are written, in place where the block may be used up.
+    """
+    return jax.lax.platform_dependent(
+        block,
+        own,
+        cpu=lambda block, own: block.at[jnp.arange(len(block)), own].set(0.0, mode="drop"),
+        default=lambda block, _: block,
+    )
 
 
 def _masked(
@@ -484,9 +542,9 @@ def _attend_backward(kept: Any, of: tuple[Array, Array, Array]) -> tuple[Any, ..
     across = share * (along_mass @ jnp.ones(mass.shape[1]))
     of_logits = share[:, None] * (along_mass - mass * across[:, None])
 
-    pulled = matmul(mass.T, share[:, None] * jnp.concatenate([of_z, of_codes], axis=1))
+    pulled = transposed_matmul(mass, share[:, None] * jnp.concatenate([of_z, of_codes], axis=1))
     column, near = jnp.ones(len(share)) @ of_logits, of_logits * products
-    of_u_codes = matmul(of_logits.T, targets.u[:, d:]) - column[:, None] * u_codes
+    of_u_codes = transposed_matmul(of_logits, targets.u[:, d:]) - column[:, None] * u_codes
     # <u, gradient of u> for each row: of C^T u, then of the products and lengths.
     along = share @ along_mass - 2.0 * of_sums * sums - jnp.sum(dictionary.z * pulled[:, :p], axis=1)
     along_lengths = jnp.ones(len(share)) @ near - column * squared_norms(dictionary.u)

@@ -31,7 +31,7 @@ MAX_DEVICES = 1 << 12  # times as many as were asked for: advice goes up to that
 # by objective; beside them where its moments rest in bfloat16; while it is drawn at random; while only its
 # norms are wanted. A GPU's are taken to be a CPU's.
 BLOCKS = {
-    "cpu": {"free": 2.2, "simplex": 5.5, "bfloat16": 1.0, "drawn": 3.0, "normed": 1.2},
+    "cpu": {"free": 1.1, "simplex": 4.2, "bfloat16": 0.1, "drawn": 3.0, "normed": 1.2},
     "tpu": {"free": 0.1, "simplex": 5.5, "bfloat16": 0.1, "drawn": 0.0, "normed": 1.2},
 }
 ON_CHIP = 64e6  # bytes of temporaries up to which a TPU's main memory holds none

@@ -29,6 +29,7 @@ from dual_jax.model import (
     Space,
     Targets,
     Terms,
+    cleared,
     masks,
     moments,
     neighbour_scale,
@@ -323,7 +324,8 @@ def spaces(
     """Return the dictionary and this device's samples as functions of the codes of all devices."""
     z_moments = moments(z_all, gather_rows(is_row, axis_name))
     space = OBJECTIVES[config.objective].space
-    dictionary = space(fixed.dictionary_x, z_all[fixed.dictionary], z_moments, fixed.scales)
+    codes = jnp.where(fixed.dictionary[:, None] >= 0, z_all[fixed.dictionary], 0.0)
+    dictionary = space(fixed.dictionary_x, codes, z_moments, fixed.scales)
     return dictionary, space(flat(x), own_rows(z_all, axis_name), z_moments, fixed.scales)
 
 
@@ -335,13 +337,27 @@ class _Piece(NamedTuple):
     cut: Block
 
 
-def _pieces(params: Params, samples: Space, x: Array, fixed: Fixed) -> list[_Piece]:
+def _targets(samples: Space, x: Array, fixed: Fixed) -> Targets:
+    """Return all of this device's targets."""
+    return Targets(flat(x), samples, fixed.targets, _own_places(fixed), fixed.centroids, fixed.sizes)
+
+
+def _pieces(params: Params, all_targets: Targets) -> list[_Piece]:
+    n, k = len(all_targets.position), len(all_targets.sizes)
     pieces = []
-    for c, p, cut in zip(params.C, params.P, cuts(len(x), len(fixed.sizes), len(params.C[0])), strict=True):
-        rows, own, position = jax.tree.map(lambda a, cut=cut: a[cut.C], (flat(x), samples, fixed.targets))
-        targets = Targets(rows, own, position, fixed.centroids[cut.P], fixed.sizes[cut.P])
-        pieces.append(_Piece(Block(c, p), targets, cut))
+    for c, p, cut in zip(params.C, params.P, cuts(n, k, len(params.C[0])), strict=True):
+        rows, space, position, own = jax.tree.map(lambda a, cut=cut: a[cut.C], all_targets[:4])
+        clusters = all_targets.centroids[cut.P], all_targets.sizes[cut.P]
+        pieces.append(_Piece(Block(c, p), Targets(rows, space, position, own, *clusters), cut))
     return pieces
+
+
+def _own_places(fixed: Fixed) -> Int[Array, " n"]:
+    """Return where in the dictionary each target stands: m for one that does not, and for padding."""
+    m = len(fixed.dictionary)
+    ascending = jnp.where(fixed.dictionary < 0, jnp.iinfo(fixed.dictionary.dtype).max, fixed.dictionary)
+    place = jnp.searchsorted(ascending, fixed.targets)
+    return jnp.where(ascending.at[place].get(mode="fill", fill_value=-2) == fixed.targets, place, m)
 
 
 def _rebuild(
@@ -364,24 +380,33 @@ def _masks(targets: Targets, fixed: Fixed) -> Block:
 
 
 def _rebuild_all(
-    pieces: list[_Piece], dictionary: Space, fixed: Fixed, config: DualConfig, axis_name: str | None
-) -> tuple[Rebuilt, Block, list[Any]]:
+    pieces: list[_Piece],
+    dictionary: Space,
+    fixed: Fixed,
+    config: DualConfig,
+    axis_name: str | None,
+    *,
+    is_kept: bool = False,
+) -> tuple[Rebuilt, Block, list[tuple[_Piece, Any]]]:
     """Return all own targets as the dictionary rebuilds them, and all devices' sums of squares (m,).
 
-    Beside them, each block's function that pulls gradients back.
+    Beside them, each block as it was read and its function that pulls gradients back. Where C is kept, and
+    clearing a block copies it, no copy is made before its turn.
     """
     parts: list[tuple[Rebuilt, Block]] = []
-    pulls = []
+    done = []
     for piece in pieces:
-        atoms, targets = (dictionary, piece.targets)
+        atoms, targets, c = dictionary, piece.targets, piece.raw.C
         if parts:
             atoms, targets = _after(parts[-1], (atoms, targets))
+            c = _after(parts[-1], c) if is_kept else c
+        piece = piece._replace(raw=Block(cleared(c, targets.own), piece.raw.P))
         part, pull = _rebuild(piece, atoms, targets, fixed, config)
         parts.append(part)
-        pulls.append(pull)
+        done.append((piece, pull))
     rebuilt, sums = zip(*parts, strict=True)
     sums = total(jax.tree.map(lambda *parts: sum(parts), *sums), axis_name)
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *rebuilt), sums, pulls
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *rebuilt), sums, done
 
 
 @partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
@@ -426,9 +451,8 @@ def train_step(
     (dictionary, samples), pull_spaces = jax.vjp(
         lambda z: spaces(z, x, is_row, fixed, config, axis_name), z_all
     )
-    targets = Targets(flat(x), samples, fixed.targets, fixed.centroids, fixed.sizes)
-    pieces = _pieces(params, samples, x, fixed)
-    rebuilt, sums, pulls = _rebuild_all(pieces, dictionary, fixed, config, axis_name)
+    targets = _targets(samples, x, fixed)
+    rebuilt, sums, done = _rebuild_all(_pieces(params, targets), dictionary, fixed, config, axis_name)
     may_shrink = (fixed.dictionary >= 0) & ~fixed.is_labeled[fixed.dictionary]
 
     def loss(rebuilt: Rebuilt, sums: Block, samples: Space, decoder: Any) -> tuple[Array, Terms]:
@@ -445,9 +469,7 @@ def train_step(
         rebuilt, sums, samples, params.network.decoder
     )
     of_rebuilt, of_sums, of_samples, of_decoder = gradient
-    blocks, of_dictionary, of_own = _update_blocks(
-        pieces, pulls, dictionary, rebuilt, (of_rebuilt, of_sums), state, config
-    )
+    blocks, of_dictionary, of_own = _update_blocks(done, dictionary, (of_rebuilt, of_sums), state, config)
     of_samples = jax.tree.map(jnp.add, of_samples, of_own)
     (of_codes,) = pull_spaces((of_dictionary, of_samples))
     (of_encoder,) = pull_encoder(scatter_rows(of_codes, axis_name))
@@ -463,10 +485,8 @@ def train_step(
 
 
 def _update_blocks(
-    pieces: list[_Piece],
-    pulls: list[Any],
+    pieces: list[tuple[_Piece, Any]],
     dictionary: Space,
-    rebuilt: Rebuilt,
     gradient: tuple[Rebuilt, Block],
     state: TrainState,
     config: DualConfig,
@@ -479,15 +499,17 @@ def _update_blocks(
     of_rebuilt, of_sums = gradient
     blocks: list[tuple[Block, Block]] = []
     of_dictionary, of_own = jax.tree.map(jnp.zeros_like, dictionary), []
-    for piece, pull, *own in zip(pieces, pulls, state.opt_state.C, state.opt_state.P, strict=True):
+    for (piece, pull), *own in zip(pieces, state.opt_state.C, state.opt_state.P, strict=True):
         of_z, of_u = jax.tree.map(lambda g, cut=piece.cut: g[cut.C], of_rebuilt[:2])
         rows, targets = Rebuilt(of_z, of_u, of_rebuilt.centroids[piece.cut.P]), piece.targets
         if len(pieces) > 1:
-            done = (blocks[-1][0].C, of_dictionary) if blocks else rebuilt.z
+            done = (blocks[-1][0].C, of_dictionary) if blocks else of_rebuilt.z
             atoms, targets, rows = _after(done, (dictionary, targets, rows))
             _, pull = _rebuild(piece, atoms, targets, fixed, config)
         of_raw, of_atoms, of_space = pull((rows, of_sums))
-        blocks.append(_update_block(optimizer, of_raw, Block(*own), piece.raw, _masks(targets, fixed)))
+        of_raw = _after(of_atoms, of_raw)  # what reads a block goes before what writes it, or a copy is kept
+        free, is_rounded = _masks(targets, fixed), config.moments_dtype != "float32"
+        blocks.append(_update_block(optimizer, of_raw, Block(*own), piece.raw, free, is_rounded=is_rounded))
         of_dictionary = jax.tree.map(jnp.add, of_dictionary, of_atoms)
         of_own.append(of_space)
     return blocks, of_dictionary, jax.tree.map(lambda *parts: jnp.concatenate(parts), *of_own)
@@ -506,15 +528,26 @@ def _after(done: Any, tree: Any) -> Any:
 
 
 def _update_block(
-    optimizer: optax.GradientTransformation, gradient: Block, opt_state: Block, raw: Block, free: Block
+    optimizer: optax.GradientTransformation,
+    gradient: Block,
+    opt_state: Block,
+    raw: Block,
+    free: Block,
+    *,
+    is_rounded: bool,
 ) -> tuple[Block, Block]:
-    """Return a block and its state after one step; masked entries have no gradient and stay exactly 0."""
+    """Return a block and its state after one step; masked entries have no gradient and stay exactly 0.
+
+    Moments that are rounded afterwards are written last, since the block's own step reads them unrounded.
+    """
 
     def update(gradient: Array, opt_state: Any, raw: Array, is_free: Array) -> tuple[Array, Any]:
         # By rows, as C and its moments are stored: else a TPU turns these round like the gradient, in a copy.
-        gradient = with_layout_constraint(jnp.where(is_free, gradient, 0.0), Layout((0, 1)))
+        # It also has the gradient exist: else a CPU forms it anew from C, which it then copies to update it.
+        gradient = with_layout_constraint(gradient, Layout((0, 1)))
         new, opt_state = _update(optimizer, gradient, opt_state, raw)
-        return jnp.where(is_free, new, 0.0), opt_state
+        new = jnp.where(is_free, new, 0.0)
+        return new, _after(new, opt_state) if is_rounded and new.size else opt_state
 
     (c, c_state), (p, p_state) = map(update, gradient, opt_state, raw, free)
     return Block(c, p), Block(c_state, p_state)
@@ -570,7 +603,7 @@ def _frozen(
     x, is_row = real_rows(x)
     z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
     dictionary, samples = spaces(z, x, is_row, fixed, config, axis_name)
-    return dictionary, _pieces(state.params, samples, x, fixed)
+    return dictionary, _pieces(state.params, _targets(samples, x, fixed))
 
 
 def coefficients(state: TrainState, x: Float[Array, "n ..."], config: DualConfig) -> Block:
@@ -609,7 +642,7 @@ def row_norms(
     and over the centroids by their sizes.
     """
     dictionary, pieces = _frozen(state, x, config, axis_name)
-    _, sums, _ = _rebuild_all(pieces, dictionary, started(state), config, axis_name)
+    _, sums, _ = _rebuild_all(pieces, dictionary, started(state), config, axis_name, is_kept=True)
     return jax.tree.map(jnp.sqrt, sums)
 
 

@@ -129,12 +129,29 @@ def test_gradients_of_the_network_are_finite_differences(objective, name):
         assert gradient[i, j] == pytest.approx(oracle.slope(name, bump), rel=1e-3)  # float32
 
 
+@pytest.mark.parametrize(("objective", "block_rows"), CASES)
+def test_what_stands_on_the_diagonal_is_never_read_and_is_0_after_a_step(objective, block_rows):
+    state, config = started(objective, block_rows)
+    oracle = Oracle(state, config)
+    c = np.concatenate(state.params.C)
+    np.fill_diagonal(c, 5.0)
+    ends = np.cumsum([len(block) for block in state.params.C])[:-1]
+    state = state._replace(params=state.params._replace(C=tuple(map(jnp.asarray, np.split(c, ends)))))
+
+    new, terms = train_step(state, X, config)
+
+    np.testing.assert_allclose(np.array(terms), oracle.terms(), rtol=1e-5)  # float32
+    assert not np.diagonal(np.concatenate(new.params.C)).any()
+
+
 @pytest.mark.parametrize("objective", ["simplex", "free"])
 def test_no_sample_rebuilds_itself_after_any_number_of_steps(objective):
-    config = DualConfig(**{**SETTINGS, "objective": objective, "coefficient_optimizer": optax.adam})
+    adam = {"objective": objective, "optimizer": optax.adam, "coefficient_optimizer": optax.adam}
+    config = DualConfig(**{**SETTINGS, **adam, "learning_rate": 0.01})
     state = start_selection(jax.random.key(1), init(jax.random.key(1), X, config), X, config)
     for _ in range(5):
-        state, _ = train_step(state, X, config)
+        state, terms = train_step(state, X, config)
+    assert np.all(np.isfinite(terms))
     assert not np.any(np.diag(np.concatenate(state.params.C)))
     moments = [np.diag(np.concatenate([s[0].mu for s in state.opt_state.C]))]
     moments += [np.diag(np.concatenate([s[0].nu for s in state.opt_state.C]))]
