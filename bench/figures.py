@@ -159,7 +159,8 @@ def draw(axes: "Axes", lines: dict[str, Line], title: str, xlabel: str, ylabel: 
         axes.plot(places, [line[place] for place in places], label=name, markersize=3, linewidth=1, **look)
     axes.set_yscale("log")
     axes.tick_params(which="both", labelsize=6)
-    log_scale(axes, everywhere, 3)
+    axes.margins(y=0.4)  # room for the legend
+    log_scale(axes, everywhere)
     axes.legend(frameon=False, fontsize=5)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.step import EAGER
 from dual_jax.figures import shown
 from dual_jax.page import markdown
 from dual_jax.records import read, read_folder
@@ -155,7 +156,7 @@ def grid() -> str:
 
 
 def step() -> str:
-    """Return a step beside its floor and the quickest step in PyTorch."""
+    """Return a step beside its floor, the network's part, and PyTorch: eager, and the quickest."""
     rows = []
     for r in results("step")["records"]:
         faster = r.get("times_faster") or {}
@@ -164,19 +165,23 @@ def step() -> str:
             (
                 f"{r['objective']}, n = {r['n']:,}",
                 milliseconds(r["ours"]["median_s"]),
+                milliseconds(r["ours"]["network_s"]),
                 milliseconds(r["floor_s"]),
                 f"{r['times_floor']:.1f}",
-                f"{r['ours']['memory_bytes'] / (12 * r['m'] * r['n']):.2f}",
+                f"{faster[EAGER]:.1f}" if EAGER in faster else "",
                 f"{faster[best]:.1f} ({best})" if best else "",
+                f"{r['ours']['memory_bytes'] / (12 * r['m'] * r['n']):.2f}",
             )
         )
     head = (
         "full C",
         "a step",
+        "the network alone",
         "floor",
         "times the floor",
+        f"times faster than {EAGER}",
+        "than the quickest PyTorch",
         "memory / 12 m n",
-        "times the quickest PyTorch's speed",
     )
     return markdown(head, rows)
 

@@ -76,8 +76,14 @@ def as_size(text: str) -> tuple[int, ...]:
 
 
 def kept(out: Path | None, *key: str) -> dict[Any, Any]:
-    """Return the records that a file has from before, by some of their values: what is not measured anew."""
-    records = json.loads(out.read_text())["records"] if out and out.exists() else []
+    """Return the records that a file has from before, by some of their values: what is not measured anew.
+
+    Each says what machine it was measured on, for the file's own line will speak of the newest.
+    """
+    if not (out and out.exists()):
+        return {}
+    found = json.loads(out.read_text())
+    records = [{"machine": found["machine"], **record} for record in found["records"]]
     return {tuple(record[name] for name in key): record for record in records}
 
 

@@ -43,7 +43,7 @@ VECTOR = 8  # an operation outside of matrix products takes the time of so many 
 # Such operations: of an entry of C in a step, by objective, and when it is drawn at random; of a distance of
 # the greedy read-out. A CPU's are fitted by `python -m bench.plan`; others do them while they move the entry.
 OUTSIDE = {
-    "cpu": {"free": 70, "simplex": 220, "drawn": 500, "distance": 70},
+    "cpu": {"free": 34, "simplex": 130, "drawn": 400, "distance": 140},
     "tpu": {"free": 0, "simplex": 20, "drawn": 20, "distance": 20},
 }
 TILE, SHORTLIST = 32, 4  # of the greedy read-out: columns of D at once, candidates made exact for a pick

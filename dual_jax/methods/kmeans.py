@@ -127,13 +127,17 @@ def _cluster(
         distances = squared_norms(x - result.centroids[result.labels])
         is_now_free = distances < reached
         loss = jnp.minimum(distances, reached).sum()
-        goes_on = (is_now_free != is_free).any() & (n_turns + 1 < MAX_TURNS)
-        return n_turns + 1, is_now_free, goes_on, loss, result.centroids, result.labels
+        has_changed = (is_now_free != is_free).any()
+        return n_turns + 1, is_now_free, has_changed, loss, result.centroids, result.labels
+
+    def is_going_on(state: _Turn) -> Array:
+        # Turns are counted here and not in the flag: on a flag alone the TPU's compiler (0.0.42) aborts.
+        return state[2] & (state[0] < MAX_TURNS)
 
     zero = jnp.zeros((), x.dtype)
     labels: Int[Array, " n"] = jnp.zeros(len(x), jnp.int32)
     start = (jnp.zeros((), jnp.int32), reached > 0, jnp.ones((), bool), zero, seeds, labels)
-    _, is_free, _, loss, centroids, labels = jax.lax.while_loop(lambda state: state[2], turn, start)
+    _, is_free, _, loss, centroids, labels = jax.lax.while_loop(is_going_on, turn, start)
     return loss, centroids, jax.ops.segment_sum(is_free.astype(x.dtype), labels, len(seeds))
 
 
