@@ -20,7 +20,7 @@ def quick(monkeypatch):
 
 
 def timed(n, m, objective="free", **more):
-    ours = {"median_s": 1e-9 * n * m, "memory_bytes": 12 * n * m}
+    ours = {"median_s": 1e-9 * n * m, "network_s": 1e-6 * n, "memory_bytes": 12 * n * m}
     record = {"n": n, "m": m, "objective": objective, "floor_s": 5e-10 * n * m, "times_floor": 2.0}
     return {**record, "ours": ours, **more}
 
@@ -124,7 +124,7 @@ def test_a_figure_that_cannot_be_drawn_stops_no_other(tmp_path, capsys):
 
 def test_the_page_has_a_table_of_each(monkeypatch):
     monkeypatch.setattr(readme, "results", RESULTS.__getitem__)
-    assert "| free, n = 40 | 0.0 ms | 0.0 ms | 2.0 | 1.00 |" in readme.step()
+    assert "| free, n = 40 | 0.0 ms | 0.0 ms | 0.0 ms | 2.0 |  |  | 1.00 |" in readme.step()
     assert "| strong, 80 x 40 | 8 | not done after 120 s |" in readme.devices()
     assert "| import dual_jax | 1.1 s, 1.10 times that |" in readme.start()
 
@@ -137,6 +137,7 @@ def test_a_step_is_measured_beside_its_floor_and_written(quick, tmp_path):
     assert (record["n"], record["m"], record["bytes"]) == (40, 16, 24 * 40 * 16)
     assert record["ours"]["memory_bytes"] > 12 * 40 * 16
     assert record["times_floor"] == pytest.approx(record["ours"]["median_s"] / record["floor_s"])
+    assert record["ours"]["network_s"] > 0
     assert result["machine"]["versions"]["jax"] == jax.__version__
 
 
@@ -223,3 +224,14 @@ def test_the_constants_of_the_plan_are_fitted_from_its_records():
     record = {"n": 10, "d": 4, "m": 10, "k": 0, "objective": "free", "outside": {"free": 3, "drawn": 4}}
     record |= {"operations_per_s": 100.0 * VECTOR, "stages": {"train": stage, "start": stage}}
     assert plan.fitted([record]) == ["free, 10 x 4: 4", "drawn, 10 x 4: 5"]
+
+
+def test_what_a_file_keeps_says_its_own_machine(tmp_path):
+    path = tmp_path / "grid.json"
+    path.write_text(json.dumps({"machine": {"cpu": "old"}, "records": [{"n": 1, "d": 2}]}))
+    records = record.kept(path, "n", "d")
+    record.write(path, [*records.values(), {"n": 3, "d": 4}])
+    written = json.loads(path.read_text())
+    assert written["machine"]["cpu"] != "old"
+    assert written["records"] == [{"machine": {"cpu": "old"}, "n": 1, "d": 2}, {"n": 3, "d": 4}]
+    assert record.kept(None, "n") == {}
