@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_finite_is_an_error_that_names_the_weights(networks):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", [DualConfig.paper(**SMALL), DualConfig(**SMALL)], ids=["free", "simplex"])
-def test_the_plan_of_a_cell_is_what_the_compiler_takes(config):
+def test_a_cell_takes_what_it_is_reckoned_with(config):
     pool = jnp.zeros((1, 400, 5))
     states = jax.eval_shape(grid.pretrain, KEYS[:1], pool, config)
     stacked = jax.tree.map(lambda leaf: jnp.array([leaf] * 4), config)
@@ -114,4 +114,5 @@ def test_the_plan_of_a_cell_is_what_the_compiler_takes(config):
 
     memory = grid._run.lower(KEYS[:1], states, pool, stacked, cells, 6).compile().memory_analysis()
 
-    assert 0.75 < memory.temp_size_in_bytes / (4 * plan(400, 5, config).n_bytes) < 1.4  # measured: .9, 1.3
+    reckoned = 4 * grid.AMONG_OTHERS[config.objective] * plan(400, 5, config).n_bytes
+    assert 0.75 < memory.temp_size_in_bytes / reckoned < 1.1  # measured: .9, 1
