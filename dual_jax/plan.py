@@ -34,7 +34,9 @@ BLOCKS = {
     "cpu": {"free": 1.1, "simplex": 4.2, "bfloat16": 0.1, "drawn": 3.0, "normed": 1.2},
     "tpu": {"free": 0.1, "simplex": 5.5, "bfloat16": 0.1, "drawn": 0.0, "normed": 1.2},
 }
-ON_CHIP = 64e6  # bytes of temporaries up to which a TPU's main memory holds none
+# Bytes up to which a TPU's compiler keeps on the chip, and not in main memory: a block's arrays, the others
+# of a step, and those of another stage.
+ON_CHIP = {"target block": 100e6, "train": 10e6, "other": 64e6}
 # Bytes an entry of C and step, with those of the block's arrays; Adam's moments in float32 are among them.
 TRAFFIC, ADAM = {"free": 40, "simplex": 84}, 8
 FEATURES = 3  # copies of its rows in the space of the selection block that a step or a read-out holds
@@ -343,12 +345,19 @@ def _arrays(
     stages["pretrain"] = {"activations": float(network.activations * batch)}
     stages["rank"] = _temporary(pool, config, network, platform)["rank"]
     if platform == "tpu":
-        stages = {name: own if sum(own.values()) > ON_CHIP else {} for name, own in stages.items()}
+        stages = {name: _off_chip(name, own) for name, own in stages.items()}
     kept: Arrays = {"pool": FLOAT * pool.local * pool.d, "network and its moments": network.n_bytes}
     selection = kept | _selection(targets, moments)
     if targets.n < pool.n:
         selection["rows of the targets"] = FLOAT * targets.local * targets.d
     return {name: (kept if name == "pretrain" else selection) | own for name, own in stages.items()}
+
+
+def _off_chip(stage: str, own: Arrays) -> Arrays:
+    """Return what a TPU's main memory holds of a stage's own arrays."""
+    if stage == "train" and own["target block"] <= ON_CHIP["target block"]:
+        own = {name: n_bytes for name, n_bytes in own.items() if name != "target block"}
+    return own if sum(own.values()) > ON_CHIP.get(stage, ON_CHIP["other"]) else {}
 
 
 def _selection(sizes: _Sizes, moments: int) -> Arrays:
