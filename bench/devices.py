@@ -20,9 +20,9 @@ import numpy as np
 import dual_jax as dj
 from bench.record import lines_of, write
 from bench.step import CONFIGURATIONS, P, pool, rows_and_places
-from dual_jax.ahead import exchanges
-from dual_jax.fitting import begin_selection, run_steps
-from dual_jax.sharding import deal
+from dual_jax.devices.mesh import deal
+from dual_jax.dual.ahead import exchanges
+from dual_jax.dual.loop import begin_selection, run_steps
 
 DEVICES = (1, 2, 4, 8)
 STRONG, WEAK = (4000, 4000), (4000, 1000)  # rows and dictionary: of the pool, of each device

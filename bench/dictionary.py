@@ -27,12 +27,12 @@ import numpy as np
 
 import dual_jax as dj
 from dual_jax.data.datasets import Dataset, load, waveform_generator
-from dual_jax.data.evaluation import Split, budgets, halve
-from dual_jax.experiment import Cell, Entry, Picked, cells, finished, judge, order_key
-from dual_jax.model import total_loss
-from dual_jax.page import markdown
-from dual_jax.records import Record, append, read
-from dual_jax.training import TrainState, learnt_space
+from dual_jax.dual.network import total_loss
+from dual_jax.dual.steps import TrainState, learnt_space
+from dual_jax.evaluation.experiment import Cell, Entry, Picked, cells, finished, judge, order_key
+from dual_jax.evaluation.judges import Split, budgets, halve
+from dual_jax.evaluation.records import Record, append, read
+from dual_jax.plots.page import markdown
 
 PLACES = 1024
 KEY = jax.random.key(0)

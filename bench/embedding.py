@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dual_jax import contrastive, experiment
 from dual_jax.data import datasets
-from dual_jax.data.evaluation import Split, Table, budgets
-from dual_jax.data.scaling import apply, beside, fit_scaler
-from dual_jax.data.spectra import log_spectra
-from dual_jax.experiment import Entry, View
-from dual_jax.page import markdown
-from dual_jax.records import Record, read
-from dual_jax.standings import name_of
+from dual_jax.evaluation import experiment
+from dual_jax.evaluation.experiment import Entry, View
+from dual_jax.evaluation.judges import Split, Table, budgets
+from dual_jax.evaluation.records import Record, read
+from dual_jax.evaluation.standings import name_of
+from dual_jax.numerics.scaling import apply, beside, fit_scaler
+from dual_jax.plots.page import markdown
+from dual_jax.views import contrastive
+from dual_jax.views.spectra import log_spectra
 
 N_POOL, N_TEST, N_BUDGETS = 500, 1000, 5
 MAX_SHIFT = 6  # pixels, planted

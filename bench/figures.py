@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dual_jax.figures import COLORS, MARKERS, log_scale
-from dual_jax.plots import frame, new, write
+from dual_jax.evaluation.figures import COLORS, MARKERS, log_scale
+from dual_jax.plots.maps import frame, new, write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

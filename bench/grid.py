@@ -21,10 +21,10 @@ import numpy as np
 
 from bench.kmeans import mixture
 from bench.record import as_size, kept, write
-from dual_jax import grid
-from dual_jax.config import DualConfig
+from dual_jax.dual import grid
+from dual_jax.dual.config import DualConfig
+from dual_jax.evaluation.paper.protocols import grid as released_grid
 from dual_jax.methods import METHODS
-from dual_jax.reproduction.protocols import grid as released_grid
 
 PRETRAIN_STEPS, STEPS = 500, 250
 SIZES = ((84, 147), (480, 5), (800, 64))  # half of Urban, Mammographic, Plant

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from bench.record import write
-from dual_jax.kmeans import kmeans
+from dual_jax.numerics.kmeans import kmeans
 
 REPEATS = 7
 

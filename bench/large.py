@@ -24,10 +24,10 @@ import numpy as np
 import dual_jax as dj
 from bench.kmeans import mixture
 from bench.record import apart, kept, peak_mib, write
-from dual_jax.coverage import greedy, power_cost
 from dual_jax.data.datasets import load
-from dual_jax.data.evaluation import JUDGES, Table, quiet
-from dual_jax.data.scaling import apply, fit_scaler
+from dual_jax.evaluation.judges import JUDGES, Table, quiet
+from dual_jax.numerics.scaling import apply, fit_scaler
+from dual_jax.selection.coverage import greedy, power_cost
 
 N_SELECT, FEATURES, GROUPS = 1000, 64, 50
 BUDGETS = (50, 100, 200, 500, 1000)

@@ -58,8 +58,8 @@ def our_facility(n_select: int) -> Prepared:
 
 
 def our_medoids(n_select: int) -> Prepared:
-    from dual_jax.coverage import greedy, power_cost
-    from dual_jax.swaps import refine
+    from dual_jax.selection.coverage import greedy, power_cost
+    from dual_jax.selection.swaps import refine
 
     cost = power_cost(1.0)
     return lambda x: np.asarray(refine(x, greedy(x, n_select, cost).indices, cost).indices)

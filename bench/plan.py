@@ -22,11 +22,11 @@ import jax.numpy as jnp
 
 import dual_jax as dj
 from bench.record import write
-from dual_jax.ahead import devices_for, lower, memory_of
-from dual_jax.fitting import CHUNK, begin_selection, run_steps
-from dual_jax.hardware import kind_of
-from dual_jax.machine import calibrated
-from dual_jax.plan import VECTOR, outside
+from dual_jax.devices.hardware import kind_of
+from dual_jax.dual.ahead import devices_for, lower, memory_of
+from dual_jax.dual.loop import CHUNK, begin_selection, run_steps
+from dual_jax.dual.machine import calibrated
+from dual_jax.dual.plan import VECTOR, outside
 
 ON_CPU = (
     (2000, 40, dj.DualConfig()),
@@ -101,7 +101,7 @@ def compare(n: int, d: int, config: dj.DualConfig, devices: str = "cpu:1") -> di
 
 
 def fitted(records: list[dict[str, Any]]) -> list[str]:
-    """Return the numbers of `dual_jax.plan.OUTSIDE` with which the plan of each record meets the clock."""
+    """Return the numbers of `dual_jax.dual.plan.OUTSIDE` with which the plan of a record meets the clock."""
     lines = []
     for r in records:
         n, m, picks = r["n"], r["m"], min(r["n"], dj.DualConfig().n_exact)

@@ -28,15 +28,14 @@ from sklearn.datasets import make_blobs, make_classification, make_moons
 from dual_jax.cli.options import do_jobs
 from dual_jax.data.checks import check_pool
 from dual_jax.data.datasets import Dataset, load
-from dual_jax.experiment import PERCEPTRON, Entry, finished
-from dual_jax.figures import gain_map, learning_curves, rank_diagram, shown
-from dual_jax.page import markdown
-from dual_jax.plots import write
-from dual_jax.records import Record, read_folder
-from dual_jax.reproduction.jobs import jobs
-from dual_jax.reproduction.protocols import Protocol
-from dual_jax.reproduction.study import open_study
-from dual_jax.standings import (
+from dual_jax.data.storage import write_atomically
+from dual_jax.evaluation.experiment import PERCEPTRON, Entry, finished
+from dual_jax.evaluation.figures import gain_map, learning_curves, rank_diagram, shown
+from dual_jax.evaluation.paper.jobs import jobs
+from dual_jax.evaluation.paper.protocols import Protocol
+from dual_jax.evaluation.paper.study import open_study
+from dual_jax.evaluation.records import Record, read_folder
+from dual_jax.evaluation.standings import (
     RANDOM,
     Standings,
     by_data,
@@ -47,7 +46,8 @@ from dual_jax.standings import (
     mean_ranks,
     standings,
 )
-from dual_jax.store import write_atomically
+from dual_jax.plots.maps import write
+from dual_jax.plots.page import markdown
 
 MOST_ROWS = 2_000  # of which half are the pool
 STRIDE = 6  # every sixth sample of sEMG, 500 for each of 1,800 rows, as in the study before this

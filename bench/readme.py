@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from bench.step import EAGER
-from dual_jax.figures import shown
-from dual_jax.page import markdown
-from dual_jax.records import read, read_folder
-from dual_jax.reproduction.report import by_protocol
-from dual_jax.reproduction.tables import comparable, compared
-from dual_jax.standings import by_data, complete, firsts, gains, mean_ranks, standings, wins
-from dual_jax.store import write_atomically
+from dual_jax.data.storage import write_atomically
+from dual_jax.evaluation.figures import shown
+from dual_jax.evaluation.paper.report import by_protocol
+from dual_jax.evaluation.paper.tables import comparable, compared
+from dual_jax.evaluation.records import read, read_folder
+from dual_jax.evaluation.standings import by_data, complete, firsts, gains, mean_ranks, standings, wins
+from dual_jax.plots.page import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from dual_jax.store import write_atomically
+from dual_jax.data.storage import write_atomically
 
 PACKAGES = ("dual-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
 

@@ -19,7 +19,7 @@ import numpy as np
 
 import dual_jax as dj
 from bench.record import as_size, peak_mib, write
-from dual_jax.ahead import lower
+from dual_jax.dual.ahead import lower
 
 BASE, OURS = "jax, flax.nnx, optax", "dual_jax"
 REPEATS = 3

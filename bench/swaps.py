@@ -16,10 +16,10 @@ from scipy.spatial.distance import cdist
 
 from bench.kmeans import mixture
 from bench.record import write
-from dual_jax.coverage import greedy, power_cost
 from dual_jax.data.datasets import load, waveform_generator
-from dual_jax.data.scaling import apply, fit_scaler
-from dual_jax.swaps import refine
+from dual_jax.numerics.scaling import apply, fit_scaler
+from dual_jax.selection.coverage import greedy, power_cost
+from dual_jax.selection.swaps import refine
 
 COST = power_cost(0.5)
 N_PICKS = (5, 20, 100)

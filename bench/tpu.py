@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import dual_jax as dj
-from dual_jax.ahead import devices_for, lower, memory_of
-from dual_jax.hardware import ACCELERATORS, parse_devices
-from dual_jax.store import write_atomically
+from dual_jax.data.storage import write_atomically
+from dual_jax.devices.hardware import ACCELERATORS, parse_devices
+from dual_jax.dual.ahead import devices_for, lower, memory_of
 
 TOPOLOGIES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v6e:1x1")
 CONFIGURATIONS = {"free": dj.DualConfig.paper, "simplex": dj.DualConfig}

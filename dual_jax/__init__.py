@@ -7,16 +7,12 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dual_jax.config import DualConfig
-from dual_jax.data.scaling import beside
-from dual_jax.explanation import Explanation, explain
-from dual_jax.fitting import fit, rank
-from dual_jax.kmeans import KMeansResult, kmeans
-from dual_jax.model import Module, dense
-from dual_jax.plan import Plan, plan
-from dual_jax.selection import Selection
-from dual_jax.sharding import make_mesh
-from dual_jax.training import (
+from dual_jax.devices.mesh import make_mesh
+from dual_jax.dual.config import DualConfig
+from dual_jax.dual.loop import fit, rank
+from dual_jax.dual.network import Module, dense
+from dual_jax.dual.plan import Plan, plan
+from dual_jax.dual.steps import (
     TrainState,
     coefficients,
     init,
@@ -24,21 +20,25 @@ from dual_jax.training import (
     start_selection,
     train_step,
 )
+from dual_jax.numerics.kmeans import KMeansResult, kmeans
+from dual_jax.numerics.scaling import beside
+from dual_jax.selection.explanation import Explanation, explain
+from dual_jax.selection.protocol import Selection
 
 if TYPE_CHECKING:
-    from dual_jax.archive import export, load
-    from dual_jax.estimator import DUALSelector
+    from dual_jax.dual.streaming import stream
+    from dual_jax.estimators.archive import export, load
+    from dual_jax.estimators.dual_selector import DUALSelector
+    from dual_jax.estimators.selector import Selector
     from dual_jax.methods import METHODS
-    from dual_jax.selector import Selector
-    from dual_jax.streaming import stream
 
 _LAZY = {
-    "DUALSelector": "dual_jax.estimator",
+    "DUALSelector": "dual_jax.estimators.dual_selector",
     "METHODS": "dual_jax.methods",
-    "export": "dual_jax.archive",
-    "load": "dual_jax.archive",
-    "Selector": "dual_jax.selector",
-    "stream": "dual_jax.streaming",
+    "export": "dual_jax.estimators.archive",
+    "load": "dual_jax.estimators.archive",
+    "Selector": "dual_jax.estimators.selector",
+    "stream": "dual_jax.dual.streaming",
 }
 
 __all__ = [

@@ -1,69 +1,88 @@
-"""The house: imports point down the floors, and importing the package stays light."""
+"""The eleven rooms: what each may import, no circle inside a room, and importing the package stays light."""
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import dual_jax
 
 ROOT = Path(dual_jax.__file__).parent
-FLOORS = [
-    ["augmentation", "collectives", "numerics", "selection"],
-    [
-        "kernels",
-        "graphs",
-        "rowsparse",
-        "grouplasso",
-        "robustlasso",
-        "kmeans",
-        "coverage",
-        "swaps",
-        "explanation",
-        "model",
-        "convolution",
-    ],
-    ["readout", "config", "hardware", "sharding"],
-    ["training", "layout", "plan", "fitting", "ahead", "grid", "contrastive"],
-    ["methods"],
-    ["store", "data"],
-    [
-        "progress",
-        "logs",
-        "plots",
-        "diagnostics",
-        "page",
-        "receipt",
-        "machine",
-        "checkpoint",
-        "streaming",
-        "request",
-        "estimator",
-        "selector",
-        "archive",
-        "strategy",
-    ],
-    ["records", "experiment", "standings", "figures", "comparison", "reproduction"],
-    ["cli", "__main__", "__init__"],
-]
-FLOOR = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
+MAY_IMPORT = {
+    "devices": set(),
+    "numerics": {"devices"},
+    "selection": {"numerics", "devices"},
+    "data": set(),
+    "dual": {"selection", "numerics", "devices", "data"},
+    "methods": {"dual", "selection", "numerics", "devices"},
+    "views": {"data", "dual", "numerics", "devices"},
+    "estimators": {"views", "methods", "dual", "selection", "numerics", "devices", "data"},
+    "plots": {"numerics", "data"},
+    "evaluation": {"methods", "dual", "views", "selection", "numerics", "devices", "data", "plots"},
+    "cli": {
+        *("estimators", "evaluation", "plots", "views", "methods", "dual", "selection", "numerics"),
+        *("devices", "data"),
+    },
+}
+OF_DATA_IN_DUAL = {"checks", "storage"}
+TOP = {"__init__", "__main__"}  # the package's front doors, which may import every room
 BASE = "jax, flax.nnx, optax"
 HEAVY = ["pandas", "pyarrow", "matplotlib", "orbax.checkpoint", "sklearn.svm", "pooch", "tensorboardX"]
 
 
+def modules():
+    """Return each module's dotted name below the package, with its file."""
+    paths = {path.relative_to(ROOT).with_suffix(""): path for path in ROOT.rglob("*.py")}
+    return {".".join(path.parts).removesuffix(".__init__"): file for path, file in paths.items()}
+
+
+MODULES = modules()
+
+
 def imports_of(path):
-    """Return the parts of dual_jax that a file imports, also inside functions."""
+    """Return the modules below the package that a file imports, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dual_jax"):
-            rest = node.module.split(".")[1:]
-            yield from [rest[0]] if rest else [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "dual_jax":
+            module = node.module.partition(".")[2]
+            for alias in node.names:
+                inside = f"{module}.{alias.name}".lstrip(".")
+                yield inside if inside in MODULES else module
+        elif isinstance(node, ast.Import):
+            yield from (a.name.partition(".")[2] for a in node.names if a.name.startswith("dual_jax."))
 
 
-def test_imports_point_down_the_floors():
-    for path in ROOT.rglob("*.py"):
-        part = path.relative_to(ROOT).parts[0].removesuffix(".py")
-        for target in set(imports_of(path)) - {part, "__version__"}:
-            assert FLOOR[target] < FLOOR[part], f"{path.name} imports {target}"
+def room_of(module):
+    return module.partition(".")[0]
+
+
+def test_there_are_eleven_rooms_and_the_front_doors():
+    rooms = {room_of(module) for module in MODULES}
+    assert rooms == {*MAY_IMPORT, *TOP}
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_a_room_imports_only_what_it_may(room):
+    for module, path in MODULES.items():
+        if room_of(module) == room:
+            others = {room_of(target) for target in imports_of(path) if target} - {room}
+            assert others <= MAY_IMPORT[room], f"{module} imports {others - MAY_IMPORT[room]}"
+
+
+def test_dual_knows_of_data_only_checks_and_storage():
+    for module, path in MODULES.items():
+        if room_of(module) == "dual":
+            of_data = {t.partition(".")[2] for t in imports_of(path) if room_of(t) == "data"}
+            assert of_data <= OF_DATA_IN_DUAL, f"{module} imports data.{of_data - OF_DATA_IN_DUAL}"
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_there_is_no_circle_inside_a_room(room):
+    inside = {module: path for module, path in MODULES.items() if room_of(module) == room}
+    graph = {module: {*imports_of(path)} & {*inside} - {module} for module, path in inside.items()}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
 def test_importing_the_package_loads_nothing_heavy():

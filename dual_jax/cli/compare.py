@@ -20,11 +20,11 @@ from dual_jax.cli.options import (
     listed,
     seed_number,
 )
-from dual_jax.store import write_atomically
+from dual_jax.data.storage import write_atomically
 
 if TYPE_CHECKING:
     from dual_jax.data.datasets import Dataset
-    from dual_jax.reproduction.study import Study
+    from dual_jax.evaluation.paper.study import Study
 
 DEFAULT = "dual,medoids,facility,kmeans,ted,random"
 METRICS = ("accuracy", "recall", "auc")
@@ -64,13 +64,13 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     picks = _budgets(args.budgets)
     if args.repeats < 2:
         raise ValueError(f"--repeats {args.repeats}: one half cannot tell what is chance; give 2 or more")
-    from dual_jax.plots import check_suffix
+    from dual_jax.plots.maps import check_suffix
 
     check_suffix("curves.png")
     if not os.environ.get(NO_CACHE):
         keep_compiled_programs()
-    from dual_jax.reproduction.protocols import Protocol
-    from dual_jax.reproduction.study import open_study
+    from dual_jax.evaluation.paper.protocols import Protocol
+    from dual_jax.evaluation.paper.study import open_study
 
     data, x_sha256 = _labelled(args)
     n_pool = len(data.x) // 2
@@ -171,7 +171,7 @@ def _classes(labels: np.ndarray, n_rows: int) -> tuple[np.ndarray, tuple[str, ..
 
 def _check_records(study: "Study", out: Path) -> None:
     """Refuse a folder that holds the results of another table or scaling."""
-    from dual_jax.records import read_folder
+    from dual_jax.evaluation.records import read_folder
 
     for record in read_folder(out / "records"):
         if record.get("kind") == "data":
@@ -182,12 +182,12 @@ def _check_records(study: "Study", out: Path) -> None:
 
 def _compare(args: argparse.Namespace, study: "Study") -> None:
     """Run what is missing, then write tables and pictures, and say who is better than random."""
-    from dual_jax.comparison import as_csv, as_markdown, compare, draw, verdict
-    from dual_jax.experiment import cells, finished
-    from dual_jax.plots import write
-    from dual_jax.records import read
-    from dual_jax.reproduction.jobs import jobs
-    from dual_jax.standings import RANDOM
+    from dual_jax.evaluation.comparison import as_csv, as_markdown, compare, draw, verdict
+    from dual_jax.evaluation.experiment import cells, finished
+    from dual_jax.evaluation.paper.jobs import jobs
+    from dual_jax.evaluation.records import read
+    from dual_jax.evaluation.standings import RANDOM
+    from dual_jax.plots.maps import write
 
     study.path.parent.mkdir(parents=True, exist_ok=True)
     do_jobs(jobs(study, {"2"}, lambda method: True, float("inf")))

@@ -90,7 +90,8 @@ def _from_file(path: str, pool: "Pool") -> Beside:
 
 
 def _contrastive(x: np.ndarray, image_shape: tuple[int, ...], seed: int, verbose: int) -> Beside:
-    from dual_jax import contrastive, progress
+    from dual_jax.estimators import progress
+    from dual_jax.views import contrastive
 
     def make() -> Embedded:
         import jax
@@ -107,7 +108,7 @@ def _contrastive(x: np.ndarray, image_shape: tuple[int, ...], seed: int, verbose
 
 
 def _spectral(x: np.ndarray, n_channels: int) -> Beside:
-    from dual_jax.data.spectra import log_spectra
+    from dual_jax.views.spectra import log_spectra
 
     values = log_spectra(x, n_channels=n_channels)
     return Beside(lambda: _computed(SPECTRAL, values, n_channels=n_channels), values.shape[1])

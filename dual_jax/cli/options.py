@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dual_jax.reproduction.jobs import Job
+    from dual_jax.evaluation.paper.jobs import Job
 
 NO_CACHE = "DUAL_JAX_NO_COMPILE_CACHE"
 METHODS = (  # listed here, so that the help need not import them
@@ -94,8 +94,8 @@ def check_folder(out: Path, option: str = "--out") -> None:
 
 def do_jobs(work: Sequence["Job"]) -> None:
     """Do the pieces one after another, and say after each what is left by the pace so far."""
-    from dual_jax.machine import forget_programs_if_many
-    from dual_jax.progress import span
+    from dual_jax.dual.machine import forget_programs_if_many
+    from dual_jax.estimators.progress import span
 
     start, done, total = time.perf_counter(), 0.0, sum(job.seconds for job in work)
     for number, job in enumerate(work, 1):

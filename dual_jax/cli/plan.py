@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from dual_jax.cli.options import Work
 
 if TYPE_CHECKING:
-    from dual_jax.ahead import Memory
-    from dual_jax.config import DualConfig
-    from dual_jax.hardware import Device
-    from dual_jax.plan import Plan
+    from dual_jax.devices.hardware import Device
+    from dual_jax.dual.ahead import Memory
+    from dual_jax.dual.config import DualConfig
+    from dual_jax.dual.plan import Plan
 
 _PLAN = "Say what memory and time DUAL takes on a pool, on this machine or on another, before it runs."
 
@@ -33,11 +33,11 @@ def add(commands: Any) -> None:
 
 def _prepare(args: argparse.Namespace, command: str) -> Work:
     """Return the printing of the plan, after finding every mistake in what is asked."""
-    from dual_jax.ahead import devices_for
-    from dual_jax.config import DualConfig
-    from dual_jax.hardware import parse_devices
-    from dual_jax.machine import free_memory
-    from dual_jax.plan import plan
+    from dual_jax.devices.hardware import parse_devices
+    from dual_jax.dual.ahead import devices_for
+    from dual_jax.dual.config import DualConfig
+    from dual_jax.dual.machine import free_memory
+    from dual_jax.dual.plan import plan
 
     config = DualConfig.paper() if args.method == "dual_paper" else DualConfig()
     config = dataclasses.replace(config, dictionary_size=args.dictionary_size)
@@ -63,12 +63,12 @@ def _check_is_here(device: "Device") -> None:
 
 def _show(args: argparse.Namespace, expected: "Plan", chips: Any, config: "DualConfig") -> None:
     if args.calibrate:
-        from dual_jax.machine import calibrated
+        from dual_jax.dual.machine import calibrated
 
         expected = expected.on(calibrated(expected.device, expected.n_devices))
     compiled: dict[str, Memory | None] = {}
     if chips is not None:
-        from dual_jax.ahead import lower, memory_of
+        from dual_jax.dual.ahead import lower, memory_of
 
         programs = lower(expected.shape, config, chips)
         compiled = {name: memory_of(program) for name, program in programs.items()}

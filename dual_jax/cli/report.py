@@ -10,8 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dual_jax.cli.select import Picked, Task
-    from dual_jax.page import Picture
+    from dual_jax.cli.picked import Picked, Task
+    from dual_jax.plots.page import Picture
 
 MIN_SIDE = 4  # pixels; what is narrower is a series in channels
 
@@ -25,7 +25,7 @@ def title(task: "Task") -> str:
 
 def seen(scale: str, x: np.ndarray, embedding: np.ndarray | None) -> np.ndarray:
     """Return the pool as the method saw it."""
-    from dual_jax.data.scaling import apply, beside, fit_scaler
+    from dual_jax.numerics.scaling import apply, beside, fit_scaler
 
     scaled = np.asarray(apply(fit_scaler(x, scale), x))
     return scaled if embedding is None else np.asarray(beside(scaled, embedding))
@@ -35,8 +35,8 @@ def pool_picture(args: argparse.Namespace, task: "Task", shown: np.ndarray, pick
     """Return the pool as a map, coloured by a few clusters, with the picks in order."""
     import jax
 
-    from dual_jax.kmeans import kmeans
-    from dual_jax.plots import CLUSTERS, pool_map
+    from dual_jax.numerics.kmeans import kmeans
+    from dual_jax.plots.maps import CLUSTERS, pool_map
 
     n_clusters = min(len(CLUSTERS), max(1, len(shown) // 3))
     clusters = np.asarray(kmeans(jax.random.key(args.seed), shown, n_clusters).labels)
@@ -54,7 +54,7 @@ def report(
     receipt: str,
 ) -> str:
     """Return the selection as one page."""
-    from dual_jax.page import as_html
+    from dual_jax.plots.page import as_html
 
     rows = list(zip(*(values for _, values in columns), strict=True))
     pictures = list(_pictures(args, task, shown, picked))
@@ -66,8 +66,8 @@ def _pictures(
     args: argparse.Namespace, task: "Task", shown: np.ndarray, picked: "Picked"
 ) -> Iterator["Picture"]:
     """Give what there is to see of a selection."""
-    from dual_jax import diagnostics
-    from dual_jax.page import Picture
+    from dual_jax.plots import diagnostics
+    from dual_jax.plots.page import Picture
 
     shape = args.sample_shape or task.pool.sample_shape
     picture = pool_picture(args, task, shown, picked.indices)
@@ -97,7 +97,7 @@ def _centers(shown: np.ndarray, seed: int) -> np.ndarray:
     """Return the centres of about as many clusters as the network is trained with."""
     import jax
 
-    from dual_jax.config import DualConfig
-    from dual_jax.kmeans import kmeans
+    from dual_jax.dual.config import DualConfig
+    from dual_jax.numerics.kmeans import kmeans
 
     return np.asarray(kmeans(jax.random.key(seed), shown, DualConfig().clusters(len(shown))).centroids)

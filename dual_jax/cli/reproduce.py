@@ -19,9 +19,9 @@ from dual_jax.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dual_jax.reproduction.jobs import Job
-    from dual_jax.reproduction.protocols import Protocol
-    from dual_jax.reproduction.study import Study
+    from dual_jax.evaluation.paper.jobs import Job
+    from dual_jax.evaluation.paper.protocols import Protocol
+    from dual_jax.evaluation.paper.study import Study
 
 FIGURES = ("2", "3", "4", "5", "6")
 QUICK, CHECK = "quick", "check"
@@ -77,11 +77,11 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     if not args.limit > 0:
         raise ValueError(f"--limit {args.limit} leaves every method out: give minutes above 0")
     check_folder(args.out)
-    from dual_jax.plots import check_suffix
+    from dual_jax.plots.maps import check_suffix
 
     check_suffix("figure.png")
     if args.draw_only:
-        from dual_jax.records import read_folder
+        from dual_jax.evaluation.records import read_folder
 
         if args.data or args.methods:
             raise ValueError("--draw-only draws all records of the folder: leave --data and --methods out")
@@ -91,8 +91,8 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     if not os.environ.get(NO_CACHE):
         keep_compiled_programs()
     from dual_jax.data.datasets import load
-    from dual_jax.reproduction.protocols import PROTOCOLS
-    from dual_jax.reproduction.study import open_study
+    from dual_jax.evaluation.paper.protocols import PROTOCOLS
+    from dual_jax.evaluation.paper.study import open_study
 
     protocol = PROTOCOLS[protocol_name]
     names = listed("--data", args.data, protocol.data) if args.data else protocol.data
@@ -117,7 +117,7 @@ def _protocol(args: argparse.Namespace, asked: set[str]) -> str:
 
 def _methods(protocol: "Protocol", text: str | None) -> list[str]:
     """Return the methods that are asked for, all by default, and random, which they are compared with."""
-    from dual_jax.standings import RANDOM
+    from dual_jax.evaluation.standings import RANDOM
 
     known = dict.fromkeys(entry.method for entry in protocol.entries())
     if not protocol.methods:
@@ -131,8 +131,8 @@ def _run(
     args: argparse.Namespace, studies: Iterable["Study"], asked: set[str], methods: Sequence[str]
 ) -> None:
     """Say what the work will take, do it, and draw what it gave."""
-    from dual_jax.progress import span
-    from dual_jax.reproduction.jobs import jobs
+    from dual_jax.estimators.progress import span
+    from dual_jax.evaluation.paper.jobs import jobs
 
     (args.out / "records").mkdir(parents=True, exist_ok=True)
     print("Looking what is left to do, and what it will take; large data sets need a small run for that.")
@@ -148,7 +148,7 @@ def _run(
 
 def _draw(out: Path, asked: set[str]) -> None:
     """Draw from the records, and name the files."""
-    from dual_jax.reproduction.report import report
+    from dual_jax.evaluation.paper.report import report
 
     for path in report(out, asked):
         print(path)

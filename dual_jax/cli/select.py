@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dual_jax.cli import embeddings
-from dual_jax.cli.embeddings import Beside, Embedded
+from dual_jax.cli.embeddings import Embedded
 from dual_jax.cli.options import (
     METHODS,
     NO_CACHE,
@@ -31,43 +31,15 @@ from dual_jax.cli.options import (
     keep_compiled_programs,
     seed_number,
 )
+from dual_jax.cli.picked import Picked, Task
 from dual_jax.cli.report import pool_picture, report, seen, title
-from dual_jax.store import sha256_of, write_atomically
+from dual_jax.data.storage import sha256_of, write_atomically
 
 if TYPE_CHECKING:
-    from dual_jax.config import DualConfig
-    from dual_jax.data.tables import Pool
-    from dual_jax.explanation import Explanation
+    from dual_jax.dual.config import DualConfig
 
 KEPT = ("dual", "dual_paper")  # methods whose fits show progress and can be kept
 SHOWN_NAMES = 8  # columns named in the summary
-
-
-class Task(NamedTuple):
-    """A selection that is ready to run: pool, checked numbers, who is labelled, how many to pick, knobs."""
-
-    pool: "Pool"
-    x: np.ndarray
-    beside: Beside | None
-    is_labeled: np.ndarray
-    n_select: int
-    knobs: dict[str, Any]
-
-
-class Picked(NamedTuple):
-    """What a method gives back.
-
-    Positions, their scores, all settings in force, whether fewer picks would be the first of these, the
-    terms of DUAL's loss a step, what explains the picks and DUAL's row norms, where they are asked for.
-    """
-
-    indices: np.ndarray
-    scores: np.ndarray
-    settings: dict[str, Any]
-    is_nested: bool
-    history: dict[str, dict[str, np.ndarray]]
-    why: "Explanation | None"
-    norms: dict[str, np.ndarray]
 
 
 _SELECT = "Pick the rows to label; write them, best first, and beside them a receipt (.json) of how."
@@ -160,7 +132,7 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
 
 def _check_log(args: argparse.Namespace) -> None:
     """Refuse curves of a method that has none, without what writes them, or in place of a file."""
-    from dual_jax.logs import NEEDS_TENSORBOARD
+    from dual_jax.estimators.logs import NEEDS_TENSORBOARD
 
     if args.method not in KEPT:
         raise ValueError(f"--log writes the curves of {' and '.join(KEPT)}; {args.method} has none")
@@ -170,7 +142,7 @@ def _check_log(args: argparse.Namespace) -> None:
 
 
 def _checked_knobs(method: str, knobs: dict[str, Any]) -> dict[str, Any]:
-    from dual_jax.selector import check_knobs
+    from dual_jax.estimators.selector import check_knobs
 
     return check_knobs(method, knobs)
 
@@ -198,9 +170,9 @@ def _check_stream(args: argparse.Namespace) -> None:
 
 def _check_room(args: argparse.Namespace, task: Task, n_features: int) -> None:
     """Refuse a fit of DUAL that memory does not hold, as the estimator would when it begins."""
-    from dual_jax.estimator import mesh_for
-    from dual_jax.machine import with_room
-    from dual_jax.streaming import SAMPLE
+    from dual_jax.dual.machine import with_room
+    from dual_jax.dual.streaming import SAMPLE
+    from dual_jax.estimators.dual_selector import mesh_for
 
     n, config = len(task.x), dataclasses.replace(_config(args.method, task.knobs), n_exact=task.n_select)
     config.check()
@@ -218,12 +190,12 @@ def _check_outputs(args: argparse.Namespace) -> None:
         raise ValueError(f"--out {args.out} must end in .csv; the receipt goes beside it as .json")
     outputs = [args.out, _receipt_path(args.out)]
     if args.plot is not None:
-        from dual_jax.plots import check_suffix
+        from dual_jax.plots.maps import check_suffix
 
         check_suffix(args.plot)
         outputs.append(args.plot)
     if args.report is not None:
-        from dual_jax.plots import check_suffix
+        from dual_jax.plots.maps import check_suffix
 
         check_suffix("picture.png")
         if args.report.suffix.lower() not in (".html", ".htm"):
@@ -232,7 +204,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
     if args.map and args.plot is None and args.report is None:
         raise ValueError(f"--map {args.map} is for a picture: give --plot or --report too")
     if args.map == "umap" and find_spec("umap") is None:
-        from dual_jax.plots import NEEDS_UMAP
+        from dual_jax.plots.maps import NEEDS_UMAP
 
         raise ImportError(NEEDS_UMAP)
     for path in outputs:
@@ -250,7 +222,8 @@ def _select(
     args: argparse.Namespace, task: Task, command: str, started: datetime, clock: float, load_seconds: float
 ) -> None:
     """Pick, write the picks, the receipt and the picture in this order, and say what was done."""
-    from dual_jax.receipt import as_json, compile_seconds
+    from dual_jax.data.receipt import compile_seconds
+    from dual_jax.data.storage import as_json
 
     compiled, began = compile_seconds(), time.perf_counter()
     embedded = task.beside.make() if task.beside else None
@@ -269,7 +242,7 @@ def _select(
     receipt |= _receipt(args, task, embedded, picked, seconds)
     write_atomically(_receipt_path(args.out), as_json(receipt))
     if args.plot is not None:
-        from dual_jax.plots import write
+        from dual_jax.plots.maps import write
 
         write(pool_picture(args, task, seen(args.scale, rows, embedding), picked.indices), args.plot)
     if args.report is not None:
@@ -286,7 +259,7 @@ def _pick(args: argparse.Namespace, task: Task, embedding: np.ndarray | None) ->
     with_why = args.explain or args.report is not None
     if args.method in KEPT:
         return _pick_by_dual(args, task, embedding, with_why)
-    from dual_jax.selector import Selector
+    from dual_jax.estimators.selector import Selector
 
     selector = Selector(args.method, task.n_select, scale=args.scale, random_state=args.seed, **task.knobs)
     picks = selector.fit(task.x, embedding=embedding, labeled=task.is_labeled).sample_indices_
@@ -298,10 +271,10 @@ def _pick_by_dual(
     args: argparse.Namespace, task: Task, embedding: np.ndarray | None, with_why: bool
 ) -> Picked:
     """Return DUAL's picks, with its progress shown, its loss kept, and the fit itself where that is asked."""
-    from dual_jax.estimator import DUALSelector
-    from dual_jax.logs import TensorBoard
-    from dual_jax.readout import is_nested
-    from dual_jax.receipt import configuration
+    from dual_jax.data.storage import configuration
+    from dual_jax.dual.readout import is_nested
+    from dual_jax.estimators.dual_selector import DUALSelector
+    from dual_jax.estimators.logs import TensorBoard
 
     config, verbose = _config(args.method, task.knobs), int(not args.quiet)
     selector = DUALSelector(
@@ -321,10 +294,10 @@ def _pick_streamed(args: argparse.Namespace, task: Task) -> Picked:
     """Return DUAL's picks from a pool on disk."""
     import jax
 
-    from dual_jax import progress
-    from dual_jax.receipt import configuration
-    from dual_jax.streaming import stream
-    from dual_jax.training import started
+    from dual_jax.data.storage import configuration
+    from dual_jax.dual.steps import started
+    from dual_jax.dual.streaming import stream
+    from dual_jax.estimators import progress
 
     config = _config(args.method, task.knobs)
     with progress.callback(int(not args.quiet)) as show:
@@ -343,7 +316,7 @@ def _pick_streamed(args: argparse.Namespace, task: Task) -> Picked:
 
 
 def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
-    from dual_jax.config import DualConfig
+    from dual_jax.dual.config import DualConfig
 
     # Only the picks are written, so the read-out need not order more than these.
     return DualConfig.paper(n_exact=1, **knobs) if method == "dual_paper" else DualConfig(n_exact=1, **knobs)
@@ -381,7 +354,8 @@ def _receipt(
     args: argparse.Namespace, task: Task, embedded: Embedded | None, picked: Picked, seconds: dict[str, float]
 ) -> dict[str, Any]:
     """Return how the picks were made."""
-    from dual_jax import receipt
+    from dual_jax.data import receipt
+    from dual_jax.data.storage import versions
 
     pool, last = task.pool, [stage for stage in picked.history.values() if stage]
     return {
@@ -409,7 +383,7 @@ def _receipt(
         "devices": receipt.devices(),
         "peak_memory": receipt.peak_memory(),
         "seconds": {phase: round(value, 3) for phase, value in seconds.items()},
-        "versions": receipt.versions(),
+        "versions": versions(),
     }
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from dual_jax import __version__
 from dual_jax.data.files import parsing
 from dual_jax.data.published import DOWNLOADS, SHA256, cache_dir, check_name
-from dual_jax.store import write_atomically
+from dual_jax.data.storage import write_atomically
 
 GZIP, ZIP, LZW = b"\x1f\x8b", b"PK\x03\x04", b"\x1f\x9d"
 DEPTH = 3  # archives in archives

@@ -25,7 +25,7 @@ from dual_jax.data.files import (
     read_contents,
 )
 from dual_jax.data.rowgroups import RowGroups
-from dual_jax.store import sha256_of
+from dual_jax.data.storage import sha256_of
 
 ROW_NUMBER_NAMES = ("column 0", "index", "unnamed: 0", "__index_level_0__", "id")
 

@@ -1,7 +1,7 @@
 """Every selection method under one signature: ``METHODS[name](key, x, n_select, *, labeled, ...)``.
 
-A new method is one file with one function that keeps `dual_jax.selection`'s protocol, one line here, and one
-test file.
+A new method is one file with one function that keeps `dual_jax.selection.protocol`'s protocol, one line
+here, and one test file.
 """
 
 import dataclasses
@@ -13,33 +13,33 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from dual_jax import readout
-from dual_jax.methods.activeft import activeft
-from dual_jax.methods.alfs import alfs
-from dual_jax.methods.alnr import alnr
-from dual_jax.methods.alsr import alsr
-from dual_jax.methods.arss import arss
-from dual_jax.methods.cted import cted
-from dual_jax.methods.dcs import dcs
-from dual_jax.methods.dcted import dcted
-from dual_jax.methods.dpp import dpp
+from dual_jax.dual import readout
+from dual_jax.methods.coverage.activeft import activeft
+from dual_jax.methods.coverage.dpp import dpp
+from dual_jax.methods.coverage.facility import facility
+from dual_jax.methods.coverage.herding import herding
+from dual_jax.methods.coverage.kcenter import kcenter
+from dual_jax.methods.coverage.kmeans import kmeans
+from dual_jax.methods.coverage.medoids import medoids
+from dual_jax.methods.coverage.probcover import probcover
+from dual_jax.methods.coverage.typiclust import typiclust
+from dual_jax.methods.coverage.usl import usl
 from dual_jax.methods.dual import dual, dual_paper, dual_reader, dual_wo
-from dual_jax.methods.facility import facility
-from dual_jax.methods.herding import herding
-from dual_jax.methods.kcenter import kcenter
-from dual_jax.methods.kmeans import kmeans
-from dual_jax.methods.llr import llr
-from dual_jax.methods.maed import maed
-from dual_jax.methods.medoids import medoids
-from dual_jax.methods.probcover import probcover
 from dual_jax.methods.random import random
-from dual_jax.methods.rrqr import rrqr
-from dual_jax.methods.rrss import rrss
-from dual_jax.methods.smrs import smrs
-from dual_jax.methods.ted import ted
-from dual_jax.methods.typiclust import typiclust
-from dual_jax.methods.usl import usl
-from dual_jax.selection import Selection, pickable, row_mask
+from dual_jax.methods.reconstruction.alfs import alfs
+from dual_jax.methods.reconstruction.alnr import alnr
+from dual_jax.methods.reconstruction.alsr import alsr
+from dual_jax.methods.reconstruction.arss import arss
+from dual_jax.methods.reconstruction.cted import cted
+from dual_jax.methods.reconstruction.dcs import dcs
+from dual_jax.methods.reconstruction.dcted import dcted
+from dual_jax.methods.reconstruction.llr import llr
+from dual_jax.methods.reconstruction.maed import maed
+from dual_jax.methods.reconstruction.rrqr import rrqr
+from dual_jax.methods.reconstruction.rrss import rrss
+from dual_jax.methods.reconstruction.smrs import smrs
+from dual_jax.methods.reconstruction.ted import ted
+from dual_jax.selection.protocol import Selection, pickable, row_mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Method:
         Of a method that learns before it picks: ``reader(key, x, **knobs)`` learns once and returns the picks
         as a function of ``n_select``.
     is_short_listed
-        Whether it reads out as `dual_jax.readout` does, from a short list where the pool is large.
+        Whether it reads out as `dual_jax.dual.readout` does, from a short list where the pool is large.
     """
 
     select: Callable[..., Selection]
@@ -74,7 +74,7 @@ class Method:
         candidates: Bool[Array, " n"] | None = None,
         **knobs: Any,
     ) -> Selection:
-        """Return the picks; see `dual_jax.selection` for the arguments.
+        """Return the picks; see `dual_jax.selection.protocol` for the arguments.
 
         Raises
         ------

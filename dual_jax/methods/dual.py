@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from dual_jax.config import DualConfig, Readout
-from dual_jax.fitting import rank, train
-from dual_jax.selection import Selection, row_mask
-from dual_jax.training import TrainState
+from dual_jax.dual.config import DualConfig, Readout
+from dual_jax.dual.loop import rank, train
+from dual_jax.dual.steps import TrainState
+from dual_jax.selection.protocol import Selection, row_mask
 
 
 @partial(jax.jit, static_argnames=("n_select", "pretrain_steps", "steps", "readout", "dictionary_size"))
@@ -40,22 +40,22 @@ def dual(
 ) -> Selection:
     """Return DUAL's picks in the recommended configuration.
 
-    Objective: `dual_jax.model.simplex`, then greedy coverage in the learnt space, Eq. (4) with one-hot
-    coefficients. Source: Li et al., IJCAI 2020, changed as `dual_jax.config.DualConfig` says.
+    Objective: `dual_jax.dual.network.simplex`, then greedy coverage in the learnt space, Eq. (4) with one-hot
+    coefficients. Source: Li et al., IJCAI 2020, changed as `dual_jax.dual.config.DualConfig` says.
 
     Nested with the greedy read-out and with ``"norms"``. Labelled rows may rebuild others at no penalty and
     are covered from the start; forbidden rows are rebuilt and want cover. Coverage follows density, so rare
     groups get few picks; features must be scaled. Where nothing is labelled the first two picks are chosen
-    together (see `dual_jax.coverage.greedy`).
+    together (see `dual_jax.selection.coverage.greedy`).
 
     Parameters
     ----------
     key
         Draws the network and the seeds of its k-means.
     x, n_select, labeled, candidates
-        See `dual_jax.selection`.
+        See `dual_jax.selection.protocol`.
     alpha, beta, gamma, eta, temperature
-        Weights of the objective, as in `dual_jax.config.DualConfig`, whose defaults these are.
+        Weights of the objective, as in `dual_jax.dual.config.DualConfig`, whose defaults these are.
     power
         Of the distances in the greedy read-out and its swaps, above 0 and at most 2; Eq. (4)'s l2-norm is 1.
     pretrain_steps, steps
@@ -119,7 +119,7 @@ def dual_wo(
     Parameters
     ----------
     key, x, n_select, labeled, candidates
-        See `dual_jax.selection`.
+        See `dual_jax.selection.protocol`.
     alpha, gamma, temperature, pretrain_steps, steps, dictionary_size
         As in `dual`.
 
@@ -171,7 +171,7 @@ def dual_paper(
 ) -> Selection:
     """Return the picks of the released recipe: sums of squares, xavier start, ranking by row norms; nested.
 
-    Objective: `dual_jax.model.free`. Source: Li et al., IJCAI 2020, and the released code, as
+    Objective: `dual_jax.dual.network.free`. Source: Li et al., IJCAI 2020, and the released code, as
     `DualConfig.paper` says; the grid's weights are ``alpha = beta = p_Rq``, ``gamma = eta = p_q / p_Rq``.
     Near-duplicates share their score and are picked together; on unscaled features the ranking is largely
     its random start.
@@ -181,7 +181,7 @@ def dual_paper(
     key
         Draws the network and the seeds of its k-means; C and P start from the released seeds.
     x, n_select, labeled, candidates
-        See `dual_jax.selection`.
+        See `dual_jax.selection.protocol`.
     alpha, beta, gamma, eta
         Weights of Eqs. (5), (7) and (10); a cell of the released grid, whose best differs from data to data.
     n_clusters

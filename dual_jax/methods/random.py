@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from dual_jax.selection import Selection, pickable
+from dual_jax.selection.protocol import Selection, pickable
 
 
 @partial(jax.jit, static_argnames=("n_select",))
@@ -28,7 +28,7 @@ def random(
     Parameters
     ----------
     key, x, n_select, labeled, candidates
-        See `dual_jax.selection`.
+        See `dual_jax.selection.protocol`.
 
     Returns
     -------

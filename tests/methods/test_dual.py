@@ -4,12 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from dual_jax.config import DualConfig
-from dual_jax.coverage import greedy, power_cost
-from dual_jax.fitting import fit, rank, train
+from dual_jax.dual.config import DualConfig
+from dual_jax.dual.loop import fit, rank, train
+from dual_jax.dual.steps import learnt_space
 from dual_jax.methods import METHODS
 from dual_jax.methods.dual import dual, dual_paper, dual_wo
-from dual_jax.training import learnt_space
+from dual_jax.selection.coverage import greedy, power_cost
 
 KEY, N, K = jax.random.key(3), 24, 7
 X = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)

@@ -1,0 +1,50 @@
+"""What a run was made of, in JSON: versions, settings, input, devices, time and memory."""
+
+import functools
+import sys
+from typing import Any
+
+import jax
+import jax.monitoring
+
+COMPILE_EVENTS = "/jax/core/compile/"  # tracing, lowering and the backend's compilation
+
+
+def devices() -> dict[str, Any]:
+    """Return what kind of devices JAX has here, and how many."""
+    found = jax.devices()
+    return {"platform": found[0].platform, "kind": found[0].device_kind, "count": len(found)}
+
+
+def peak_memory() -> dict[str, int | None]:
+    """Return the most bytes that this process has held, and that any device has; None where unknown."""
+    on_devices = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [stats["peak_bytes_in_use"] for stats in on_devices if "peak_bytes_in_use" in stats]
+    return {"host_bytes": _peak_of_process(), "device_bytes": max(peaks, default=None)}
+
+
+def compile_seconds() -> float:
+    """Return the seconds that JAX has spent compiling since the first call; take differences."""
+    return sum(_compile_durations())
+
+
+@functools.cache
+def _compile_durations() -> list[float]:
+    """Return the list that JAX appends to from now on; a listener cannot be taken back before JAX 0.8."""
+    durations: list[float] = []
+
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
+        if event.startswith(COMPILE_EVENTS):
+            durations.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return durations
+
+
+def _peak_of_process() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

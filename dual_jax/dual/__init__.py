@@ -1,0 +1,1 @@
+"""DUAL itself: network, objectives, steps, loop and read-out."""

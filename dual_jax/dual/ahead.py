@@ -1,0 +1,213 @@
+"""The programs of a fit, compiled before it runs: for devices that are here, and for a TPU that is not.
+
+libtpu's wheel holds a TPU's whole compiler. It says what memory a program takes, and needs no TPU.
+"""
+
+import importlib.util
+import math
+import os
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import topologies
+from jax.sharding import NamedSharding
+from jaxtyping import Array
+
+from dual_jax.devices.hardware import ACCELERATORS, kind_of, parse_devices
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh, specs
+from dual_jax.dual.config import DualConfig
+from dual_jax.dual.loop import CHUNK, begin_selection, is_split, rank_on_mesh, run_steps
+from dual_jax.dual.steps import TrainState, init
+from dual_jax.selection.protocol import Selection
+
+SQUARES = ((1, 1), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))  # v5e and v6e
+CUBES = ((1, 1, 1), (2, 2, 1), (2, 2, 2), (2, 2, 4), (2, 4, 4), (4, 4, 4))  # v4
+OF_HOST = 4  # chips of a host as libtpu takes it; a smaller topology has to say that it is one
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+# Name, shape, operation and operands, with or without their shapes.
+DEFINITION = re.compile(r"%([\w.-]+) = (\(.*?\)|\S+) ([\w-]+)\((.*?)\)(?:, |$)", re.MULTILINE)
+# Where there is no TPU, libtpu would ask the cloud for one, complain of what nobody told it, and lock itself
+# against the compiler of another process as if they shared a chip.
+WITHOUT_CHIP = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+}
+
+
+class Memory(NamedTuple):
+    """Bytes of a program on each device."""
+
+    arguments: int
+    results: int  # beside those that take the place of arguments
+    temporaries: int
+
+    @property
+    def total(self) -> int:
+        """All that the program needs."""
+        return sum(self)
+
+
+class Exchange(NamedTuple):
+    """A collective of a program: its name in HLO, and the larger of the bytes in and out of a device."""
+
+    kind: str
+    n_bytes: int
+
+
+def memory_of(program: jax.stages.Lowered) -> Memory | None:
+    """Return what the compiler says that a program takes; None when it says that the memory does not do."""
+    try:
+        found: Any = program.compile().memory_analysis()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            return None
+        raise
+    results = found.output_size_in_bytes - found.alias_size_in_bytes
+    return Memory(found.argument_size_in_bytes, results, found.temp_size_in_bytes)
+
+
+def exchanges(text: str) -> list[Exchange]:
+    """Return every collective of a compiled program, one in a loop once.
+
+    Parameters
+    ----------
+    text
+        The program's HLO, ``lowered.compile().as_text()``.
+
+    Examples
+    --------
+    >>> exchanges("%sum = f32[8,4]{1,0} all-reduce(%part), to_apply=%add")
+    [Exchange(kind='all-reduce', n_bytes=128)]
+    """
+    definitions = [found.groups() for found in DEFINITION.finditer(text)]
+    results = {name: _array_bytes(shape) for name, shape, _, _ in definitions}
+    found = []
+    for name, _, operation, operands in definitions:
+        if operation.removesuffix("-start") in COLLECTIVES:
+            sent = sum(results.get(operand, 0) for operand in re.findall(r"%([\w.-]+)", operands))
+            # The first half of an asynchronous one returns what goes in beside what will come out.
+            received = results[name] - (sent if operation.endswith("-start") else 0)
+            found.append(Exchange(operation.removesuffix("-start"), max(sent, received)))
+    return found
+
+
+def _array_bytes(shape: str) -> int:
+    """Return the bytes of a shape in HLO, ``f32[8,4]{1,0}`` or a tuple of such."""
+    return sum(
+        math.prod(map(int, filter(None, sizes.split(",")))) * -(-int(bits or 8) // 8)
+        for bits, sizes in re.findall(r"\b[a-z]+(\d*)\w*\[([\d,]*)\]", shape)
+    )
+
+
+def devices_for(devices: str) -> list[Any]:
+    """Return the devices to compile for: this machine's, or those of a TPU's topology.
+
+    Parameters
+    ----------
+    devices
+        As in `dual_jax.dual.plan`: ``"cpu:1"``, ``"v5e:8"``, ``"v5e:2x4"``.
+
+    Raises
+    ------
+    ValueError
+        This machine has not so many such devices, or a TPU has no such topology.
+    ImportError
+        libtpu is not installed.
+    """
+    kind, sizes = parse_devices(devices)
+    platform = "cpu" if kind == "cpu" else ACCELERATORS[kind].platform
+    if platform == "tpu":
+        return _chips(kind, sizes)
+    n_devices, found = math.prod(sizes), _here(kind, platform)
+    if len(found) < n_devices:
+        more = f"; XLA_FLAGS=--xla_force_host_platform_device_count={n_devices} gives more"
+        raise ValueError(
+            f"devices={devices!r} cannot be compiled for: this machine has {len(found)} of that kind"
+            + (more if kind == "cpu" else ", and only a TPU need not be here")
+        )
+    return found[:n_devices]
+
+
+def _here(kind: str, platform: str) -> list[Any]:
+    try:
+        found = jax.devices(platform)
+    except RuntimeError:  # there is no such backend
+        return []
+    return [device for device in found if kind_of(device.device_kind) == kind]
+
+
+def _chips(kind: str, sizes: tuple[int, ...]) -> list[Any]:
+    if importlib.util.find_spec("libtpu") is None:
+        raise ImportError('compiling for a TPU needs libtpu: pip install "dual-jax[tpu]"')
+    known = {math.prod(shape): shape for shape in (CUBES if kind == "v4" else SQUARES)}
+    shape = sizes if len(sizes) > 1 else known.get(sizes[0], ())
+    for variable, value in WITHOUT_CHIP.items():
+        os.environ.setdefault(variable, value)
+    options: dict[str, Any] = {"chip_config_name": "megacore"} if kind == "v4" else {}
+    if math.prod(shape) < OF_HOST:
+        options["chips_per_host_bounds"] = (*shape, 1, 1)[:3]
+    name = f"{kind}:{'x'.join(map(str, shape))}"
+    try:
+        return list(topologies.get_topology_desc(name, "tpu", **options).devices)
+    except jax.errors.JaxRuntimeError as error:
+        if shape in known.values():
+            raise
+        numbers = ", ".join(map(str, known))
+        raise ValueError(
+            f"{kind} has no topology of {'x'.join(map(str, sizes))} chips: use one of {numbers} chips"
+        ) from error
+
+
+def lower(
+    shape: tuple[int, ...], config: DualConfig, devices: Sequence[Any]
+) -> dict[str, jax.stages.Lowered]:
+    """Return the programs of a fit, ready to be compiled: "pretrain", "start", "train" and "rank".
+
+    They are those that `dual_jax.fit` runs on these devices, with a chunk of steps in one program. k-means
+    walks the rows in the chunks that suit the machine that compiles.
+
+    Parameters
+    ----------
+    shape
+        Of the pool, (n, ...).
+    """
+    every, n = make_mesh(devices), shape[0]
+    mesh, axis_name = (every, AXIS) if every.size > 1 else (None, None)
+    config = config.for_pool(n, n_devices=every.size)
+
+    def placed(tree: Any) -> Any:
+        def place(leaf: Any, spec: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(every, spec))
+
+        return jax.tree.map(place, tree, specs(tree, is_split))
+
+    def dealt(n_rows: int, row: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+        n_padded = -(-n_rows // every.size) * every.size
+        return jax.ShapeDtypeStruct((n_padded, *row), dtype, sharding=NamedSharding(every, ROWS))
+
+    x, n_targets = dealt(n, shape[1:], jnp.float32), config.targets(n)
+    targets, mask = dealt(n_targets, shape[1:], jnp.float32), dealt(n_targets, (), bool)
+    key, n_steps = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((), jnp.int32)
+    fresh = placed(jax.eval_shape(init, key, x, config))
+    begin = partial(begin_selection, mesh=mesh)
+    begun = placed(jax.eval_shape(begin, key, fresh, targets, config, mask, mask))
+    of_pool = jax.ShapeDtypeStruct(x.shape[:1], bool, sharding=NamedSharding(every, EVERYWHERE))
+    trained = begun._replace(fixed=begun.fixed._replace(is_labeled=of_pool, is_candidate=of_pool))
+
+    def ranking(state: TrainState, x: Array, config: DualConfig) -> Selection:
+        n_exact = n if config.readout == "norms" else min(n, config.n_exact)
+        return rank_on_mesh(state, x, config, n_exact, n, axis_name, mesh)
+
+    return {
+        "pretrain": run_steps.lower(fresh, x, config, n_steps, "pretrain", CHUNK, mesh, config.batches(n)),
+        "start": begin_selection.lower(key, fresh, targets, config, mask, mask, mesh),
+        "train": run_steps.lower(begun, targets, config, n_steps, "train", CHUNK, mesh),
+        # C and its moments are not read, but they are there.
+        "rank": jax.jit(ranking, keep_unused=True).lower(trained, x, config),
+    }

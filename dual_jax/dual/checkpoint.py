@@ -1,0 +1,206 @@
+"""Keeping a long fit in a folder, so that it goes on after a kill as if nothing had been."""
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dual_jax.data.checks import LateMistake
+from dual_jax.data.storage import (
+    UNFINISHED,
+    as_json,
+    configuration,
+    filled,
+    read_arrays,
+    versions,
+    write_arrays,
+)
+from dual_jax.dual.loop import Chunk, Stand
+from dual_jax.dual.steps import TrainState
+
+NAME = "fit.npz"
+KIND = "checkpoint"
+SECONDS = 30.0
+
+
+class Checkpoint:
+    """A folder that keeps where a fit stands; give it to `dual_jax.fit` as ``keeper``.
+
+    The same fit started again with the same folder goes on from there: on the same devices with the very same
+    numbers, on others with what their rounding leaves. A finished fit is kept too, so that starting it again
+    takes no time. Another pool, seed, setting, or version of the package is refused. Of several processes the
+    first one writes, into a folder that all of them read; one that is stopped leaves the last writing.
+
+    Parameters
+    ----------
+    folder : path
+        It is made when it does not exist.
+    seconds : float
+        Time between two writings; a stopped fit is written at once.
+
+    Examples
+    --------
+    >>> import tempfile, jax, dual_jax as dj
+    >>> x, config = jax.random.normal(jax.random.key(0), (40, 5)), dj.DualConfig(pretrain_steps=50, steps=10)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     first = dj.fit(jax.random.key(1), x, config, keeper=Checkpoint(folder))
+    ...     again = dj.fit(jax.random.key(1), x, config, keeper=Checkpoint(folder))
+    >>> bool((first.ranking.indices == again.ranking.indices).all())
+    True
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], seconds: float = SECONDS):
+        self.folder = Path(folder)
+        self.seconds = seconds
+        self._fingerprint = ""
+        self._places = 0
+        self._written = 0.0
+
+    def places(self) -> int | None:
+        """Return how many rows may rebuild others in the fit that is kept; None where there is none."""
+        path = self.folder / NAME
+        return _read(path, with_arrays=False)[0].get("places") if path.exists() else None
+
+    def open(self, inputs: Any, shapes: Callable[[str], TrainState]) -> Stand | None:
+        """Return where the fit of these inputs stands, or None when the folder holds none.
+
+        Raises
+        ------
+        LateMistake
+            The folder holds the fit of other inputs, or cannot be used.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LateMistake(f"cannot use {self.folder} to keep the fit: {error.strerror}") from error
+        if jax.process_index() == 0:
+            for rest in self.folder.glob(f"{UNFINISHED}*.tmp"):  # of a writing that was killed
+                rest.unlink(missing_ok=True)
+        self._fingerprint, self._written = _fingerprint(inputs), time.monotonic()
+        self._places = inputs[2].dictionary_size
+        path = self.folder / NAME
+        self._check_shared(path)
+        if not path.exists():
+            return None
+        about, arrays = _read(path)
+        if about["inputs"] != self._fingerprint:
+            raise LateMistake(
+                f"{self.folder} keeps the fit of another pool, seed, setting or version: give an empty "
+                f"folder, or delete {path} if that fit is not needed any more"
+            )
+        history: dict[str, dict[str, np.ndarray]] = {stage: {} for stage in about["history"]}
+        for stage, names in about["history"].items():
+            history[stage] = {name: arrays.pop(f"['history']['{stage}']['{name}']") for name in names}
+        state = filled({"state": shapes(about["stage"])}, arrays, path=path)["state"]
+        return Stand(about["stage"], about["step"], state, history)
+
+    def keep(self, stand: Callable[[], Stand], *, at_once: bool = False) -> None:
+        """Write where the fit stands when the time has come, or ``at_once``."""
+        if not at_once and not self._is_due():
+            return
+        stage, step, state, history = stand()
+        about = {
+            "stage": stage,
+            "step": step,
+            "inputs": self._fingerprint,
+            "places": self._places,
+            "history": {stage: list(terms) for stage, terms in history.items()},
+        }
+        if jax.process_index() == 0:
+            write_arrays(self.folder / NAME, KIND, about, {"state": state, "history": history})
+        self._written = time.monotonic()
+
+    def _is_due(self) -> bool:
+        """Return whether it is time to write: of several processes the first one's clock decides."""
+        is_due = time.monotonic() - self._written >= self.seconds
+        return bool(_of_all(is_due)[0])
+
+    def _check_shared(self, path: Path) -> None:
+        _of_all(0)  # the first process has come here, and so is done with its last writing
+        sizes = _of_all(path.stat().st_size % (1 << 31) if path.exists() else 0)
+        if (sizes != sizes[0]).any():
+            raise LateMistake(f"the processes find different fits in {self.folder}: give one that all share")
+
+
+@contextmanager
+def stopping_at_a_break() -> Iterator[Callable[[Chunk], None]]:
+    """Give a callback for a fit that ends it at its next break once Ctrl-C has come, so that it is kept.
+
+    A second Ctrl-C ends it at once. Outside the main thread, which alone hears it, and where a handler from
+    outside of Python hears it, nothing changes.
+    """
+    former = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or former is None:
+        yield lambda _: None
+        return
+    is_wanted = threading.Event()
+
+    def note(*_: Any) -> None:
+        is_wanted.set()
+        signal.signal(signal.SIGINT, former)
+
+    def stop(_: Chunk) -> None:
+        if is_wanted.is_set():
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def _read(path: Path, *, with_arrays: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        return read_arrays(path, KIND, with_arrays=with_arrays)
+    except ValueError as error:
+        raise LateMistake(str(error)) from error
+
+
+def _of_all(number: int) -> np.ndarray:
+    """Return the number that each process has, in their order."""
+    if jax.process_count() == 1:
+        return np.array([number])
+    from jax.experimental.multihost_utils import process_allgather
+
+    return np.asarray(process_allgather(np.int32(number)))
+
+
+def _fingerprint(inputs: Any) -> str:
+    """Return a sum over everything that decides the picks: key, pool, settings, masks, and the versions."""
+    key, x, config, labeled, candidates = inputs
+    digest = hashlib.sha256()
+    for array in (jax.random.key_data(key), x, labeled, candidates):
+        digest.update(np.ascontiguousarray(array).tobytes() + str(np.shape(array)).encode())
+    # Blocks follow the devices, and how many picks are ranked exactly is no matter of training.
+    settings = configuration(config) | {"block_rows": None, "n_exact": None}
+    told_apart = {name: _identity(value) for name, value in settings.items()}
+    digest.update(as_json(told_apart | versions()).encode())
+    return digest.hexdigest()
+
+
+def _identity(value: Any, depth: int = 6) -> Any:
+    """Return what tells a setting from another: of a function its name, and what it was made with."""
+    inside = partial(_identity, depth=depth - 1)
+    if isinstance(value, tuple | list | dict):
+        return [*map(inside, value.items() if isinstance(value, dict) else value)]
+    if isinstance(value, np.ndarray | jax.Array) and value.ndim:
+        return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+    if isinstance(value, partial):
+        return ["partial", *map(inside, (value.func, value.args, value.keywords))]
+    if not callable(value):
+        is_plain = value is None or isinstance(value, int | float | str | np.generic | jax.Array)
+        return value if is_plain else type(value).__qualname__
+    held = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+    held += [getattr(value, name, None) or () for name in ("__defaults__", "__self__", "__wrapped__")]
+    name = getattr(value, "__qualname__", type(value).__qualname__)
+    return [name, *map(inside, held)] if depth > 0 else name

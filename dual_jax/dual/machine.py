@@ -1,0 +1,167 @@
+"""This machine as it runs: the memory left to a process, what fits in it, the rates of its devices."""
+
+import dataclasses
+import gc
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from dual_jax.devices.hardware import Device
+from dual_jax.dual.config import DualConfig
+from dual_jax.dual.plan import here, refusal
+
+COPIED, SIDE, REPEATS = 1 << 26, 2048, 5  # numbers of a copy, rows of a product, runs of each
+LARGER, AT_ONCE = 2, 20  # on an accelerator: times the rows, and how often within a run
+MAX_MAPPINGS = 20_000  # of memory, some dozens a compiled program; Linux gives a process 65,530
+LEAST_PLACES = 64  # a smaller dictionary is not taken for lack of memory
+V1 = ("memory", "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
+V2 = ("", "sys/fs/cgroup", "memory.max", "memory.current")
+
+
+def forget_programs_if_many() -> None:
+    """Free all compiled programs when they take many memory mappings: without more XLA ends the process.
+
+    For loops that compile hundreds of programs, such as every method on every data set. Does nothing where
+    the number of mappings is not known, as on macOS, which has no such limit.
+    """
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MAX_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
+
+
+def calibrated(device: Device, n_devices: int = 1) -> Device:
+    """Return a device of this machine with measured rates: of a copy that no cache holds, and of a product.
+
+    The copy takes the place of what it reads, as C and its moments do in a step; into fresh memory it would
+    time the system, which hands out pages.
+
+    Parameters
+    ----------
+    device
+        Of JAX's default platform.
+    n_devices
+        Devices at work; those of a CPU share what is measured.
+
+    Examples
+    --------
+    >>> from dual_jax.devices.hardware import host
+    >>> calibrated(host()).bandwidth > 0
+    True
+    """
+    is_cpu = device.platform == "cpu"
+    larger, n = (1, 1) if is_cpu else (LARGER, AT_ONCE)
+    copied, square = COPIED * larger**2, jnp.eye(SIDE * larger)
+    bandwidth = n * 8 * copied / _least_seconds(partial(_copy, n=n), jnp.ones(copied))
+    rate = n * 2 * len(square) ** 3 / _least_seconds(partial(_multiply, by=square, n=n), square + 0.0)
+    n_sharing = n_devices if is_cpu else 1
+    return device._replace(bandwidth=bandwidth / n_sharing, rate=rate / n_sharing)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _copy(x: jax.Array, n: int) -> jax.Array:
+    """Read and write every number n times, in place."""
+    return jax.lax.fori_loop(0, n, lambda _, x: x + 1.0, x)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _multiply(x: jax.Array, by: jax.Array, n: int) -> jax.Array:
+    """Multiply n times from the right."""
+    product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    return jax.lax.fori_loop(0, n, lambda _, x: product(x, by), x)
+
+
+def _least_seconds(run: Callable[[jax.Array], jax.Array], x: jax.Array) -> float:
+    """Return the least time of a run that eats what the last one returned."""
+    times = []
+    for _ in range(1 + REPEATS):
+        start = time.perf_counter()
+        x = run(x).block_until_ready()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])  # the first one compiles
+
+
+def free_memory(root: Path = Path("/")) -> float:
+    """Return the bytes that this process may still take; infinite where the system does not say.
+
+    What is free on the machine, and what each control group around the process leaves.
+
+    Parameters
+    ----------
+    root
+        Folder that holds ``proc`` and ``sys``.
+
+    Examples
+    --------
+    >>> free_memory() > 0
+    True
+    """
+    free = 1024 * _number(root / "proc/meminfo", "MemAvailable:")
+    return max(0.0, min([free, *_left_in_groups(root)]))
+
+
+def _left_in_groups(root: Path) -> Iterator[float]:
+    groups = root / "proc/self/cgroup"
+    for line in groups.read_text().splitlines() if groups.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        for controller, mount, limit, usage in (V1, V2):
+            if controller not in controllers.split(","):
+                continue
+            inner = root / mount / path.strip("/")
+            for group in (inner, *inner.parents):
+                droppable = _number(group / "memory.stat", "inactive_file", 0.0)  # files read, kept in memory
+                yield _number(group / limit) - _number(group / usage, default=0.0) + droppable
+
+
+def _number(path: Path, name: str = "", default: float = math.inf) -> float:
+    """Return the number in a file, or the one behind a name in it; the default where there is none."""
+    try:
+        words = path.read_text().split()
+    except OSError:
+        return default
+    place = words.index(name) + 1 if name in words else 0
+    found = words[place] if words and (place or not name) else ""
+    return float(found) if found.isdecimal() else default
+
+
+def with_room(shape: tuple[int, ...], n_usable: int, config: DualConfig, mesh: Mesh | None) -> DualConfig:
+    """Return the settings of a fit that the memory which is left to this process holds.
+
+    Where it does not hold the dictionary that `DualConfig.places` would have, the largest power of two that
+    fits is taken, with a warning. A number that was asked for stays.
+
+    Parameters
+    ----------
+    shape
+        Of the pool, (n, d), its embedding beside it.
+    n_usable
+        Rows that may rebuild others: candidates and labelled ones.
+    config, mesh
+        As the fit gets them.
+
+    Raises
+    ------
+    ValueError
+        When that does not help, with the bytes that it takes, those that are there, and what to change.
+    """
+    sized = config.for_pool(shape[0], n_usable, mesh.size if mesh else 1)
+    expected = here(shape, sized, mesh, free_memory())
+    if expected.fits:
+        return config
+    largest = expected.largest_dictionary
+    if config.dictionary_size is not None or largest < LEAST_PLACES:
+        raise ValueError(refusal(expected))
+    places = 1 << (largest.bit_length() - 1)
+    warnings.warn(
+        f"memory holds a dictionary of {places:,} rows, not of {sized.dictionary_size:,}: the fit uses that. "
+        "Set dictionary_size to have the same everywhere.",
+        stacklevel=3,
+    )
+    return dataclasses.replace(config, dictionary_size=places)

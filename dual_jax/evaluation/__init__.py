@@ -1,0 +1,1 @@
+"""Judging picks with labels: judges, records, standings, comparison, figures."""

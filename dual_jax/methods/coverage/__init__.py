@@ -1,0 +1,1 @@
+"""Methods whose picks cover the pool."""

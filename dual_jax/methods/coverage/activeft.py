@@ -1,0 +1,141 @@
+"""ActiveFT: free points that follow the distribution of the pool, then the rows nearest to them."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Key
+
+from dual_jax.numerics.arithmetic import matmul, safe_divide
+from dual_jax.selection.protocol import Selection, pickable
+
+BLOCK = 256  # rows whose similarities to all others exist at once
+
+
+@partial(jax.jit, static_argnames=("n_select", "n_steps"))
+def activeft(
+    key: Key[Array, ""],
+    x: Float[Array, "n d"],
+    n_select: int,
+    *,
+    labeled: Bool[Array, " n"] | None = None,
+    candidates: Bool[Array, " n"] | None = None,
+    temperature: float = 0.07,
+    balance: float = 1.0,
+    learning_rate: float = 1e-3,
+    n_steps: int = 300,
+) -> Selection:
+    """Return rows near to free points that imitate the pool and repel each other.
+
+    Over ``n_select`` unit vectors c, started at random open rows, Adam minimises
+
+        -mean_i log[ e_i / (e_i + balance * sum_l exp(c_k . c_l / t)) ],   e_i = exp(f_i . c_k / t),
+
+    f_i being row i scaled to length 1, k the vector most similar to it, t the temperature and c_l a constant
+    to differentiation. Then each vector, the one that serves most rows first, takes the open row most similar
+    to it. Source: Xie et al., CVPR 2023, Eq. (5) to (8), and its released code. Labelled rows are ours: they
+    stand among the c, in both roles, and do not move.
+
+    Not nested; random in its start. Duplicates may both be picked when two vectors meet (rare). It sees
+    directions only: centre the features, and expect little where lengths matter. A zero row has no direction.
+
+    Cost: O(n d n_select) work a step, O(n n_select) memory, and O(n^2 d) work once, in blocks, for the
+    labelled rows.
+
+    Parameters
+    ----------
+    key
+        Draws the rows to start from.
+    x, n_select, labeled, candidates
+        See `dual_jax.selection.protocol`.
+    temperature
+        t, > 0; the paper's 0.07. Larger ones spread the vectors more evenly.
+    balance
+        Weight of the repulsion, >= 0; the paper's 1.
+    learning_rate, n_steps
+        Of Adam; the paper's. ``n_steps`` is static.
+
+    Returns
+    -------
+    Selection
+        Positions, and the share of the pool that each pick's vector serves.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> x = jnp.array([[1.0, 0.0], [1.0, 0.1], [1.0, -0.1], [0.0, 1.0], [-0.1, 1.0]])
+    >>> sorted(activeft(jax.random.key(0), x, 2, learning_rate=0.05).indices.tolist())
+    [0, 4]
+    """
+    f = _unit(x)
+    is_open = pickable(len(x), labeled, candidates)
+    rivals = _best_labeled(f, labeled)
+    noise = jax.random.uniform(key, (len(x),))
+    start = f[jax.lax.top_k(jnp.where(is_open, noise, -1.0), n_select)[1]]
+    adam = optax.adam(learning_rate)
+
+    def step(_: Array, state: tuple[Array, Any]) -> tuple[Array, Any]:
+        centers, moments = state
+        gradient = jax.grad(_loss)(centers, f, labeled, rivals, temperature, balance)
+        updates, moments = adam.update(gradient, moments, centers)
+        return _unit(centers + updates), moments
+
+    centers, _ = jax.lax.fori_loop(0, n_steps, step, (start, adam.init(start)))
+    return _nearest_rows(f, centers, rivals, is_open)
+
+
+def _unit(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    return safe_divide(x, jnp.linalg.norm(x, axis=1, keepdims=True))
+
+
+def _best_labeled(f: Float[Array, "n d"], labeled: Bool[Array, " n"] | None) -> Float[Array, " n"]:
+    """Return the largest similarity of each row to a labelled one, minus infinity when there is none."""
+    if labeled is None:
+        return jnp.full(len(f), -jnp.inf)
+
+    def best(row: Array) -> Array:
+        return jnp.max(matmul(row[None], f.T)[0], where=labeled, initial=-jnp.inf)
+
+    return jax.lax.map(best, f, batch_size=BLOCK)
+
+
+def _loss(
+    centers: Float[Array, "k d"],
+    f: Float[Array, "n d"],
+    labeled: Bool[Array, " n"] | None,
+    rivals: Float[Array, " n"],
+    temperature: Array | float,
+    balance: Array | float,
+) -> Float[Array, ""]:
+    """Return the objective over the rows that no labelled row serves better; the others are constant."""
+    to_rows = matmul(centers, f.T) / temperature
+    server = jnp.argmax(to_rows, axis=0)
+    fixed = jax.lax.stop_gradient(centers)
+    crowd = matmul(centers, fixed.T) / temperature
+    if labeled is not None:
+        crowd = jnp.concatenate([crowd, jnp.where(labeled, to_rows, -jnp.inf)], axis=1)
+    repulsion = jnp.log(balance) + jax.nn.logsumexp(crowd, axis=1)
+    similarity = jnp.sum(f * centers[server], axis=1) / temperature
+    losses = jnp.logaddexp(similarity, repulsion[server]) - similarity
+    return jnp.mean(jnp.where(similarity * temperature > rivals, losses, 0.0))
+
+
+def _nearest_rows(
+    f: Float[Array, "n d"],
+    centers: Float[Array, "k d"],
+    rivals: Float[Array, " n"],
+    is_open: Bool[Array, " n"],
+) -> Selection:
+    """Return a distinct open row for each vector, the vector that serves most rows first."""
+    to_rows = matmul(centers, f.T)
+    is_served = jnp.max(to_rows, axis=0) > rivals
+    shares = jax.ops.segment_sum(is_served / len(f), jnp.argmax(to_rows, axis=0), len(centers))
+
+    def take(is_open: Array, place: Array) -> tuple[Array, Array]:
+        row = jnp.argmax(jnp.where(is_open, to_rows[place], -jnp.inf)).astype(jnp.int32)
+        return is_open.at[row].set(False), row
+
+    order = jnp.argsort(-shares, stable=True)
+    return Selection(jax.lax.scan(take, is_open, order)[1], shares[order])

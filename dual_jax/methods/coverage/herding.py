@@ -1,0 +1,95 @@
+"""Kernel herding: picks whose mean in feature space follows that of the pool."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+
+from dual_jax.numerics.kernels import kernel_matrix, median_distance
+from dual_jax.selection.protocol import Selection, first_best, pickable
+
+BLOCK = 256  # rows whose kernel with all others exists at once
+
+
+@partial(jax.jit, static_argnames=("n_select", "kernel"))
+def herding(
+    key: Key[Array, ""],
+    x: Float[Array, "n d"],
+    n_select: int,
+    *,
+    labeled: Bool[Array, " n"] | None = None,
+    candidates: Bool[Array, " n"] | None = None,
+    kernel: str = "rbf",
+    width: float | None = None,
+) -> Selection:
+    """Return rows whose kernel mean follows the kernel mean of the pool.
+
+    With S the labelled rows and the picks so far, the next pick maximises
+
+        mean_i k(x_i, x) - sum_{s in S} k(x_s, x) / (|S| + 1),
+
+    a greedy descent on the maximum mean discrepancy between S and the pool. Source: Chen, Welling and Smola,
+    UAI 2010, Eq. (8), without replacement. The mean is over all rows, labelled and forbidden ones too.
+
+    Nested. Deterministic, ties within 1e-6 relative by position. It imitates the density: a duplicate of a
+    pick is less wanted but not excluded, and rare rows come late. Fails on unscaled features and with a
+    width far from the distances that matter; the linear kernel only matches the mean.
+
+    Cost: O(n^2 d) work once, O(n d) a pick; O(n) memory beside blocks of rows.
+
+    Parameters
+    ----------
+    key
+        Ignored.
+    x, n_select, labeled, candidates
+        See `dual_jax.selection.protocol`.
+    kernel
+        ``"rbf"`` (default) or ``"linear"``, static; see `dual_jax.numerics.kernels`.
+    width
+        Of the RBF kernel, > 0, in the units of ``x``; `kernels.median_distance` by default (our choice).
+
+    Returns
+    -------
+    Selection
+        Positions, and the objective of each when it was picked.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> x = jnp.array([[0.0], [1.0], [2.0], [9.0], [10.0]])
+    >>> herding(jax.random.key(0), x, 2, width=1.0).indices.tolist()
+    [1, 3]
+    """
+    is_open = pickable(len(x), labeled, candidates)
+    labeled = jnp.zeros(len(x), bool) if labeled is None else labeled
+    sigma = median_distance(x) if width is None else width
+    mean, crowd = _kernel_sums(x, labeled, kernel, sigma)
+
+    def pick(
+        state: tuple[Array, Array, Array], _: None
+    ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array]]:
+        crowd, n_done, is_open = state
+        scores = mean - crowd / (n_done + 1)
+        best = first_best(scores, is_open)
+        crowd = crowd + kernel_matrix(x, x[best][None], kernel, sigma)[:, 0]
+        return (crowd, n_done + 1, is_open.at[best].set(False)), (best.astype(jnp.int32), scores[best])
+
+    start = (crowd, labeled.sum(), is_open)
+    return Selection(*jax.lax.scan(pick, start, length=n_select)[1])
+
+
+def _kernel_sums(
+    x: Float[Array, "n d"], labeled: Bool[Array, " n"], kernel: str, width: Array | float
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """Return the mean kernel of each row with the pool, and its summed kernel with the labelled rows."""
+    n_blocks = -(-len(x) // BLOCK)
+    size = -(-len(x) // n_blocks)
+    rows = jnp.minimum(jnp.arange(n_blocks * size), len(x) - 1).reshape(n_blocks, size)
+
+    def sums(rows: Array) -> tuple[Array, Array]:
+        similarity = kernel_matrix(x, x[rows], kernel, width)
+        return similarity.mean(axis=0), jnp.sum(similarity, axis=0, where=labeled[:, None])
+
+    mean, crowd = jax.lax.map(sums, rows)
+    return mean.ravel()[: len(x)], crowd.ravel()[: len(x)]

@@ -1,0 +1,1 @@
+"""Methods whose picks rebuild the pool linearly."""

@@ -1,0 +1,1 @@
+"""Maps of a pool, diagnostics of a fit, and the report page."""

@@ -1,0 +1,1 @@
+"""From raw columns, images and series to rows in a space."""

@@ -1,0 +1,71 @@
+"""Every program of a fit compiles for TPUs, though none is here: libtpu's wheel holds the compiler."""
+
+import dataclasses
+import importlib.util
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import NamedSharding
+
+import dual_jax as dj
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh, on_mesh
+from dual_jax.dual.ahead import devices_for, lower, memory_of
+from dual_jax.dual.plan import plan
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason='pip install "dual-jax[tpu]" brings a TPU\'s compiler'
+)
+TOPOLOGIES = ["v5e:1x1", "v5e:2x4", "v4:2x2x1", "v6e:1x1"]
+SMALL = {"hidden": (9, 7), "latent_dim": 4, "n_clusters": 5, "n_exact": 8}
+SIMPLEX, FREE = dj.DualConfig(**SMALL), dj.DualConfig.paper(**SMALL)
+
+
+@pytest.mark.parametrize("config", [SIMPLEX, FREE], ids=lambda config: config.objective)
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_every_stage_of_a_fit_compiles(topology, config):
+    programs = lower((61, 6), config, devices_for(topology))  # 61: devices hold different numbers of rows
+    assert set(programs) == {"pretrain", "start", "train", "rank"}
+    for program in programs.values():
+        assert memory_of(program).arguments > 0
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_kmeans_compiles_with_its_rows_on_all_devices(topology):
+    mesh = make_mesh(devices_for(topology))
+    x = jax.ShapeDtypeStruct((64, 6), jnp.float32, sharding=NamedSharding(mesh, ROWS))
+    result = dj.KMeansResult(EVERYWHERE, ROWS, EVERYWHERE, EVERYWHERE, EVERYWHERE)
+    clusters = partial(dj.kmeans, n_clusters=5, axis_name=AXIS)
+    program = jax.jit(on_mesh(clusters, mesh, (EVERYWHERE, ROWS), result))
+    assert memory_of(program.lower(jax.eval_shape(jax.random.key, 0), x)).arguments > 0
+
+
+@pytest.mark.parametrize("config", [SIMPLEX, FREE], ids=lambda config: config.objective)
+def test_c_and_its_moments_are_neither_copied_nor_turned_round(config):
+    config = dataclasses.replace(config, block_rows=150)
+    program = lower((300, 6), config, devices_for("v5e:1"))["train"]
+    assert "f32[150,300]{1,0" in program.compile().as_text()  # by rows, as they come in
+    assert "f32[150,300]{0,1" not in program.compile().as_text()
+    assert memory_of(program).results < 10_000  # bytes: donated, the new state takes the place of the old
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "config", [dj.DualConfig(), dj.DualConfig.paper()], ids=lambda config: config.objective
+)
+@pytest.mark.parametrize("topology", ["v5e:1x1", "v5e:2x4"])
+def test_the_plan_is_within_a_tenth_of_the_compilers_bytes(topology, config):
+    found = memory_of(lower((3000, 40), config, devices_for(topology))["train"])
+    expected = plan(3000, 40, config, topology).stages["train"]
+    assert expected.n_bytes == pytest.approx(found.total, rel=0.1)
+
+
+def test_what_no_tpu_has_is_refused():
+    with pytest.raises(ValueError, match="v5e has no topology of 3 chips: use one of 1, 4, 8"):
+        devices_for("v5e:3")
+
+
+def test_more_memory_than_a_chip_has_is_told_and_not_raised():
+    config = dj.DualConfig.paper(**SMALL, dictionary_size=60_000, block_rows=60_000)
+    assert memory_of(lower((60_000, 6), config, devices_for("v5e:1"))["start"]) is None

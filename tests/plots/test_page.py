@@ -1,0 +1,31 @@
+"""The report is one file: escaped, with its pictures in it, without an address outside."""
+
+import re
+
+import pytest
+
+from dual_jax.plots.diagnostics import coverage_curve
+from dual_jax.plots.page import MOST_ROWS, Picture, as_html
+
+
+@pytest.fixture(scope="module")
+def page():
+    pictures = [Picture(coverage_curve({"rows": [1.0, 0.5]}), "how it falls & where")]
+    return as_html("<b>pool", "3 of 9", pictures, ("rank", "id"), [(1, "<i>"), (2, "x")], '{"a": 1}')
+
+
+def test_nothing_outside_the_file_is_asked_for(page):
+    assert not re.findall(r"https?:|//|<script|<link|@import", re.sub(r"base64,[^\"]*", "", page))
+    assert page.count("data:image/png;base64,") == 1
+
+
+def test_what_comes_from_files_cannot_become_markup(page):
+    assert "<b>pool" not in page
+    assert "<td>&lt;i&gt;</td>" in page
+    assert "&quot;a&quot;: 1" in page
+
+
+def test_a_long_list_of_picks_is_cut_and_counted():
+    page = as_html("pool", "", [], ("rank",), [(i,) for i in range(MOST_ROWS + 7)], "{}")
+    assert page.count("<td>") == MOST_ROWS
+    assert "and 7 more." in page
