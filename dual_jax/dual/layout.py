@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from dual_jax.devices.mesh import on_host
-from dual_jax.dual.steps import Fixed, TrainState, cuts
+from dual_jax.dual.blocks import cuts
+from dual_jax.dual.state import Fixed, TrainState
 
 
 def in_one_piece(

@@ -22,10 +22,11 @@ from dual_jax.dual import readout
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.loop import Callbacks, drawn_targets, train
 from dual_jax.dual.machine import with_room
-from dual_jax.dual.network import Moments
-from dual_jax.dual.steps import TrainState, code_moments, space_of, started
+from dual_jax.dual.state import TrainState, started
+from dual_jax.dual.trained import code_moments, space_of
 from dual_jax.numerics.kmeans import assign
 from dual_jax.numerics.scaling import Scaler, apply, fit_scaler
+from dual_jax.numerics.statistics import Moments
 from dual_jax.selection import coverage, swaps
 from dual_jax.selection.protocol import Selection
 
