@@ -1,4 +1,4 @@
-"""Devices: the mesh, how rows are laid out on it, and where each part of a state lives.
+"""Devices: the mesh, and how rows are laid out on it.
 
 Rows are dealt out in order, in equal shares; rows of NaN fill up the last share.
 """
@@ -63,12 +63,3 @@ def on_mesh(function: Callable, mesh: Mesh | None, in_specs: Any, out_specs: Any
     if mesh is None:
         return function
     return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
-
-
-def specs(tree: Any, is_split: Callable[[str], bool]) -> Any:
-    """Return where each array of a tree lives: rows dealt out where ``is_split(path)``, else everywhere."""
-
-    def spec(path: Any, leaf: Any) -> PartitionSpec:
-        return ROWS if leaf.ndim and is_split(jax.tree_util.keystr(path)) else EVERYWHERE
-
-    return jax.tree_util.tree_map_with_path(spec, tree)

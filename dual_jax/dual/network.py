@@ -39,6 +39,7 @@ from dual_jax.numerics.arithmetic import (
     squared_norms,
     transposed_matmul,
 )
+from dual_jax.numerics.draws import draw_rows
 
 MAX_INPUTS = 128  # wider inputs enter distances by this many principal directions
 N_NEAR, SCALE_SAMPLE, SCALE_BATCH = 10, 2048, 64  # of `neighbour_scale`
@@ -232,7 +233,7 @@ def neighbour_scale(
     """
     n = len(u)
     n_near = min(N_NEAR, n - 1)
-    drawn = jnp.argsort(jnp.where(is_row, jax.random.uniform(key, (n,)), 2.0))[:SCALE_SAMPLE]
+    drawn = draw_rows(key, is_row, SCALE_SAMPLE)
     u = u - moments(u, is_row).mean
 
     def nearest(row: Array) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ from dual_jax.dual.config import DualConfig
 from dual_jax.dual.network import MAX_INPUTS, SCALE_SAMPLE
 from dual_jax.dual.readout import MAX_EXACT, MIN_SHORTLIST, N_TARGETS, PER_PICK
 from dual_jax.dual.steps import at_rest, init
-from dual_jax.numerics.kmeans import CPU_SCORES, SCORES
+from dual_jax.numerics.chunks import CPU_SCORES, SCORES
 from dual_jax.selection.swaps import MAX_SWEEPS
 
 FLOAT = 4  # bytes

@@ -9,8 +9,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from dual_jax.numerics.arithmetic import squared_differences
-from dual_jax.numerics.kmeans import assign
-from dual_jax.selection.coverage import power_cost
+from dual_jax.numerics.chunks import assign
+from dual_jax.selection.cover import build_cover, power_cost
 from dual_jax.selection.protocol import Selection
 from dual_jax.selection.swaps import nearest
 
@@ -73,7 +73,7 @@ def explain(
     u, centroids = jnp.asarray(u), jnp.asarray(centroids)
     before = np.flatnonzero(np.zeros(len(u), bool) if labeled is None else np.asarray(labeled))
     chosen = jnp.concatenate([jnp.asarray(before, jnp.int32), jnp.asarray(picks.indices, jnp.int32)])
-    place, _ = nearest(u, chosen, power_cost(1.0))
+    place, _ = nearest(build_cover(u, power_cost(1.0)), chosen)
     former, distance = _nearest_before(u, chosen, jnp.arange(len(before), len(chosen)))
     return Explanation(
         gain=np.asarray(picks.scores),
