@@ -122,4 +122,5 @@ def with_rest(
 
 def spread_out(pool: Pool, is_open: Bool[Array, " n"], size: int) -> Int[Array, " size"]:
     """Return ``size`` open positions from all over the pool: see `dual_jax.numerics.draws`."""
-    return spread_along_clusters(*assign(pool.u, pool.centroids), is_open, size).astype(jnp.int32)
+    labels, squared = assign(pool.u, pool.centroids)
+    return spread_along_clusters(labels, squared, is_open, size).astype(jnp.int32)

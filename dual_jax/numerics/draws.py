@@ -1,11 +1,13 @@
 """Draws of rows: evenly spaced along an order, or uniformly at random; both without replacement."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-Vector = np.ndarray | jax.Array
+Vector = Any  # an array of NumPy on the host, of JAX on the device
 
 
 def even_places(n: int | Int[Array, ""], size: int) -> Int[Vector, " size"]:
