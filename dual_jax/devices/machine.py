@@ -73,7 +73,7 @@ def _multiply(x: jax.Array, by: jax.Array, n: int) -> jax.Array:
 
 
 def _least_seconds(run: Callable[[jax.Array], jax.Array], x: jax.Array) -> float:
-    """Return the least time of a run that eats what the last one returned."""
+    """Return the least time of a run; each one's result is donated to the next."""
     times = []
     for _ in range(1 + REPEATS):
         start = time.perf_counter()

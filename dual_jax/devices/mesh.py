@@ -1,6 +1,6 @@
 """Devices: the mesh, and how rows are laid out on it.
 
-Rows are dealt out in order, in equal shares; rows of NaN fill up the last share.
+Rows are sharded in order, in equal shares; padding fills the last share.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
 
 
 def deal(rows: Any, mesh: Mesh | None, fill: float | bool) -> Array:
-    """Return rows as equal shares on the mesh's devices, filled up at the end; untouched without a mesh."""
+    """Return rows sharded equally over the mesh, padded by ``fill`` at the end; as given without a mesh."""
     if mesh is None:
         return jnp.asarray(rows)
     missing = -len(rows) % mesh.size
@@ -38,7 +38,7 @@ def deal(rows: Any, mesh: Mesh | None, fill: float | bool) -> Array:
 
 
 def put(array: Any, sharding: NamedSharding) -> Array:
-    """Return an array, which every process has, as it lies on the devices of them all."""
+    """Return an array that every process holds, placed on the devices of all processes."""
     if jax.process_count() == 1:
         return jax.device_put(array, sharding)
     # Between processes device_put compares the numbers, and NaN is not equal to itself.

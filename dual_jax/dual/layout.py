@@ -14,7 +14,7 @@ from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_host
 from dual_jax.dual.steps import Fixed, TrainState, cuts
 
 
-class Rows(NamedTuple):
+class RowCounts(NamedTuple):
     """How many rows of each kind there are."""
 
     targets: int
@@ -90,14 +90,14 @@ def in_one_piece(
     def both(tree: Any) -> Any:
         return tree._replace(C=join(tree.C, n), P=join(tree.P, n_clusters))
 
-    fixed = _resized_fixed(state.fixed, Rows(n, n_clusters, n_pool or n))
+    fixed = _resized_fixed(state.fixed, RowCounts(n, n_clusters, n_pool or n))
     return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 
 
 def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
     """Return a state that is in one piece as it is on ``n_shares`` devices; the inverse of `in_one_piece`.
 
-    The shares of C and P lie one behind the other in each block, as a mesh shards them.
+    Each block of C and P holds the shares of all devices in order, as a mesh shards them.
     """
     if state.fixed is None:
         return state
@@ -119,11 +119,11 @@ def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
         return tree._replace(C=of_c, P=split(tree.P[0], [block.P for block in blocks], k_local))
 
     n_pool = -(-len(state.fixed.is_labeled) // n_shares) * n_shares
-    fixed = _resized_fixed(state.fixed, Rows(n_local * n_shares, k_local * n_shares, n_pool))
+    fixed = _resized_fixed(state.fixed, RowCounts(n_local * n_shares, k_local * n_shares, n_pool))
     return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 
 
-def _resized_fixed(fixed: Fixed, n_rows: Rows) -> Fixed:
+def _resized_fixed(fixed: Fixed, n_rows: RowCounts) -> Fixed:
     """Return what stage 2 decided with so many rows of each kind: cut, or padded at the end."""
     of = {name: (getattr(fixed, name), getattr(n_rows, kind)) for name, kind in ROWS_OF.items()}
     fill = {"targets": -1}

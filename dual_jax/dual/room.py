@@ -16,12 +16,12 @@ def with_room(shape: tuple[int, ...], n_usable: int, config: DualConfig, mesh: M
     """Return the settings of a fit that the memory which is left to this process holds.
 
     Where it does not hold the dictionary that `DualConfig.places` would have, the largest power of two that
-    fits is taken, with a warning. A number that was asked for stays.
+    fits is taken, with a warning. A number that was asked for is kept.
 
     Parameters
     ----------
     shape
-        Of the pool, (n, d), its embedding beside it.
+        Of the pool, (n, d), with the columns of its embedding.
     n_usable
         Rows that may rebuild others: candidates and labelled ones.
     config, mesh

@@ -1,4 +1,4 @@
-"""Selection from a pool that memory does not hold: it stays on disk, or on the host, and passes by in pieces.
+"""Selection from a pool larger than memory: it is read in pieces from disk or from the host.
 
 1. `SAMPLE` rows, drawn evenly, are a pool of their own: they give the scaling, the network and the clusters.
 2. Every row goes through the encoder once; the host keeps its cluster and its distance from the centroid.
@@ -93,7 +93,7 @@ def stream(
         See `dual_jax.numerics.scaling.fit_scaler`; fitted to the sample.
     labeled, candidates
         Rows that have a label, and rows that may be picked: masks or positions. Of more than `N_RANKED`
-        labelled rows as many stand for all.
+        labelled rows, that many are used.
     callbacks
         See `dual_jax.fit`.
 

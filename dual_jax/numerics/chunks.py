@@ -18,7 +18,7 @@ CPU_SCORES = 2**19  # distances per chunk: as float32 they fill the 2 MiB second
 SCORES = 2**24  # distances per chunk on an accelerator, where launching a kernel costs more than memory
 
 
-class Rows(NamedTuple):
+class Chunks(NamedTuple):
     """This device's rows, centred, in m chunks of c rows, and their weights."""
 
     x: Float[Array, "m c d"]
@@ -49,7 +49,7 @@ def default_chunk(n_scores: int) -> int:
     return max(budget // n_scores, 256)
 
 
-def centred_chunks(x: Array, weights: Array, chunk_size: int, axis_name: str | None) -> tuple[Rows, Array]:
+def centred_chunks(x: Array, weights: Array, chunk_size: int, axis_name: str | None) -> tuple[Chunks, Array]:
     """Return the rows less their weighted mean in even chunks, and that mean."""
     n, d = x.shape
     n_chunks = -(-n // chunk_size)
@@ -59,10 +59,10 @@ def centred_chunks(x: Array, weights: Array, chunk_size: int, axis_name: str | N
     weights = jnp.pad(weights, (0, n_pads)).reshape(n_chunks, size)
     sums = jnp.einsum("mcd,mc->md", x, weights, precision=jax.lax.Precision.HIGHEST).sum(0)
     mean = safe_divide(*total((sums, jnp.broadcast_to(weights.sum(1).sum(), sums.shape)), axis_name))
-    return Rows(x - mean, weights), mean
+    return Chunks(x - mean, weights), mean
 
 
-def nearest_all(rows: Rows, centroids: Array) -> tuple[Int[Array, "m c"], Float[Array, "m c"]]:
+def nearest_all(rows: Chunks, centroids: Array) -> tuple[Int[Array, "m c"], Float[Array, "m c"]]:
     """Return of every row the nearest centroid and the squared distance to it, formed by differences."""
 
     def measure(x: Array) -> tuple[Array, Array]:

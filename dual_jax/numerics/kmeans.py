@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from dual_jax.devices.collectives import device_index, gather_rows, n_devices, total
 from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_norms
-from dual_jax.numerics.chunks import Rows, centred_chunks, default_chunk, nearest, nearest_all
+from dual_jax.numerics.chunks import Chunks, centred_chunks, default_chunk, nearest, nearest_all
 from dual_jax.numerics.seeding import greedy_seeds
 
 
@@ -150,7 +150,7 @@ def _as_float(x: ArrayLike) -> Array:
 
 
 def _check(x: Array, n_clusters: int, weights: Array, init: Array | None, axis_name: str | None) -> None:
-    """Raise what the caller can mend; values are looked at only where they are concrete."""
+    """Raise ValueError for mistakes of the caller; values are checked only outside ``jit``."""
     if x.ndim != 2:
         raise ValueError(f"x has shape {x.shape}, but k-means wants a matrix (rows, features): reshape it.")
     n_rows = len(x) * n_devices(axis_name)
@@ -174,7 +174,7 @@ def _check(x: Array, n_clusters: int, weights: Array, init: Array | None, axis_n
         raise ValueError(f"weights sum to {weights.sum()}, but a positive and finite sum is wanted.")
 
 
-def _lloyd(rows: Rows, start: Array, tol: Array, max_iter: Array, axis_name: str | None) -> KMeansResult:
+def _lloyd(rows: Chunks, start: Array, tol: Array, max_iter: Array, axis_name: str | None) -> KMeansResult:
     """Return the clustering that Lloyd iterations reach from ``start``; its labels are in chunks."""
     x, weights = rows
     moments = jnp.einsum("mcd,mc->md", x * x, weights, precision=jax.lax.Precision.HIGHEST).sum(0).mean()
@@ -198,7 +198,7 @@ def _lloyd(rows: Rows, start: Array, tol: Array, max_iter: Array, axis_name: str
     return KMeansResult(centroids, labels, sizes, inertia, state.n_iters)
 
 
-def _refilled(rows: Rows, centroids: Array, means: Array, sizes: Array, axis_name: str | None) -> Array:
+def _refilled(rows: Chunks, centroids: Array, means: Array, sizes: Array, axis_name: str | None) -> Array:
     """Return the means, those of empty clusters moved to the rows farthest from the former centroids.
 
     A loop of at most one turn and not a branch, of which ``vmap`` would take both sides in every iteration.
@@ -212,11 +212,11 @@ def _refilled(rows: Rows, centroids: Array, means: Array, sizes: Array, axis_nam
 
 
 def _labelled(
-    rows: Rows, centroids: Array, axis_name: str | None
+    rows: Chunks, centroids: Array, axis_name: str | None
 ) -> tuple[Float[Array, "K d"], Int[Array, "m c"], Float[Array, "m c"], Float[Array, " K"]]:
     """Return the centroids, labels and squared distances that go with them, and sizes.
 
-    Labels are made anew until no cluster is empty, or no row is left that could fill it.
+    Labels are computed again until no cluster is empty, or no row is left that could fill it.
     """
     n_clusters = len(centroids)
 
@@ -240,11 +240,11 @@ def _labelled(
 
 
 def _moved_to_farthest(
-    rows: Rows, distances: Float[Array, "m c"], centroids: Array, sizes: Array, axis_name: str | None
+    rows: Chunks, distances: Float[Array, "m c"], centroids: Array, sizes: Array, axis_name: str | None
 ) -> Float[Array, "K d"]:
     """Return the centroids, each of an empty cluster replaced by another one of the farthest rows.
 
-    A row that float32 cannot tell from its centroid replaces none.
+    A row that equals its centroid in float32 replaces none.
     """
     distances = jnp.where(rows.weights > 0, distances, -1.0).reshape(-1)
     distances, positions = jax.lax.top_k(distances, min(len(centroids), len(distances)))
@@ -262,7 +262,7 @@ def _moved_to_farthest(
 
 
 def _cluster_sums(
-    rows: Rows, centroids: Float[Array, "K d"], axis_name: str | None
+    rows: Chunks, centroids: Float[Array, "K d"], axis_name: str | None
 ) -> tuple[Float[Array, "K d"], Float[Array, " K"]]:
     """Return weighted sums of the rows and of the weights over each cluster."""
     n_clusters = len(centroids)

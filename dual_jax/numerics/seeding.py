@@ -8,12 +8,12 @@ from jaxtyping import Array, Float, Key
 
 from dual_jax.devices.collectives import device_index, gather_rows, total
 from dual_jax.numerics.arithmetic import squared_differences
-from dual_jax.numerics.chunks import Rows
+from dual_jax.numerics.chunks import Chunks
 
 
 def greedy_seeds(
     key: Key[Array, ""],
-    rows: Rows,
+    rows: Chunks,
     n_clusters: int,
     axis_name: str | None = None,
     *,
@@ -59,7 +59,7 @@ def greedy_seeds(
 
 
 def _draw(
-    key: Array, rows: Rows, mass: Float[Array, "m c"], n_draws: int, axis_name: str | None
+    key: Array, rows: Chunks, mass: Float[Array, "m c"], n_draws: int, axis_name: str | None
 ) -> Float[Array, "n_draws d"]:
     """Return rows drawn in proportion to ``mass`` (to their weights where no mass is left).
 
@@ -72,7 +72,7 @@ def _draw(
     def invert(mass: Array, target: Array) -> tuple[Array, Array]:
         edges = jnp.cumsum(mass)
         is_hit = (edges > target) & (mass > 0)
-        # Rounding can leave the target at the last edge: then the largest mass stands in.
+        # Rounding can leave the target at the last edge: then the row of largest mass is taken.
         position = jnp.where(is_hit.any(), jnp.argmax(is_hit), jnp.argmax(mass))
         return position, target - (edges[position] - mass[position])
 

@@ -39,11 +39,11 @@ def greedy(cover: Cover, n_select: int, *, pair_first: bool = False, block_size:
     n_select
         Number of picks, static, at most the number of open rows.
     pair_first
-        Choose the first two rows together where nothing is labelled, for the best single row lies between
-        the groups of a pool and leaves its partner one of them: from the best row and its best partner on,
-        each in turn is chosen again beside the other as long as F falls. Among at most `PAIRED` candidates,
-        evenly spaced. The first of the two lowers F more; with ``n_select`` of 1 it is not the best single
-        row, so that picks stay nested.
+        Choose the first two rows together where nothing is labelled. The best single row is between the
+        groups of a pool, and a partner can then cover only one of them. Starting with the best row and its
+        best partner, each in turn is replaced by the best partner of the other as long as F falls, among at
+        most `PAIRED` evenly spaced candidates. The one that lowers F more comes first. With ``n_select`` of
+        1 it need not be the best single row, so that picks are nested.
     block_size
         Targets per block of D, static: memory is some m * block_size numbers. It does not change the picks.
 
@@ -171,13 +171,13 @@ def _first_pair(cover: Cover) -> Int[Array, " 2"]:
     atoms = cover.centred[places]
 
     def partner(row: Array, covered: Array) -> Array:
-        """Return the best row beside ``row``, which covers the targets at these costs."""
+        """Return the best partner of ``row``, which covers the targets at these costs."""
         now = start_progress(cover, len(places), covered)
         now = now._replace(is_open=now.is_open & (jnp.arange(n_rows) != row))
         return best_gain(cover, places, now._replace(gains=update_gains(cover, atoms, now)))[1]
 
     def turn(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        rows, least, turns, _ = state  # the second row stays, and is joined by its best partner
+        rows, least, turns, _ = state  # the second row is paired with its best partner
         covered = jnp.where(rows[1] < 0, cover.labelled_cost, cover.column(rows[1]))
         found = partner(rows[1], covered)
         objective = cover.value(jnp.minimum(covered, cover.column(found)))

@@ -1,4 +1,4 @@
-"""Why each row was picked: what it gains, where it lies, whom it stands for, and what was near already."""
+"""Why each row was picked: its gain, its cluster, the rows it represents, and the nearest earlier row."""
 
 from typing import NamedTuple
 
@@ -46,10 +46,10 @@ def explain(
     *,
     labeled: Bool[ArrayLike, " n"] | None = None,
 ) -> Explanation:
-    """Return for each pick its gain, its cluster, whom it represents, and the nearest row before it.
+    """Return for each pick its gain, its cluster, how many rows it represents, and the nearest earlier row.
 
     Of equally near rows the one that was labelled or picked first counts. Distances exist a block at a time:
-    memory is some 32 (k + labelled rows) numbers beside the rows themselves.
+    memory is some 32 (k + labelled rows) numbers more than the rows themselves.
 
     Parameters
     ----------

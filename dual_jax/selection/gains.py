@@ -1,6 +1,6 @@
 """By how much each row would lower the objective of a `Cover`, kept up to date while rows are picked.
 
-The gain of row j beside a set S that covers target i at cost c_i is
+The gain of row j for a set S that covers target i at cost c_i is
 
     F(S) - F(S + j) = sum_i v_i (c_i - min(c_i, D_ij)).
 

@@ -28,7 +28,7 @@ def refine(
     d1 and d2 being the distances to the nearest and second-nearest medoid: one column of D gives the change
     for every m. Source: Schubert & Rousseeuw, Information Systems 2021 (FasterPAM). Candidates come in
     blocks; the best swap of a block is made at once, until the block holds none. A swap that does not lower
-    F, summed again, is taken back. The result is not nested. Labelled rows are medoids that stay.
+    F, summed again, is taken back. The result is not nested. Labelled rows are fixed medoids.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.numerics.arithmetic import squared_differences, squared_distances, squared_norms
-from dual_jax.numerics.chunks import Rows
+from dual_jax.numerics.chunks import Chunks
 from dual_jax.numerics.graphs import BLOCK
 from dual_jax.numerics.kmeans import kmeans as lloyd
 from dual_jax.numerics.seeding import greedy_seeds
@@ -70,7 +70,7 @@ def kmeans(
     x = x - x.mean(axis=0)
     reached = _labelled_distances(x, labeled)
 
-    rows = Rows(x[None], jnp.ones((1, len(x)), x.dtype))
+    rows = Chunks(x[None], jnp.ones((1, len(x)), x.dtype))
 
     def cluster(key: Array) -> tuple[Array, Array, Array]:
         seeds = greedy_seeds(key, rows, n_select, reached=reached[None])
