@@ -62,9 +62,8 @@ def spread_along_clusters(
     >>> spread_along_clusters(labels, squared, np.ones(4, bool), 2).tolist()
     [0, 3]
     """
-    is_traced = isinstance(is_open, jax.Array)
-    xp = jnp if is_traced else np
-    n_open = xp.sum(is_open) if is_traced else int(is_open.sum())
+    on_device = isinstance(is_open, jax.Array)
+    n_open, xp = (jnp.sum(is_open), jnp) if on_device else (int(is_open.sum()), np)
     return xp.lexsort((squared, labels, ~is_open))[even_places(n_open, size)]
 
 

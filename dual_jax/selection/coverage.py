@@ -70,6 +70,7 @@ def greedy(cover: Cover, n_select: int, *, pair_first: bool = False, block_size:
     return greedy_picks(cover, opening, n_select, -(-block_size // TILE) * TILE)
 
 
+@jax.jit
 def coverage(cover: Cover, indices: Int[Array, " k"]) -> Float[Array, " k"]:
     """Return F after each pick: a curve that needs no labels; lower is better.
 
@@ -93,11 +94,7 @@ def coverage(cover: Cover, indices: Int[Array, " k"]) -> Float[Array, " k"]:
     >>> coverage(cover, jnp.array([1, 2])).tolist()
     [3.0, 1.0]
     """
-    return _coverage(cover, jnp.asarray(indices))
 
-
-@jax.jit
-def _coverage(cover: Cover, indices: Int[Array, " k"]) -> Float[Array, " k"]:
     def add(covered: Array, index: Array) -> tuple[Array, Array]:
         covered = jnp.minimum(covered, cover.column(index))
         return covered, cover.value(covered)
@@ -105,6 +102,7 @@ def _coverage(cover: Cover, indices: Int[Array, " k"]) -> Float[Array, " k"]:
     return jax.lax.scan(add, cover.labelled_cost, indices)[1]
 
 
+@jax.jit
 def remaining_gains(cover: Cover, indices: Int[Array, " k"]) -> Float[Array, " n"]:
     """Return by how much each row alone would lower F below that of the picks; 0 for the picks.
 
@@ -118,11 +116,7 @@ def remaining_gains(cover: Cover, indices: Int[Array, " k"]) -> Float[Array, " n
     >>> remaining_gains(cover, jnp.array([0])).tolist()
     [0.0, 2.0, 4.0]
     """
-    return _remaining_gains(cover, mask_of(jnp.asarray(indices), len(cover.u)) | cover.is_labeled)
-
-
-@jax.jit
-def _remaining_gains(cover: Cover, is_chosen: Array) -> Float[Array, " n"]:
+    is_chosen = mask_of(indices, len(cover.u)) | cover.is_labeled
     now = start_progress(cover, len(cover.u), least_cost(cover, is_chosen))
     return update_gains(cover, cover.centred, now._replace(counted=jnp.full_like(now.counted, jnp.inf)))
 
