@@ -32,6 +32,7 @@ from dual_jax.dual.objectives import OBJECTIVES
 from dual_jax.dual.objectives.notation import Block, Rebuilt, Scales, Space, Terms, total_loss
 from dual_jax.dual.state import Fixed, OptState, Params, TrainState, started
 from dual_jax.numerics.arithmetic import TINY, principal_directions, squared_norms
+from dual_jax.numerics.draws import draw_rows
 from dual_jax.numerics.kmeans import kmeans
 from dual_jax.numerics.statistics import MAX_INPUTS, moments, neighbour_scale, robust_moments
 
@@ -207,9 +208,8 @@ def start_selection(
 
 
 def _dictionary(key: Key[Array, ""], may_rebuild: Bool[Array, " N"], size: int) -> Int[Array, " m"]:
-    """Return the positions of the rows that may rebuild others, -1 at the end; drawn evenly if too many."""
-    order = jnp.where(may_rebuild, jax.random.uniform(key, may_rebuild.shape), 2.0)
-    drawn = jnp.argsort(order)[:size]
+    """Return the positions of the rows that may rebuild others, -1 at the end; drawn if too many."""
+    drawn = draw_rows(key, may_rebuild, size)
     positions = jnp.sort(jnp.where(may_rebuild[drawn], drawn, len(may_rebuild)))
     return jnp.where(positions < len(may_rebuild), positions, -1)
 

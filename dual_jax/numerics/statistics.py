@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.numerics.arithmetic import TINY, matmul, safe_divide, safe_sqrt, squared_norms
+from dual_jax.numerics.draws import draw_rows
 
 MAX_INPUTS = 128  # wider inputs enter distances by this many principal directions
 
@@ -69,7 +70,7 @@ def neighbour_scale(
     """
     n = len(u)
     n_near = min(N_NEAR, n - 1)
-    drawn = jnp.argsort(jnp.where(is_row, jax.random.uniform(key, (n,)), 2.0))[:SCALE_SAMPLE]
+    drawn = draw_rows(key, is_row, SCALE_SAMPLE)
     u = u - moments(u, is_row).mean
 
     def nearest(row: Array) -> tuple[Array, Array]:

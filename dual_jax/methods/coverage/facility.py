@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.numerics.arithmetic import safe_divide
 from dual_jax.numerics.kernels import median_distance
-from dual_jax.selection.coverage import Cost, coverage, greedy
+from dual_jax.selection.cover import Cost, build_cover
+from dual_jax.selection.coverage import coverage, greedy
 from dual_jax.selection.protocol import Selection
 
 SIMILARITIES = ("rbf", "cosine")
@@ -91,9 +92,10 @@ def greedy_similarity(
     labeled: Bool[Array, " n"] | None = None,
     candidates: Bool[Array, " n"] | None = None,
 ) -> Selection:
-    """Return the picks of `coverage.greedy` for the similarity ``1 - cost``, gains counted from 0."""
-    picks = greedy(x, n_select, cost, labeled=labeled, candidates=candidates)
-    from_nothing = len(x) - coverage(x, picks.indices[:1], cost)[0]
+    """Return the picks of the greedy for the similarity ``1 - cost``, gains counted from 0."""
+    cover = build_cover(x, cost, labeled=labeled, candidates=candidates)
+    picks = greedy(cover, n_select)
+    from_nothing = len(x) - coverage(cover, picks.indices[:1])[0]  # used where no row is labelled
     is_first = True if labeled is None else ~labeled.any()
     return picks._replace(scores=picks.scores.at[0].set(jnp.where(is_first, from_nothing, picks.scores[0])))
 

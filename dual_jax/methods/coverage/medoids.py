@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.numerics.arithmetic import matmul, principal_directions, squared_norms
 from dual_jax.numerics.statistics import MAX_INPUTS, bounded_gain, robust_moments
-from dual_jax.selection.coverage import greedy, power_cost
+from dual_jax.selection.cover import build_cover, power_cost
+from dual_jax.selection.coverage import greedy
 from dual_jax.selection.protocol import Selection
 from dual_jax.selection.swaps import refine
 
@@ -72,11 +73,9 @@ def medoids(
     """
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} is unknown: give one of {', '.join(READOUTS)}.")
-    u, cost = squashed(key, x), power_cost(POWER)
-    picks = greedy(u, n_select, cost, labeled=labeled, candidates=candidates, pair_first=pair_first)
-    if readout == "greedy":
-        return picks
-    return refine(u, picks.indices, cost, labeled=labeled, candidates=candidates)
+    cover = build_cover(squashed(key, x), power_cost(POWER), labeled=labeled, candidates=candidates)
+    picks = greedy(cover, n_select, pair_first=pair_first)
+    return picks if readout == "greedy" else refine(cover, picks.indices)
 
 
 def squashed(key: Key[Array, ""], x: Float[Array, "n d"]) -> Float[Array, "n q"]:
