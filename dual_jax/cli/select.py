@@ -170,7 +170,7 @@ def _check_stream(args: argparse.Namespace) -> None:
 
 def _check_room(args: argparse.Namespace, task: Task, n_features: int) -> None:
     """Refuse a fit of DUAL that memory does not hold, as the estimator would when it begins."""
-    from dual_jax.dual.room import with_room
+    from dual_jax.dual.room import sizes_with_room
     from dual_jax.dual.streaming import SAMPLE
     from dual_jax.estimators.dual_selector import mesh_for
 
@@ -179,9 +179,9 @@ def _check_room(args: argparse.Namespace, task: Task, n_features: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the fit will say it
         if args.stream:
-            with_room((min(n, SAMPLE), n_features), min(n, SAMPLE), config, None)
+            sizes_with_room((min(n, SAMPLE), n_features), min(n, SAMPLE), config, None)
         else:
-            with_room((n, n_features), n, config, mesh_for(n))
+            sizes_with_room((n, n_features), n, config, mesh_for(n))
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -284,7 +284,10 @@ def _pick_by_dual(
         selector.set_params(callbacks=[board] if board else [])
         selector.fit(task.x, embedding=embedding, labeled=task.is_labeled, checkpoint_dir=args.resume)
     picks = selector.sample_indices_
-    settings, nested = configuration(selector.config_), is_nested(config.readout, len(task.x), task.n_select)
+    settings, nested = (
+        configuration(config) | selector.sizes_._asdict(),
+        is_nested(config.readout, len(task.x), task.n_select),
+    )
     why = selector.explain() if with_why else None
     norms = selector.row_norms() if with_why else {}
     return Picked(picks, selector.scores_[picks], settings, nested, selector.history_, why, norms)
@@ -295,7 +298,6 @@ def _pick_streamed(args: argparse.Namespace, task: Task) -> Picked:
     import jax
 
     from dual_jax.data.storage import configuration
-    from dual_jax.dual.state import started
     from dual_jax.dual.streaming import stream
     from dual_jax.estimators import progress
 
@@ -311,8 +313,8 @@ def _pick_streamed(args: argparse.Namespace, task: Task) -> Picked:
             callbacks=[show] if show else [],
         )
     picks = np.asarray(found.picks.indices), np.asarray(found.picks.scores)
-    used = found.config.for_pool(len(found.sample), len(started(found.state).dictionary))
-    return Picked(*picks, configuration(used), False, found.history, None, {})
+    settings = configuration(config) | found.sizes._asdict()
+    return Picked(*picks, settings, False, found.history, None, {})
 
 
 def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":

@@ -28,13 +28,17 @@ def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
-def deal(rows: Any, mesh: Mesh | None, fill: float | bool) -> Array:
-    """Return rows sharded equally over the mesh, padded by ``fill`` at the end; as given without a mesh."""
+def shard_rows(rows: Any, mesh: Mesh | None) -> Array:
+    """Return rows sharded equally over the mesh, padded by zeros at the end; as given without a mesh.
+
+    Rows of NumPy go from the host to each device as its own share; no device ever holds them all.
+    """
     if mesh is None:
         return jnp.asarray(rows)
-    missing = -len(rows) % mesh.size
-    padded = jnp.pad(jnp.asarray(rows), [(0, missing)] + [(0, 0)] * (rows.ndim - 1), constant_values=fill)
-    return put(padded, NamedSharding(mesh, ROWS))
+    if missing := -len(rows) % mesh.size:
+        xp = jnp if isinstance(rows, jax.Array) else np
+        rows = xp.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
+    return put(rows, NamedSharding(mesh, ROWS))
 
 
 def put(array: Any, sharding: NamedSharding) -> Array:

@@ -34,7 +34,7 @@ def transpose(blocks: list[Block]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def initial_coefficients(
-    key: Key[Array, ""], fixed: Fixed, config: DualConfig, axis_name: str | None
+    key: Key[Array, ""], fixed: Fixed, config: DualConfig, block_rows: int, axis_name: str | None
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """Return the masked start of C and of P, drawn by global row so that the layout changes nothing.
 
@@ -52,7 +52,7 @@ def initial_coefficients(
         return jnp.where(is_free, scale * jax.vmap(lambda row: initial(key, row, m))(rows), 0.0)
 
     blocks: list[Block] = []
-    for cut in cuts(n_local, k_local, config.rows_in_block(n_local, m)):
+    for cut in cuts(n_local, k_local, block_rows):
         is_free = masks(fixed.dictionary, fixed.targets[cut.C], fixed.sizes[cut.P])
         rows = _after(blocks[-1].C, fixed.targets[cut.C]) if blocks else fixed.targets[cut.C]
         c = draw(key_c, rows, fixed.scales.n_rows, is_free.C)
@@ -269,12 +269,6 @@ def apply_update(
     """Return the parameters and the optimiser state after one step down a gradient."""
     updates, opt_state = optimizer.update(gradient, opt_state, params)
     return optax.apply_updates(params, updates), opt_state
-
-
-def real_rows(x: Float[Array, "n ..."]) -> tuple[Float[Array, "n ..."], Bool[Array, " n"]]:
-    """Return the rows with padding set to zero, and which rows are real."""
-    is_row = ~jnp.all(jnp.isnan(flat(x)), axis=1)
-    return jnp.where(is_row.reshape(-1, *[1] * (x.ndim - 1)), x, 0.0), is_row
 
 
 def flat(x: Array) -> Float[Array, "n d"]:

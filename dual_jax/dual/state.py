@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 from jaxtyping import Array, Bool, Float, Int
 
 from dual_jax.dual.network import Autoencoder
@@ -51,3 +52,8 @@ def started(state: TrainState) -> Fixed:
     if state.fixed is None:
         raise ValueError("The state has no selection block yet: call start_selection first.")
     return state.fixed
+
+
+def count_rows(mask: Array) -> int | None:
+    """Return how many rows are in a mask; None while it is traced."""
+    return None if isinstance(mask, jax.core.Tracer) else int(mask.sum())

@@ -2,7 +2,8 @@
 
 1. `pretrain_step`: the autoencoder alone. 2. `start_selection`: centroids, scales, C and P, a fresh
 optimiser. 3. `train_step`: the whole full batch, autoencoder and selection block together.
-Each takes ``axis_name``; then ``x`` holds this device's rows, and a row of nothing but NaN is padding.
+Each takes ``axis_name``; then ``x`` holds this device's rows. ``is_row`` says which rows are real and which
+are padding; all are real by default.
 """
 
 from functools import partial
@@ -20,13 +21,12 @@ from dual_jax.dual.blocks import (
     flat,
     initial_coefficients,
     pieces_of,
-    real_rows,
     rebuild_all,
     spaces,
     transpose,
     update_blocks,
 )
-from dual_jax.dual.config import DualConfig
+from dual_jax.dual.config import DualConfig, Sizes
 from dual_jax.dual.network import Autoencoder
 from dual_jax.dual.objectives import OBJECTIVES
 from dual_jax.dual.objectives.notation import Block, Rebuilt, Scales, Space, Terms, total_loss
@@ -86,7 +86,12 @@ def _new_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: Dua
 
 @partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
 def pretrain_step(
-    state: TrainState, x: Float[Array, "n ..."], config: DualConfig, *, axis_name: str | None = None
+    state: TrainState,
+    x: Float[Array, "n ..."],
+    config: DualConfig,
+    *,
+    is_row: Bool[Array, " n"] | None = None,
+    axis_name: str | None = None,
 ) -> tuple[TrainState, PretrainTerms]:
     """Return the state after one step of stage 1, and its mean squared error over all entries of ``x``.
 
@@ -95,15 +100,17 @@ def pretrain_step(
     Parameters
     ----------
     state
-        From `init` or the step before; it is used up, its memory holds the new one.
+        From `init` or the step before; it is donated: do not use it afterwards.
     x
-        This device's rows, or a mini-batch of them, scaled. A row of nothing but NaN is padding.
+        This device's rows, or a mini-batch of them, scaled.
     config
         Its ``pretrain_learning_rate`` and optimiser are used; the weights of the losses play no part.
+    is_row
+        Which rows of ``x`` are real; the others are padding. All by default.
     axis_name
         Of the devices that hold the other rows, under `jax.pmap` or `jax.shard_map`; static.
     """
-    x, is_row = real_rows(x)
+    is_row = jnp.ones(len(x), bool) if is_row is None else is_row
     modules = config.modules(x)
     n_values = total(jnp.sum(is_row), axis_name) * flat(x).shape[1]
 
@@ -122,7 +129,7 @@ def pretrain_step(
     return state, PretrainTerms(value)
 
 
-@partial(jax.jit, static_argnames="axis_name")
+@partial(jax.jit, static_argnames=("sizes", "axis_name"))
 def start_selection(
     key: Key[Array, ""],
     state: TrainState,
@@ -132,6 +139,8 @@ def start_selection(
     labeled: Bool[Array, " n"] | None = None,
     candidates: Bool[Array, " n"] | None = None,
     dictionary: Int[Array, " m"] | None = None,
+    is_row: Bool[Array, " n"] | None = None,
+    sizes: Sizes | None = None,
     axis_name: str | None = None,
 ) -> TrainState:
     """Return the state at the start of stage 3: centroids, scales, C and P, a fresh optimiser.
@@ -141,9 +150,9 @@ def start_selection(
     key
         Draws the dictionary, the start of k-means, of C and of P, and the pairs that measure distances.
     state
-        A trained autoencoder, from `pretrain_step`; not used up.
+        A trained autoencoder, from `pretrain_step`; it stays usable.
     x
-        This device's rows, all of them. A row of nothing but NaN is padding.
+        This device's rows, all of them.
     config
         Says how many clusters and which dictionary, objective and start.
     labeled
@@ -152,20 +161,24 @@ def start_selection(
         Rows that may be ranked; all by default. Other unlabelled rows are targets only.
     dictionary
         Positions (of all devices' rows) that may rebuild others, ascending, -1 for unused places at the end;
-        by default `DualConfig.places` of the labelled rows and candidates, drawn evenly.
+        by default ``sizes.n_places`` of the labelled rows and candidates, drawn uniformly.
+    is_row
+        As in `pretrain_step`.
+    sizes
+        From `DualConfig.sizes`, by default for the rows of all devices; static.
     axis_name
         As in `pretrain_step`; the masks are then this device's too.
     """
     key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
-    x, is_row = real_rows(x)
+    is_row = jnp.ones(len(x), bool) if is_row is None else is_row
+    sizes = sizes or config.sizes(n_devices(axis_name) * len(x), n_devices=n_devices(axis_name))
     is_labeled = is_row & (jnp.zeros(len(x), bool) if labeled is None else labeled)
     is_candidate = is_row & ~is_labeled & (jnp.ones(len(x), bool) if candidates is None else candidates)
     position = device_index(axis_name) * len(x) + jnp.arange(len(x))
     targets = jnp.where(is_row, position, -1).astype(jnp.int32)
     is_labeled, is_candidate = gather_rows(is_labeled, axis_name), gather_rows(is_candidate, axis_name)
     if dictionary is None:
-        n_places = config.places(len(is_labeled), len(is_labeled))
-        dictionary = _dictionary(key_dictionary, is_labeled | is_candidate, n_places)
+        dictionary = _dictionary(key_dictionary, is_labeled | is_candidate, sizes.n_places)
 
     objective = OBJECTIVES[config.objective]
     z = config.modules(x).encoder.apply(state.params.network.encoder, x)
@@ -182,11 +195,10 @@ def start_selection(
     )
     u_all = objective.space(rows, z_all, moments(z_all, is_row_all), scales).u
     scales = scales._replace(neighbour=neighbour_scale(key_scale, u_all, is_row_all))
-    n_clusters = config.clusters(len(is_candidate))
     clusters = kmeans(
         key_kmeans,
         own_rows(u_all, axis_name),
-        n_clusters,
+        sizes.n_clusters,
         weights=is_row.astype(jnp.float32),
         axis_name=axis_name,
     )
@@ -200,7 +212,8 @@ def start_selection(
         sizes=_share_out(clusters.sizes, axis_name),
         scales=scales,
     )
-    params = Params(state.params.network, *initial_coefficients(key_coefficients, fixed, config, axis_name))
+    coefficients = initial_coefficients(key_coefficients, fixed, config, sizes.block_rows, axis_name)
+    params = Params(state.params.network, *coefficients)
     network_state = config.optimizer(config.learning_rate).init(params.network)
     start = coefficient_optimizer(config, jnp.zeros((), jnp.int32)).init
     opt_state = OptState(network_state, tuple(map(start, params.C)), tuple(map(start, params.P)))
@@ -222,7 +235,12 @@ def _share_out(rows: Array, axis_name: str | None) -> Array:
 
 @partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
 def train_step(
-    state: TrainState, x: Float[Array, "n ..."], config: DualConfig, *, axis_name: str | None = None
+    state: TrainState,
+    x: Float[Array, "n ..."],
+    config: DualConfig,
+    *,
+    is_row: Bool[Array, " n"] | None = None,
+    axis_name: str | None = None,
 ) -> tuple[TrainState, Terms]:
     """Return the state after one full-batch step of stage 3, and the terms of Eq. (10) before it.
 
@@ -234,11 +252,11 @@ def train_step(
     Parameters
     ----------
     state
-        From `start_selection` or the step before; it is used up, its memory holds the new one.
-    x, axis_name
+        From `start_selection` or the step before; it is donated: do not use it afterwards.
+    x, is_row, axis_name
         As in `start_selection`, the same rows in the same order.
     config
-        Weights and learning rates may differ from step to step and compile nothing anew.
+        Weights and learning rates may differ from step to step and compile nothing again.
 
     Raises
     ------
@@ -254,9 +272,9 @@ def train_step(
     >>> int(state.step), sorted(terms._fields)[:2]
     (1, ['cluster_expression', 'cluster_sparsity'])
     """
-    x, is_row = real_rows(x)
     modules = config.modules(x)
     params, opt_state, step, fixed = *state[:3], started(state)
+    is_row = fixed.targets >= 0 if is_row is None else is_row
     z, pull_encoder = jax.vjp(lambda encoder: modules.encoder.apply(encoder, x), params.network.encoder)
     z_all = gather_rows(z, axis_name)
     (dictionary, samples), pull_spaces = jax.vjp(

@@ -19,9 +19,10 @@ from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from dual_jax.data.checks import FLOAT32_MAX, LateMistake, as_mask, check_n_select
 from dual_jax.dual import readout
-from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import Callbacks, drawn_targets, train
-from dual_jax.dual.room import with_room
+from dual_jax.dual.config import DualConfig, Sizes
+from dual_jax.dual.fitting import drawn_targets, train
+from dual_jax.dual.loop import Callbacks
+from dual_jax.dual.room import sizes_with_room
 from dual_jax.dual.state import TrainState, started
 from dual_jax.dual.trained import code_moments, space_of
 from dual_jax.numerics.chunks import assign
@@ -51,8 +52,8 @@ class Rows(Protocol):
 class Streamed(NamedTuple):
     """The picks, by positions in the whole pool, and the fit to the sample.
 
-    ``state`` and ``history`` are those of `dual_jax.dual.loop.train` on the rows ``sample``, as ``scaler``
-    scales them; ``config`` is what was asked for, with a smaller dictionary where memory is short.
+    ``state`` and ``history`` are those of `dual_jax.dual.fitting.train` on the rows ``sample``, as ``scaler``
+    scales them; ``sizes`` are those of that fit.
     """
 
     picks: Selection
@@ -60,7 +61,7 @@ class Streamed(NamedTuple):
     history: dict[str, dict[str, Any]]
     sample: Int[np.ndarray, " s"]
     scaler: Scaler
-    config: DualConfig
+    sizes: Sizes
 
 
 def stream(
@@ -131,14 +132,14 @@ def stream(
     own = np.asarray(x[sample])
     scaler = fit_scaler(own, scale)
     n_usable = int((is_labeled | is_open)[sample].sum())
-    config = with_room((len(sample), x.shape[1]), n_usable, config, None)
+    sizes = sizes_with_room((len(sample), x.shape[1]), n_usable, config, None)
     seen, masks = jnp.asarray(apply(scaler, own)), (is_labeled[sample], is_open[sample])
     state, history = train(
-        key_train, seen, config, labeled=masks[0], candidates=masks[1], callbacks=callbacks
+        key_train, seen, config, labeled=masks[0], candidates=masks[1], sizes=sizes, callbacks=callbacks
     )
     place = partial(_placed, state, code_moments(state, seen, config), config)
     picks = _picks(lambda rows: place(apply(scaler, rows)), x, config, is_labeled, is_open, n_select)
-    return Streamed(picks, state, history, sample, scaler, config)
+    return Streamed(picks, state, history, sample, scaler, sizes)
 
 
 Placed = tuple[Float[Array, "m q"], Int[Array, " m"], Float[Array, " m"]]

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from dual_jax.devices.collectives import gather_rows
 from dual_jax.dual.blocks import (
@@ -11,7 +11,6 @@ from dual_jax.dual.blocks import (
     block_masks,
     flat,
     pieces_of,
-    real_rows,
     rebuild_all,
     spaces,
     transpose,
@@ -28,9 +27,8 @@ def _frozen(
 ) -> tuple[Space, list[Piece]]:
     """Return the dictionary and the target blocks of a state as it stands."""
     fixed = started(state)
-    x, is_row = real_rows(x)
     z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
-    dictionary, samples = spaces(z, x, is_row, fixed, config, axis_name)
+    dictionary, samples = spaces(z, x, fixed.targets >= 0, fixed, config, axis_name)
     return dictionary, pieces_of(state.params, all_targets(samples, x, fixed))
 
 
@@ -75,18 +73,23 @@ def row_norms(
 
 
 def learnt_space(
-    state: TrainState, x: Float[Array, "n ..."], config: DualConfig, *, axis_name: str | None = None
+    state: TrainState,
+    x: Float[Array, "n ..."],
+    config: DualConfig,
+    *,
+    is_row: Bool[Array, " n"] | None = None,
+    axis_name: str | None = None,
 ) -> Float[Array, "N q"]:
-    """Return all rows in the space of the selection block: codes, or codes beside inputs."""
-    x, is_row = real_rows(x)
+    """Return all rows in the space of the selection block: codes, or inputs and codes."""
+    is_row = jnp.ones(len(x), bool) if is_row is None else is_row
     z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
     return gather_rows(spaces(z, x, is_row, started(state), config, axis_name)[1].u, axis_name)
 
 
 def code_moments(state: TrainState, x: Float[Array, "n ..."], config: DualConfig) -> Moments:
     """Return the moments of a pool's codes: with them `space_of` places other rows beside its own."""
-    x, is_row = real_rows(x)
-    return moments(config.modules(x).encoder.apply(state.params.network.encoder, x), is_row)
+    z = config.modules(x).encoder.apply(state.params.network.encoder, x)
+    return moments(z, jnp.ones(len(x), bool))
 
 
 def space_of(

@@ -19,12 +19,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from dual_jax.data.checks import check_n_select
 from dual_jax.data.storage import filled, write_arrays
-from dual_jax.devices.mesh import EVERYWHERE, ROWS, deal, make_mesh, on_host, on_mesh
+from dual_jax.devices.mesh import EVERYWHERE, ROWS, make_mesh, on_host, on_mesh, shard_rows
 from dual_jax.dual.checkpoint import Checkpoint, stopping_at_a_break
-from dual_jax.dual.config import DualConfig, Readout
+from dual_jax.dual.config import DualConfig, Readout, Sizes
+from dual_jax.dual.fitting import fit, laid_out, shapes
 from dual_jax.dual.layout import in_one_piece
-from dual_jax.dual.loop import Chunk, fit, laid_out, norms_on, rank, shapes
-from dual_jax.dual.room import with_room
+from dual_jax.dual.loop import Chunk
+from dual_jax.dual.ranking import norms_on, rank
+from dual_jax.dual.room import sizes_with_room
 from dual_jax.dual.state import started
 from dual_jax.dual.trained import learnt_space
 from dual_jax.estimators import progress
@@ -175,10 +177,10 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self._pool = jnp.asarray(rows)
         mesh = self._mesh(len(self._pool))
         n_usable = int((request.is_labeled | request.is_open).sum())
-        keeper = None if checkpoint_dir is None else Checkpoint(checkpoint_dir)
-        if keeper and config.dictionary_size is None:  # what memory leaves now may be another number
-            config = dataclasses.replace(config, dictionary_size=keeper.places())
-        self._asked = with_room(self._pool.shape, n_usable, config, mesh)
+        checkpointer = None if checkpoint_dir is None else Checkpoint(checkpoint_dir)
+        n_places = checkpointer.places() if checkpointer and config.dictionary_size is None else None
+        self.sizes_ = sizes_with_room(self._pool.shape, n_usable, config, mesh, n_places)
+        self._config = config
         with (
             progress.callback(self.verbose) as report,
             nullcontext() if checkpoint_dir is None else stopping_at_a_break() as stop,
@@ -187,17 +189,16 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             fitted = fit(
                 jax.random.key(seed_from(self.random_state)),
                 self._pool,
-                self._asked,
+                config,
                 mesh=mesh,
+                sizes=self.sizes_,
                 labeled=jnp.asarray(request.is_labeled),
                 candidates=jnp.asarray(request.is_open),
                 callbacks=[Lines(), *self.callbacks, *watching],
-                keeper=keeper,
+                checkpointer=checkpointer,
             )
         self.state_, self.history_, self.n_exact_ = fitted.state, fitted.history, fitted.n_exact
         self.params_ = fitted.state.params
-        n_places = len(started(self.state_).dictionary)
-        self.config_ = self._asked.for_pool(len(self._pool), n_places, mesh.size if mesh else 1)
         self.n_iter_ = len(self.history_["train"].get("loss", ()))
         set_picks(self, request, fitted.ranking)
         return self
@@ -210,11 +211,13 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """
         check_is_fitted(self)
         n_select = check_n_select(n_select, len(self.ranking_))
-        is_prefix = self.config_.readout != "refine" and n_select <= self.n_exact_
+        is_prefix = self._config.readout != "refine" and n_select <= self.n_exact_
         if is_prefix or n_select == len(self.sample_indices_):
             return self.ranking_[:n_select]
         mesh = self._mesh(len(self._pool))
-        picks = rank(self.state_, deal(self._pool, mesh, np.nan), self.config_, n_select, mesh=mesh)
+        is_row = shard_rows(np.ones(len(self._pool), bool), mesh)
+        pool = shard_rows(self._pool, mesh)
+        picks = rank(self.state_, pool, self._config, n_select, is_row=is_row, mesh=mesh)
         return np.asarray(picks.indices)
 
     def explain(self) -> Explanation:
@@ -224,8 +227,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """
         check_is_fitted(self)
         fixed, n = started(self.state_), len(self._pool)
-        pool = deal(self._pool, self._mesh(n), np.nan)
-        u = on_host(_learnt_space(self.state_, pool, self.config_))[:n]  # from all devices
+        pool, is_row = (shard_rows(rows, self._mesh(n)) for rows in (self._pool, np.ones(n, bool)))
+        u = on_host(_learnt_space(self.state_, pool, self._config, is_row=is_row))[:n]  # from all devices
         picks = Selection(self.sample_indices_, self.scores_[self.sample_indices_])
         centroids = np.asarray(fixed.centroids)[np.asarray(fixed.sizes) > 0]
         return explain(u, picks, centroids, labeled=np.asarray(fixed.is_labeled)[:n])
@@ -238,7 +241,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """
         check_is_fitted(self)
         mesh = self._mesh(len(self._pool))
-        norms = norms_on(self.state_, deal(self._pool, mesh, np.nan), self.config_, mesh)
+        norms = norms_on(self.state_, shard_rows(self._pool, mesh), self._config, mesh)
         return {name: np.asarray(values) for name, values in norms._asdict().items()}
 
     def transform(self, X: Any, *, embedding: Any = None) -> Float[Any, "m p"]:
@@ -275,17 +278,14 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """
         check_is_fitted(self)
         mesh, n = self._mesh(len(self._pool)), len(self._pool)
-        fixed = started(self.state_)
-        n_targets = self.config_.targets(n)
-        n_clusters = self.config_.clusters(n_targets)
+        n_targets, n_clusters = self.sizes_.n_targets, self.sizes_.n_clusters
         common, picks = kept(self)
         about = common | {
             "parameters": {name: getattr(self, name) for name in KEPT_PARAMETERS},
             "random_state": self.random_state if isinstance(self.random_state, Integral) else None,
-            "config": self._asked.as_json(),
+            "config": self._config.as_json(),
             "inputs": self._inputs.as_json(),
-            "n_clusters": n_clusters,
-            "n_places": len(fixed.dictionary),
+            "sizes": self.sizes_._asdict(),
             "history": {stage: list(terms) for stage, terms in self.history_.items()},
         }
         tree = {
@@ -305,19 +305,18 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Return the estimator that `save` wrote."""
         settings = DualConfig.from_json(about["config"], config)
         self = cls(**about["parameters"], random_state=about["random_state"], config=settings)
-        self._asked = settings
+        self._config = settings
         restore(self, about, arrays)
         self._pool = jnp.asarray(arrays["pool"])
         self._inputs = Inputs.from_json(about["inputs"], lambda name: arrays[f"inputs/{name}"])
         n, mesh = len(self._pool), self._mesh(len(self._pool))
-        n_places, n_clusters = about["n_places"], about["n_clusters"]
-        used = settings.for_pool(n, n_places, mesh.size if mesh else 1)
-        self.config_ = dataclasses.replace(used, n_clusters=n_clusters, dictionary_size=n_places)
-        n_targets, mask = settings.targets(n), jnp.zeros(n, bool)
-        like = shapes(self._pool[:n_targets], self.config_, "train")
+        sizes, n_devices = Sizes(**about["sizes"]), mesh.size if mesh else 1
+        n_targets, mask = sizes.n_targets, jnp.zeros(n, bool)
+        block_rows = settings.rows_in_block(-(-n_targets // n_devices), sizes.n_places)
+        self.sizes_ = sizes._replace(block_rows=block_rows)
+        like = shapes(self._pool[:n_targets], settings, sizes, "train")
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
-        state = filled(like, arrays, "state")
-        self.state_ = laid_out(state, used.block_rows or n, mesh)
+        self.state_ = laid_out(filled(like, arrays, "state"), block_rows, mesh)
         self.params_ = self.state_.params
         self.history_ = {
             stage: {name: arrays[f"history/{stage}/{name}"] for name in names}
@@ -328,12 +327,12 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def _encode(self, rows: Float[Any, "m d"], size: int, mesh: Mesh | None) -> Float[Array, "m p"]:
         """Return the codes of at most ``size`` rows, dealt out over a mesh; one shape serves every table."""
-        padded = deal(jnp.pad(rows, [(0, size - len(rows)), (0, 0)]), mesh, 0.0)
-        return _encoded(self.params_.network.encoder, padded, self.config_, mesh)[: len(rows)]
+        padded = shard_rows(jnp.pad(rows, [(0, size - len(rows)), (0, 0)]), mesh)
+        return _encoded(self.params_.network.encoder, padded, self._config, mesh)[: len(rows)]
 
     @property
     def _n_features_out(self) -> int:
-        return _encoded.eval_shape(self.params_.network.encoder, self._pool[:1], self.config_, None).shape[1]
+        return _encoded.eval_shape(self.params_.network.encoder, self._pool[:1], self._config, None).shape[1]
 
     def _settings(self, n_select: int) -> DualConfig:
         """Return the configuration with this estimator's own parameters put in."""

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.dual.config import DualConfig, Readout
-from dual_jax.dual.loop import rank, train
+from dual_jax.dual.fitting import train
+from dual_jax.dual.ranking import rank
 from dual_jax.dual.state import TrainState
 from dual_jax.selection.protocol import Selection, row_mask
 

@@ -7,7 +7,7 @@ import pytest
 
 from dual_jax.dual import grid
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import train
+from dual_jax.dual.fitting import train
 from dual_jax.dual.plan import plan
 from dual_jax.dual.trained import row_norms
 
