@@ -34,8 +34,8 @@ def arss(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     penalty: Float[Array, ""] | float = 0.1,
     power: Float[Array, ""] | float = 0.5,
     tol: Float[Array, ""] | float = 1e-4,
@@ -64,8 +64,6 @@ def arss(
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`; ``key`` is not used.
     penalty
         r > 0; the author's 0.1 by default, which hardly regularises, see above.
     power
@@ -87,10 +85,9 @@ def arss(
 
     Examples
     --------
-    >>> import jax
-    >>> import jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[1.0, 0.0], [0.9, 0.1], [0.0, 0.8]])
-    >>> sorted(arss(jax.random.key(0), x, 2).indices.tolist())
+    >>> sorted(dj.METHODS["arss"](jax.random.key(0), x, 2).indices.tolist())
     [0, 2]
     """
     pool = prepare(x, labeled, candidates, keep_axes=True)

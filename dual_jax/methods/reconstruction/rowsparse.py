@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from dual_jax.numerics.arithmetic import matmul, squared_norms, unit_power
-from dual_jax.selection.protocol import Selection, pickable, top
+from dual_jax.selection.protocol import Selection, top
 
 SPANNED = 1e-5  # relative: what is shorter lies in the span of the labelled rows, by float32's rounding
 FREE = 1e4  # strength of labelled rows over that of all others
@@ -91,8 +91,8 @@ class Pool(NamedTuple):
 
 def prepare(
     x: Float[Array, "n d"],
-    labeled: Bool[Array, " n"] | None,
-    candidates: Bool[Array, " n"] | None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     *,
     keep_axes: bool = False,
 ) -> Pool:
@@ -100,12 +100,10 @@ def prepare(
 
     The last needs a rotation, which an element-wise loss does not allow (``keep_axes``).
     """
-    is_open = pickable(len(x), labeled, candidates)
-    labeled = jnp.zeros(len(x), bool) if labeled is None else labeled
     rows = unit_power(x) if keep_axes else compact(unit_power(x))
     known = span(rows, labeled)
     rest = unexplained(rows, known)
-    return Pool(rows, rest, known, first_of_equals(x, is_open) & jnp.any(rest != 0, axis=1), is_open)
+    return Pool(rows, rest, known, first_of_equals(x, candidates) & jnp.any(rest != 0, axis=1), candidates)
 
 
 def ranking(
