@@ -5,7 +5,6 @@ A new method is one file with one function that keeps `dual_jax.selection.protoc
 """
 
 import dataclasses
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -39,7 +38,7 @@ class Method:
     def select(self) -> Callable[..., Selection]:
         """The function; its docstring gives objective, source, knobs, cost, and when it fails."""
         function = self._found(self.facts.function or self.name)
-        return _with_settings(function, self.facts) if self.facts.settings else function
+        return _with_settings(function, self) if self.facts.settings else function
 
     @property
     def reader(self) -> Callable[..., Callable[[int], Selection]] | None:
@@ -88,20 +87,19 @@ class Method:
 METHODS: dict[str, Method] = {name: Method(name, facts) for name, facts in FACTS.items()}
 
 
-def _with_settings(function: Callable[..., Selection], facts: Facts) -> Callable[..., Selection]:
-    """Return a function whose fixed knobs are given, with a signature and a docstring that lack them."""
+def _with_settings(function: Callable[..., Selection], method: Method) -> Callable[..., Selection]:
+    """Return the general function with the method's settings; its signature lacks the knobs that they fix."""
+    settings = method.facts.settings
 
     def select(*args: Any, **knobs: Any) -> Selection:
-        return function(*args, **facts.settings, **knobs)
+        return function(*args, **settings, **knobs)
 
-    signature = inspect.signature(function)
-    knobs = [knob for name, knob in signature.parameters.items() if name not in facts.settings]
-    functools.update_wrapper(select, function)
-    del select.__wrapped__  # it has other knobs
-    select.__signature__ = signature.replace(parameters=knobs)  # type: ignore[attr-defined]
-    given = ", ".join(f"{name}={value!r}" for name, value in facts.settings.items())
-    about = f"`{function.__name__}` with {given}. Source: {facts.source}"
-    select.__doc__ = f"{facts.formula}.\n\n{about}.\n\n{inspect.getdoc(function)}"
+    general, summary = inspect.signature(function), (inspect.getdoc(function) or "").partition("\n")
+    knobs = [knob for name, knob in general.parameters.items() if name not in settings]
+    select.__signature__ = general.replace(parameters=knobs)  # type: ignore[attr-defined]
+    given = ", ".join(f"{name}={value}" for name, value in settings.items())
+    about = f"This is `{function.__name__}` with ``{given}``. Source: {method.facts.source}."
+    select.__name__, select.__doc__ = method.name, f"{summary[0]}\n\n{about}\n{summary[2]}"
     return select
 
 

@@ -118,8 +118,7 @@ def _probe(study: Study, entry: Entry, limit: float) -> float:
     pool = study.pools[0, : study.n_pool // SHARE]
     n_picks = study.budgets[-1] if entry.is_nested else sum(study.budgets) // len(study.budgets)
     n_select = max(n_picks // SHARE, 1)
-    facts = FACTS[entry.method]
-    growth = SHARE ** (facts.growth_if_wide if pool.shape[1] > study.n_pool else facts.growth)
+    growth = SHARE ** FACTS[entry.method].powers[pool.shape[1] > study.n_pool]
     seconds = 0.0
     for _ in range(2):
         found = pick(entry, study.keys[0], pool, [n_select])[n_select]
