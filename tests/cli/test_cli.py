@@ -750,7 +750,10 @@ def test_version_and_help_are_status_0(words, capsys):
 
 
 def test_help_imports_neither_the_methods_nor_scikit_learn():
-    heavy = "{'dual_jax.methods.dual', 'dual_jax.estimators.dual_selector', 'dual_jax.estimators.selector', 'sklearn'}"
+    heavy = (
+        "{'dual_jax.methods.dual', 'dual_jax.estimators.dual_selector', 'dual_jax.estimators.selector', "
+        "'sklearn'}"
+    )
     code = (
         f"import sys; from dual_jax import cli; cli.main(['select', '-h']); print({heavy} & {{*sys.modules}})"
     )

@@ -39,10 +39,8 @@ def herding(
 
     Parameters
     ----------
-    kernel
-        ``"rbf"`` (default) or ``"linear"``, static; see `dual_jax.numerics.kernels`.
-    width
-        Of the RBF kernel, > 0, in the units of ``x``; `kernels.median_distance` by default (our choice).
+    kernel, width
+        As in `dual_jax.numerics.kernels.kernel_matrix`; both defaults are ours.
 
     Returns
     -------

@@ -39,11 +39,10 @@ def alsr(
     start of the abstract could be read: that objective is INFERRED (the residuals of RRSS, and the local
     structure of LLR). With it the system of each iteration is solved by conjugate gradients.
 
-    Rows are divided by their root mean squared length, not centred. Labelled rows are in the dictionary
-    without penalty; forbidden rows are not in it and still are targets. Norms of unused rows fall towards 0
-    without reaching it, and order these rows too; then come copies of other rows and rows in the span of the
-    labelled ones, with -1, by position. Fewer rows than about d matter when the residual vanishes; one score
-    a sample, so neighbours may be picked together.
+    Scaling, labelled and forbidden rows: see `dual_jax.methods.reconstruction.rowsparse`. Norms of unused
+    rows fall towards 0 without reaching it, and order these rows too; then come copies of other rows and rows
+    in the span of the labelled ones, with -1, by position. Fewer rows than about d matter when the residual
+    vanishes.
 
     Parameters
     ----------

@@ -57,10 +57,8 @@ def arss(
     with `dcs` at full rank; measured on three standardised pools). Errors begin near r = 10; at 100 A is
     nearly 0.
 
-    Rows are divided by their root mean squared length, not centred. Labelled rows are in the dictionary
-    without penalty; forbidden rows are not in it and still are targets. Copies of other rows, outliers and
-    rows in the span of the labelled ones have score -1 and come by position. One score a sample, so
-    neighbours may be picked together.
+    Scaling, labelled and forbidden rows: see `dual_jax.methods.reconstruction.rowsparse`. Copies of other
+    rows, outliers and rows in the span of the labelled ones have score -1 and come by position.
 
     Parameters
     ----------

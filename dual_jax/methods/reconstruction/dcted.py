@@ -40,13 +40,11 @@ def dcted(
     until the optimality conditions hold to 1e-6, with exact zeros
     (`dual_jax.methods.reconstruction.grouplasso.group_lasso`), instead of a fixed number of alternations.
 
-    Rows are divided by their root mean squared length, not centred. Labelled rows are in the dictionary
-    without penalty; forbidden rows are not in it and still are targets. Picks come by beta; rows with
-    ``beta = 0`` follow by how near they are to entering, ``||x_j^T R|| / sqrt(gamma) - 1`` (R the residual),
-    then copies of other rows and rows in the span of the labelled ones with -1; ties by position. No more
-    than d (d + 1) / 2 rows can be needed, and d labelled rows in general position leave nothing to decide.
-    One score a sample: neighbours may be picked together, with diversity less so; long rows and outliers come
-    first.
+    Scaling, labelled and forbidden rows: see `dual_jax.methods.reconstruction.rowsparse`. Picks come by beta;
+    rows with ``beta = 0`` follow by how near they are to entering, ``||x_j^T R|| / sqrt(gamma) - 1`` (R the
+    residual), then copies of other rows and rows in the span of the labelled ones with -1; ties by position.
+    No more than d (d + 1) / 2 rows can be needed, and d labelled rows in general position leave nothing to
+    decide. With diversity neighbours come together less; long rows and outliers come first.
 
     Parameters
     ----------

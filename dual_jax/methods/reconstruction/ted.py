@@ -49,10 +49,8 @@ def ted(
     regularization
         mu > 0. Yu's example uses 0.01, the default here; papers search 0.01 to 10. Larger favours dense
         regions.
-    kernel
-        ``"linear"`` or ``"rbf"``, static.
-    width
-        Of the RBF kernel; the median distance between two rows by default (ours).
+    kernel, width
+        As in `dual_jax.numerics.kernels.kernel_matrix`; the default width is ours.
 
     Returns
     -------
