@@ -21,8 +21,8 @@ class Facts(NamedTuple):
     source
         Where it was published.
     objective
-        "printed" where the source gives it; "inferred" where we could not read it and derived it from the
-        abstract and from the methods that it belongs to.
+        "inferred" where we could not read it and derived it from the abstract and from the methods that it
+        builds on; "printed" for all others.
     function
         The function's name in its module; that of the method by default.
     settings
