@@ -58,11 +58,15 @@ def our_facility(n_select: int) -> Prepared:
 
 
 def our_medoids(n_select: int) -> Prepared:
-    from dual_jax.selection.coverage import greedy, power_cost
+    from dual_jax.selection.cover import build_cover, power_cost
+    from dual_jax.selection.coverage import greedy
     from dual_jax.selection.swaps import refine
 
-    cost = power_cost(1.0)
-    return lambda x: np.asarray(refine(x, greedy(x, n_select, cost).indices, cost).indices)
+    def pick(x: Any) -> np.ndarray:
+        cover = build_cover(x, power_cost(1.0))
+        return np.asarray(refine(cover, greedy(cover, n_select).indices).indices)
+
+    return pick
 
 
 def apricot(n_select: int) -> Prepared:

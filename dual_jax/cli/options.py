@@ -65,7 +65,7 @@ def check_folder(out: Path, option: str = "--out") -> None:
 
 def do_jobs(work: Sequence["Job"]) -> None:
     """Do the pieces one after another, and say after each what is left by the pace so far."""
-    from dual_jax.dual.machine import forget_programs_if_many
+    from dual_jax.devices.machine import forget_programs_if_many
     from dual_jax.estimators.progress import span
 
     start, done, total = time.perf_counter(), 0.0, sum(job.seconds for job in work)

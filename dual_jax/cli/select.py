@@ -170,7 +170,7 @@ def _check_stream(args: argparse.Namespace) -> None:
 
 def _check_room(args: argparse.Namespace, task: Task, n_features: int) -> None:
     """Refuse a fit of DUAL that memory does not hold, as the estimator would when it begins."""
-    from dual_jax.dual.machine import with_room
+    from dual_jax.dual.room import with_room
     from dual_jax.dual.streaming import SAMPLE
     from dual_jax.estimators.dual_selector import mesh_for
 
@@ -295,7 +295,7 @@ def _pick_streamed(args: argparse.Namespace, task: Task) -> Picked:
     import jax
 
     from dual_jax.data.storage import configuration
-    from dual_jax.dual.steps import started
+    from dual_jax.dual.state import started
     from dual_jax.dual.streaming import stream
     from dual_jax.estimators import progress
 

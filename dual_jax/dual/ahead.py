@@ -18,10 +18,12 @@ from jax.sharding import NamedSharding
 from jaxtyping import Array
 
 from dual_jax.devices.hardware import ACCELERATORS, kind_of, parse_devices
-from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh, specs
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import CHUNK, begin_selection, is_split, rank_on_mesh, run_steps
-from dual_jax.dual.steps import TrainState, init
+from dual_jax.dual.layout import specs
+from dual_jax.dual.loop import CHUNK, begin_selection, rank_on_mesh, run_steps
+from dual_jax.dual.state import TrainState
+from dual_jax.dual.steps import init
 from dual_jax.selection.protocol import Selection
 
 SQUARES = ((1, 1), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))  # v5e and v6e
@@ -185,7 +187,7 @@ def lower(
         def place(leaf: Any, spec: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(every, spec))
 
-        return jax.tree.map(place, tree, specs(tree, is_split))
+        return jax.tree.map(place, tree, specs(tree))
 
     def dealt(n_rows: int, row: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
         n_padded = -(-n_rows // every.size) * every.size

@@ -25,7 +25,7 @@ from dual_jax.data.storage import (
     write_arrays,
 )
 from dual_jax.dual.loop import Chunk, Stand
-from dual_jax.dual.steps import TrainState
+from dual_jax.dual.state import TrainState
 
 NAME = "fit.npz"
 KIND = "checkpoint"
@@ -99,8 +99,8 @@ class Checkpoint:
             )
         history: dict[str, dict[str, np.ndarray]] = {stage: {} for stage in about["history"]}
         for stage, names in about["history"].items():
-            history[stage] = {name: arrays.pop(f"['history']['{stage}']['{name}']") for name in names}
-        state = filled({"state": shapes(about["stage"])}, arrays, path=path)["state"]
+            history[stage] = {name: arrays[f"history/{stage}/{name}"] for name in names}
+        state = filled(shapes(about["stage"]), arrays, "state", path=path)
         return Stand(about["stage"], about["step"], state, history)
 
     def keep(self, stand: Callable[[], Stand], *, at_once: bool = False) -> None:

@@ -5,7 +5,6 @@ is not finite. Under an outer ``jit`` each stage is one loop without breaks.
 """
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -18,23 +17,17 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.devices.collectives import device_index, gather_rows
-from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, deal, on_mesh, put, specs
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, deal, on_mesh, put
 from dual_jax.dual import readout
+from dual_jax.dual.blocks import real_rows
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.layout import in_blocks, in_one_piece
-from dual_jax.dual.network import Block, total_loss
+from dual_jax.dual.layout import in_blocks, in_one_piece, specs
+from dual_jax.dual.objectives.notation import Block, total_loss
 from dual_jax.dual.plan import check_memory
-from dual_jax.dual.steps import (
-    TrainState,
-    init,
-    learnt_space,
-    pretrain_step,
-    real_rows,
-    row_norms,
-    start_selection,
-    started,
-    train_step,
-)
+from dual_jax.dual.state import TrainState, started
+from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
+from dual_jax.dual.trained import learnt_space, row_norms
+from dual_jax.numerics.draws import draw_rows
 from dual_jax.selection.protocol import Selection, row_mask
 
 CHUNK = 50  # steps between two breaks
@@ -193,10 +186,9 @@ def drawn_targets(
     n = len(is_usable)
     if n_targets == n:
         return None
-    draw = jax.random.uniform(jax.random.fold_in(key, n), (n,))
-    place = jnp.argsort(jnp.argsort(jnp.where(is_usable, draw, 2.0)))
-    is_first = is_usable & (place < n_targets // 2)
-    return jnp.sort(jnp.argsort(jnp.where(is_first, draw - 1.0, draw))[:n_targets])
+    key = jax.random.fold_in(key, n)  # one order of all rows for both draws
+    is_drawn = jnp.zeros(n, bool).at[draw_rows(key, is_usable, n_targets // 2)].set(True)
+    return jnp.sort(draw_rows(key, is_usable & is_drawn, n_targets))
 
 
 def _in_pool(
@@ -252,9 +244,7 @@ def laid_out(state: TrainState, block_rows: int, mesh: Mesh | None) -> TrainStat
     state = in_blocks(state, mesh.size if mesh else 1, block_rows)
     if mesh is None:
         return jax.tree.map(jnp.asarray, state)
-    return jax.tree.map(
-        lambda leaf, spec: put(leaf, NamedSharding(mesh, spec)), state, specs(state, is_split)
-    )
+    return jax.tree.map(lambda leaf, spec: put(leaf, NamedSharding(mesh, spec)), state, specs(state))
 
 
 def shapes(x: Array, config: DualConfig, stage: str) -> TrainState:
@@ -292,11 +282,6 @@ def check_coefficient_optimizer(config: DualConfig) -> None:
         )
 
 
-def is_split(path: str) -> bool:
-    """Return whether a part of a state is dealt out over devices: what has a row for each target."""
-    return bool(re.search(r"\.(params|opt_state)\.[CP]\b|\.fixed\.(targets|centroids|sizes)$", path))
-
-
 @partial(jax.jit, static_argnames="mesh")
 def begin_selection(
     key: Array,
@@ -323,7 +308,7 @@ def begin_selection(
     one_cluster = dataclasses.replace(config, n_clusters=1)
     shapes = jax.eval_shape(start_selection, key, state, own, one_cluster)
     where = (EVERYWHERE, EVERYWHERE, ROWS, EVERYWHERE, ROWS, ROWS)
-    return on_mesh(start, mesh, where, specs(shapes, is_split))(*arguments)
+    return on_mesh(start, mesh, where, specs(shapes))(*arguments)
 
 
 STEPS = {"pretrain": pretrain_step, "train": train_step}
@@ -360,7 +345,7 @@ def _run_steps(
         empty = jax.tree.map(lambda value: jnp.zeros(length, value.dtype), names)
         return jax.lax.fori_loop(0, n_steps, advance, (state, empty))
 
-    where = specs(state, is_split)
+    where = specs(state)
     run = on_mesh(run, mesh, (where, ROWS, EVERYWHERE, EVERYWHERE), (where, EVERYWHERE))
     return run(state, x, config, n_steps)
 
@@ -505,13 +490,13 @@ def rank_on_mesh(
     def run(state: TrainState, x: Array, config: DualConfig) -> Selection:
         return _rank(state, x, config, n_exact, n_select, axis_name)
 
-    where = specs(state, is_split)
+    where = specs(state)
     return on_mesh(run, mesh, (where, ROWS, EVERYWHERE), EVERYWHERE)(state, x, config)
 
 
 @partial(jax.jit, static_argnames="mesh")
 def norms_on(state: TrainState, x: Array, config: DualConfig, mesh: Mesh | None) -> Block:
-    """Return `dual_jax.dual.steps.row_norms` of a state that was fitted on a mesh, or on none."""
+    """Return `dual_jax.dual.trained.row_norms` of a state that was fitted on a mesh, or on none."""
     fixed = started(state)
     if config.targets(len(x)) < len(x):  # positions of the pool become those of its targets
         rows = jnp.where(fixed.targets >= 0, fixed.targets, len(x))
@@ -524,7 +509,7 @@ def norms_on(state: TrainState, x: Array, config: DualConfig, mesh: Mesh | None)
     def run(state: TrainState, x: Array, config: DualConfig) -> Block:
         return row_norms(state, x, config, axis_name=AXIS if mesh else None)
 
-    where = specs(state, is_split)
+    where = specs(state)
     return on_mesh(run, mesh, (where, ROWS, EVERYWHERE), EVERYWHERE)(state, x, config)
 
 

@@ -17,11 +17,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dual_jax.devices.hardware import ACCELERATORS, Device, at_hand, host, parse_devices
+from dual_jax.dual.blocks import at_rest
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.network import MAX_INPUTS, SCALE_SAMPLE
 from dual_jax.dual.readout import MAX_EXACT, MIN_SHORTLIST, N_TARGETS, PER_PICK
-from dual_jax.dual.steps import at_rest, init
-from dual_jax.numerics.kmeans import CPU_SCORES, SCORES
+from dual_jax.dual.steps import init
+from dual_jax.numerics.chunks import CPU_SCORES, SCORES
+from dual_jax.numerics.statistics import MAX_INPUTS, SCALE_SAMPLE
+from dual_jax.selection.cover import TILE
+from dual_jax.selection.gains import LEADERS
 from dual_jax.selection.swaps import MAX_SWEEPS
 
 FLOAT = 4  # bytes
@@ -48,7 +51,6 @@ OUTSIDE = {
     "cpu": {"free": 34, "simplex": 130, "drawn": 400, "distance": 140},
     "tpu": {"free": 0, "simplex": 20, "drawn": 20, "distance": 20},
 }
-TILE, SHORTLIST = 32, 4  # of the greedy read-out: columns of D at once, candidates made exact for a pick
 RESTARTS, TRIALS, ITERATIONS = 4, 2, 100  # of k-means: TRIALS + log K candidates a seed, iterations at most
 
 
@@ -448,7 +450,7 @@ def _cost_of_ranking(sizes: _Sizes, config: DualConfig, per_distance: int) -> Co
     distances = s.local * (atoms * (1 + math.log(n_picks)) + targets)
     if config.readout == "refine":  # as many sweeps as there may be, which devices do not share
         distances += MAX_SWEEPS * atoms * s.n
-    exact = s.n * n_picks * (1 + SHORTLIST)
+    exact = s.n * n_picks * (1 + LEADERS)
     return Cost(
         FLOAT * (2 * distances + s.q * exact),
         FLOAT * (s.n * (s.p + s.q) + n_picks * atoms),

@@ -24,8 +24,9 @@ from dual_jax.dual.checkpoint import Checkpoint, stopping_at_a_break
 from dual_jax.dual.config import DualConfig, Readout
 from dual_jax.dual.layout import in_one_piece
 from dual_jax.dual.loop import Chunk, fit, laid_out, norms_on, rank, shapes
-from dual_jax.dual.machine import with_room
-from dual_jax.dual.steps import learnt_space, started
+from dual_jax.dual.room import with_room
+from dual_jax.dual.state import started
+from dual_jax.dual.trained import learnt_space
 from dual_jax.estimators import progress
 from dual_jax.estimators.logs import Lines
 from dual_jax.estimators.request import (
@@ -306,8 +307,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self = cls(**about["parameters"], random_state=about["random_state"], config=settings)
         self._asked = settings
         restore(self, about, arrays)
-        self._pool = jnp.asarray(arrays["['pool']"])
-        self._inputs = Inputs.from_json(about["inputs"], lambda place: arrays["['inputs']" + place])
+        self._pool = jnp.asarray(arrays["pool"])
+        self._inputs = Inputs.from_json(about["inputs"], lambda name: arrays[f"inputs/{name}"])
         n, mesh = len(self._pool), self._mesh(len(self._pool))
         n_places, n_clusters = about["n_places"], about["n_clusters"]
         used = settings.for_pool(n, n_places, mesh.size if mesh else 1)
@@ -315,11 +316,11 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         n_targets, mask = settings.targets(n), jnp.zeros(n, bool)
         like = shapes(self._pool[:n_targets], self.config_, "train")
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
-        state = filled({"state": like}, arrays)["state"]
+        state = filled(like, arrays, "state")
         self.state_ = laid_out(state, used.block_rows or n, mesh)
         self.params_ = self.state_.params
         self.history_ = {
-            stage: {name: arrays[f"['history']['{stage}']['{name}']"] for name in names}
+            stage: {name: arrays[f"history/{stage}/{name}"] for name in names}
             for stage, names in about["history"].items()
         }
         self.n_iter_ = len(self.history_["train"].get("loss", ()))

@@ -211,7 +211,7 @@ class Selector(BaseEstimator):
     def _restored(cls, about: dict[str, Any], arrays: dict[str, np.ndarray], config: Any) -> Self:
         """Return the estimator that `save` wrote."""
         self = cls(**about["parameters"], random_state=about["seed"], **about["knobs"])
-        x, *masks = (arrays[f"['pool']['{name}']"] for name in POOL)
+        x, *masks = (arrays[f"pool/{name}"] for name in POOL)
         knobs = check_knobs(self.method, self._knobs)
         self._set_task(_Task(self.method, knobs, about["seed"], jnp.asarray(x), *masks))
         restore(self, about, arrays)

@@ -527,7 +527,7 @@ def test_a_mistake_is_one_line_and_status_2_before_any_fit(content, arguments, w
 @pytest.mark.usefixtures("no_fit")
 def test_a_pool_that_memory_does_not_hold_is_a_mistake_with_advice(monkeypatch, capsys):
     write("pool.csv", table())
-    monkeypatch.setattr("dual_jax.dual.machine.free_memory", lambda: 20e3)
+    monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 20e3)
 
     assert_mistake(["pool.csv", "-n", "1", "--id-column", "id"], "30 x 3 takes 0.0 GB on a device", capsys)
 

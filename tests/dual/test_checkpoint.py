@@ -17,10 +17,12 @@ import pytest
 
 from dual_jax import DualConfig, fit, make_mesh
 from dual_jax.data.storage import UNFINISHED, read_arrays
+from dual_jax.devices.mesh import EVERYWHERE, ROWS
 from dual_jax.dual.checkpoint import KIND, NAME, Checkpoint
-from dual_jax.dual.layout import in_blocks, in_one_piece
+from dual_jax.dual.layout import in_blocks, in_one_piece, specs
 from dual_jax.dual.loop import train
 from dual_jax.dual.network import dense
+from dual_jax.dual.steps import init, start_selection
 
 KEY = jax.random.key(3)
 X = jax.random.normal(jax.random.key(0), (31, 5))
@@ -108,6 +110,22 @@ def test_a_state_in_one_piece_goes_back_into_its_blocks(n_devices):
     assert not whole.params.C[0].diagonal().any()
     again = in_blocks(whole, n_devices, 8)
     jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.asarray, state), again)
+
+
+def test_what_has_a_row_per_target_or_centroid_is_sharded_and_nothing_else():
+    state = jax.eval_shape(start_selection, KEY, init(KEY, X, CONFIG), X, CONFIG)
+    where = specs(state)
+    sharded = [
+        *where.params.C,
+        *where.params.P,
+        where.fixed.targets,
+        where.fixed.centroids,
+        where.fixed.sizes,
+    ]
+    moments = jax.tree.leaves((where.opt_state.C, where.opt_state.P))
+    assert set(sharded) == {ROWS}
+    assert moments.count(EVERYWHERE) == len(where.opt_state.C + where.opt_state.P)  # counts of steps
+    assert jax.tree.leaves(where).count(ROWS) == len(sharded) + moments.count(ROWS)
 
 
 @pytest.mark.parametrize(

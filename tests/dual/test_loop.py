@@ -175,14 +175,15 @@ def test_more_picks_than_candidates_are_refused():
 
 
 def test_refined_picks_cover_the_pool_at_least_as_well_as_the_greedy_ones():
-    from dual_jax.dual.steps import learnt_space
-    from dual_jax.selection.coverage import coverage, power_cost
+    from dual_jax.dual.trained import learnt_space
+    from dual_jax.selection.cover import build_cover, power_cost
+    from dual_jax.selection.coverage import coverage
 
     config = dataclasses.replace(CONFIG, readout="refine")
     state, _ = train(KEY, X, CONFIG)
-    u = learnt_space(state, X, config)
+    cover = build_cover(learnt_space(state, X, config), power_cost(0.5))
     refined, greedy = (rank(state, X, c, 5).indices for c in (config, CONFIG))
-    of = [float(coverage(u, indices, power_cost(0.5))[-1]) for indices in (refined, greedy)]
+    of = [float(coverage(cover, indices)[-1]) for indices in (refined, greedy)]
     assert of[0] <= of[1] * (1 + 1e-6)
 
 

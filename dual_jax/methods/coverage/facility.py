@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.numerics.arithmetic import safe_divide
 from dual_jax.numerics.kernels import median_distance
-from dual_jax.selection.coverage import Cost, coverage, greedy
+from dual_jax.selection.cover import Cost, build_cover
+from dual_jax.selection.coverage import coverage, greedy
 from dual_jax.selection.protocol import Selection
 
 SIMILARITIES = ("rbf", "cosine")
@@ -88,12 +89,12 @@ def greedy_similarity(
     labeled: Bool[Array, " n"],
     candidates: Bool[Array, " n"],
 ) -> Selection:
-    """Return the picks of `coverage.greedy` for the similarity ``1 - cost``, gains counted from 0."""
-    picks = greedy(x, n_select, cost, labeled=labeled, candidates=candidates)
-    from_nothing = len(x) - coverage(x, picks.indices[:1], cost)[0]
-    return picks._replace(
-        scores=picks.scores.at[0].set(jnp.where(labeled.any(), picks.scores[0], from_nothing))
-    )
+    """Return the picks of the greedy for the similarity ``1 - cost``, gains counted from 0."""
+    cover = build_cover(x, cost, labeled=labeled, candidates=candidates)
+    picks = greedy(cover, n_select)
+    from_nothing = len(x) - coverage(cover, picks.indices[:1])[0]  # used where no row is labelled
+    gain = jnp.where(labeled.any(), picks.scores[0], from_nothing)
+    return picks._replace(scores=picks.scores.at[0].set(gain))
 
 
 def _rbf_cost(squared: Array, width: Array) -> Array:

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.numerics.arithmetic import squared_differences, squared_distances_to_nearest, squared_norms
+from dual_jax.numerics.chunks import Chunks
 from dual_jax.numerics.kmeans import kmeans as lloyd
+from dual_jax.numerics.seeding import greedy_seeds
 from dual_jax.selection.protocol import Selection, first_best
 
 _Turn = tuple[Array, Array, Array, Array, Array, Array]
 
 MAX_TURNS = 20  # of clustering what the labelled rows do not hold; a handful suffices
-N_TRIALS = 4  # rows drawn for each seed, of which the best one is kept
 
 
 @partial(jax.jit, static_argnames=("n_select", "n_restarts"))
@@ -66,29 +67,15 @@ def kmeans(
     x = x - x.mean(axis=0)
     reached = squared_distances_to_nearest(x, labeled)
 
+    rows = Chunks(x[None], jnp.ones((1, len(x)), x.dtype))
+
     def cluster(key: Array) -> tuple[Array, Array, Array]:
-        seeds = _seeds(key, x, reached, n_select)
+        seeds = greedy_seeds(key, rows, n_select, reached=reached[None])
         return _cluster(key, x, reached, seeds, max_iter)
 
     losses, centroids, sizes = jax.lax.map(cluster, jax.random.split(key, n_restarts))
     best = jnp.argmin(losses)
     return _nearest_open(x, centroids[best], sizes[best], candidates)
-
-
-def _seeds(
-    key: Key[Array, ""], x: Float[Array, "n d"], reached: Float[Array, " n"], n_clusters: int
-) -> Float[Array, "K d"]:
-    """Return seeds by greedy k-means++ that starts from the distances ``reached`` already."""
-
-    def add(closest: Array, key: Array) -> tuple[Array, Array]:
-        mass = jnp.where(jnp.isinf(closest), 1.0, closest)
-        mass = jnp.where(mass.max() > 0, mass, 1.0)  # every row is a centre: any will do
-        trials = x[jax.random.categorical(key, jnp.log(mass), shape=(N_TRIALS,))]
-        after = jnp.minimum(closest, squared_differences(trials, x))
-        best = jnp.argmin(after.sum(axis=1))
-        return after[best], trials[best]
-
-    return jax.lax.scan(add, reached, jax.random.split(key, n_clusters))[1]
 
 
 def _cluster(

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from dual_jax.dual.network import MAX_INPUTS, bounded_gain, robust_moments
 from dual_jax.numerics.arithmetic import matmul, principal_directions, squared_norms
-from dual_jax.selection.coverage import greedy, power_cost
+from dual_jax.numerics.statistics import MAX_INPUTS, bounded_gain, robust_moments
+from dual_jax.selection.cover import build_cover, power_cost
+from dual_jax.selection.coverage import greedy
 from dual_jax.selection.protocol import Selection
 from dual_jax.selection.swaps import refine
 
@@ -72,15 +73,13 @@ def medoids(
     """
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} is unknown: give one of {', '.join(READOUTS)}.")
-    u, cost = squashed(key, x), power_cost(POWER)
-    picks = greedy(u, n_select, cost, labeled=labeled, candidates=candidates, pair_first=pair_first)
-    if readout == "greedy":
-        return picks
-    return refine(u, picks.indices, cost, labeled=labeled, candidates=candidates)
+    cover = build_cover(squashed(key, x), power_cost(POWER), labeled=labeled, candidates=candidates)
+    picks = greedy(cover, n_select, pair_first=pair_first)
+    return picks if readout == "greedy" else refine(cover, picks.indices)
 
 
 def squashed(key: Key[Array, ""], x: Float[Array, "n d"]) -> Float[Array, "n q"]:
-    """Return the space of `dual_jax.dual.network.simplex` without codes; q is d, or 128 where d is more."""
+    """Return the space of `dual_jax.dual.objectives.simplex` without codes; q is d, at most 128."""
     center, spread = robust_moments(x, jnp.ones(len(x), bool))
     inputs = (x - center) / spread
     if x.shape[1] > MAX_INPUTS:
