@@ -45,11 +45,11 @@ def similarities(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def ours(name: str, n_select: int, **knobs: Any) -> Prepared:
-    import importlib
-
     import jax
 
-    select = getattr(importlib.import_module(f"dual_jax.methods.{name}"), name)
+    from dual_jax.methods import METHODS
+
+    select = METHODS[name]
     return lambda x: np.asarray(select(jax.random.key(0), jax.device_put(x), n_select, **knobs).indices)
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dual_jax.cli.options import (
-    METHODS,
     NO_CACHE,
     SCALINGS,
     Work,
@@ -21,6 +20,7 @@ from dual_jax.cli.options import (
     seed_number,
 )
 from dual_jax.data.storage import write_atomically
+from dual_jax.methods.facts import FACTS
 
 if TYPE_CHECKING:
     from dual_jax.data.datasets import Dataset
@@ -60,7 +60,7 @@ def add(commands: Any) -> None:
 def _prepare(args: argparse.Namespace, command: str) -> Work:
     """Return the comparison that is asked for, ready to run, after finding all mistakes in it."""
     check_folder(args.out)
-    methods = listed("--methods", args.methods, METHODS)
+    methods = listed("--methods", args.methods, [*FACTS])
     picks = _budgets(args.budgets)
     if args.repeats < 2:
         raise ValueError(f"--repeats {args.repeats}: one half cannot tell what is chance; give 2 or more")

@@ -11,35 +11,6 @@ if TYPE_CHECKING:
     from dual_jax.evaluation.paper.jobs import Job
 
 NO_CACHE = "DUAL_JAX_NO_COMPILE_CACHE"
-METHODS = (  # listed here, so that the help need not import them
-    "activeft",
-    "alfs",
-    "alnr",
-    "alsr",
-    "arss",
-    "cted",
-    "dcs",
-    "dcted",
-    "dpp",
-    "dual",
-    "dual_paper",
-    "dual_wo",
-    "facility",
-    "herding",
-    "kcenter",
-    "kmeans",
-    "llr",
-    "maed",
-    "medoids",
-    "probcover",
-    "random",
-    "rrqr",
-    "rrss",
-    "smrs",
-    "ted",
-    "typiclust",
-    "usl",
-)
 SCALINGS = ("standard", "global", "l2", "none")
 
 Work = Callable[[], None]

@@ -21,7 +21,6 @@ import numpy as np
 from dual_jax.cli import embeddings
 from dual_jax.cli.embeddings import Embedded
 from dual_jax.cli.options import (
-    METHODS,
     NO_CACHE,
     SCALINGS,
     Work,
@@ -34,6 +33,7 @@ from dual_jax.cli.options import (
 from dual_jax.cli.picked import Picked, Task
 from dual_jax.cli.report import pool_picture, report, seen, title
 from dual_jax.data.storage import sha256_of, write_atomically
+from dual_jax.methods.facts import FACTS, listed
 
 if TYPE_CHECKING:
     from dual_jax.dual.config import DualConfig
@@ -51,8 +51,8 @@ def add(commands: Any) -> None:
     add = parser.add_argument
     add("pool", metavar="POOL", help=".npy, .npz, .csv, .tsv or .parquet file, or a built-in data set")
     add("-n", "--n-to-select", type=int, required=True, metavar="N", help="how many rows to pick")
-    methods = f"one of {', '.join(METHODS)}; default: %(default)s"
-    add("--method", choices=METHODS, default="dual", metavar="NAME", help=methods)
+    methods = f"{listed()}; inferred: not printed in the paper; default: %(default)s"
+    add("--method", choices=FACTS, default="dual", metavar="NAME", help=methods)
     knobs = "a setting of the method, such as width=2; once for each"
     add("--knob", type=_knob, action="append", default=[], metavar="NAME=VALUE", dest="knobs", help=knobs)
     add("--labeled", type=Path, metavar="FILE", help="rows with a label: a column of ids, or 'index'")

@@ -160,3 +160,17 @@ def nth_true(rank: Int[Array, " n"], start: Int[Array, ""], size: int) -> Int[Ar
     ``rank`` is the cumulative sum of the mask, so that a loop can visit a mask in pieces of fixed shape.
     """
     return jnp.searchsorted(rank, start + 1 + jnp.arange(size))
+
+
+def squared_distances_to_nearest(x: Float[Array, "n d"], among: Bool[Array, " n"]) -> Float[Array, " n"]:
+    """Return the squared distance of each row to the nearest row of a mask; infinite where that is empty.
+
+    Exact to rounding, and 0 for the rows of the mask; O(n d) for each of those.
+    """
+    rank = jnp.cumsum(among)
+
+    def visit(i: Array, nearest: Array) -> Array:
+        return jnp.minimum(nearest, squared_differences(x[nth_true(rank, i, 1)], x)[0])
+
+    start = jnp.where(among, 0.0, jnp.full(len(x), jnp.inf, x.dtype))
+    return jax.lax.fori_loop(0, rank[-1], visit, start)

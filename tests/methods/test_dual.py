@@ -8,10 +8,12 @@ from dual_jax.dual.config import DualConfig
 from dual_jax.dual.loop import fit, rank, train
 from dual_jax.dual.trained import learnt_space
 from dual_jax.methods import METHODS
-from dual_jax.methods.dual import dual, dual_paper, dual_wo
 from dual_jax.selection.cover import build_cover, power_cost
 from dual_jax.selection.coverage import greedy
 
+dual = METHODS["dual"]
+dual_paper = METHODS["dual_paper"]
+dual_wo = METHODS["dual_wo"]
 KEY, N, K = jax.random.key(3), 24, 7
 X = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)
 SHORT = {"pretrain_steps": 20, "steps": 5}  # in more, Adam blows up the rounding in which two programs differ

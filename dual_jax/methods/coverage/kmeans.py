@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from dual_jax.numerics.arithmetic import squared_differences, squared_distances, squared_norms
+from dual_jax.numerics.arithmetic import squared_differences, squared_distances_to_nearest, squared_norms
 from dual_jax.numerics.chunks import Chunks
-from dual_jax.numerics.graphs import BLOCK
 from dual_jax.numerics.kmeans import kmeans as lloyd
 from dual_jax.numerics.seeding import greedy_seeds
-from dual_jax.selection.protocol import Selection, first_best, pickable
+from dual_jax.selection.protocol import Selection, first_best
 
 _Turn = tuple[Array, Array, Array, Array, Array, Array]
 
@@ -24,8 +23,8 @@ def kmeans(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     n_restarts: int = 4,
     max_iter: int = 100,
 ) -> Selection:
@@ -47,8 +46,6 @@ def kmeans(
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`.
     n_restarts
         Seedings (k-means++, with labelled rows as the first centres) of which the best clustering is used,
         static; 4 by default (ours).
@@ -62,13 +59,13 @@ def kmeans(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
-    >>> from dual_jax.methods.coverage.kmeans import kmeans
-    >>> kmeans(jax.random.key(0), jnp.array([[0.0], [1.0], [2.0], [8.0], [8.5]]), 2).indices.tolist()
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
+    >>> x = jnp.array([[0.0], [1.0], [2.0], [8.0], [8.5]])
+    >>> dj.METHODS["kmeans"](jax.random.key(0), x, 2).indices.tolist()
     [1, 3]
     """
     x = x - x.mean(axis=0)
-    reached = _labelled_distances(x, labeled)
+    reached = squared_distances_to_nearest(x, labeled)
 
     rows = Chunks(x[None], jnp.ones((1, len(x)), x.dtype))
 
@@ -78,22 +75,7 @@ def kmeans(
 
     losses, centroids, sizes = jax.lax.map(cluster, jax.random.split(key, n_restarts))
     best = jnp.argmin(losses)
-    return _nearest_open(x, centroids[best], sizes[best], pickable(len(x), labeled, candidates))
-
-
-def _labelled_distances(x: Float[Array, "n d"], labeled: Bool[Array, " n"] | None) -> Float[Array, " n"]:
-    """Return the squared distance of each row to the nearest labelled one, infinite without any."""
-    nowhere = jnp.full(len(x), jnp.inf, x.dtype)
-    if labeled is None:
-        return nowhere
-
-    def measure() -> Array:
-        def nearest(row: Array) -> Array:
-            return jnp.where(labeled, squared_distances(row[None], x)[0], jnp.inf).min()
-
-        return jnp.where(labeled, 0.0, jax.lax.map(nearest, x, batch_size=BLOCK))
-
-    return jax.lax.cond(labeled.any(), measure, lambda: nowhere)
+    return _nearest_open(x, centroids[best], sizes[best], candidates)
 
 
 def _cluster(

@@ -23,8 +23,8 @@ def medoids(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     readout: str = "greedy",
     pair_first: bool = True,
 ) -> Selection:
@@ -47,8 +47,8 @@ def medoids(
     ----------
     key
         Ignored up to 128 features.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`. Forbidden rows want to be covered too.
+    candidates
+        Forbidden rows want to be covered too.
     readout
         ``"greedy"`` (default) or ``"refine"``, swaps for this one budget; static.
     pair_first
@@ -66,9 +66,9 @@ def medoids(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[0.0], [1.0], [2.0], [9.0], [10.0]])
-    >>> medoids(jax.random.key(0), x, 2).indices.tolist()
+    >>> dj.METHODS["medoids"](jax.random.key(0), x, 2).indices.tolist()
     [1, 3]
     """
     if readout not in READOUTS:
