@@ -1,15 +1,13 @@
 """DUAL as a method: ours, and the released recipe.
 
-Both are the core of the package, run in one compiled program: stage by stage without breaks, so the
-convergence test does not apply and every stage runs all its steps.
+Both are `dual_jax.dual.fitting.train` and `dual_jax.dual.ranking.rank`, the compiled stages and the stopping
+rule of the estimator; under an outer `jit` or `vmap` they are traced into the caller's program.
 """
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
@@ -20,7 +18,6 @@ from dual_jax.dual.state import TrainState
 from dual_jax.selection.protocol import Selection
 
 
-@partial(jax.jit, static_argnames=("n_select", "pretrain_steps", "steps", "readout", "dictionary_size"))
 def dual(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
@@ -59,7 +56,7 @@ def dual(
     power
         Of the distances in the greedy read-out and its swaps, above 0 and at most 2; Eq. (4)'s l2-norm is 1.
     pretrain_steps, steps
-        Full-batch steps of the autoencoder and of the joint stage, static; all of them are run.
+        Full-batch steps of the autoencoder and of the joint stage, at most, static.
     readout
         ``"greedy"``, ``"refine"`` (swaps for this one budget) or ``"norms"`` (the paper's), static.
     dictionary_size
@@ -97,7 +94,6 @@ def dual(
     return _picks(key, x, n_select, config, labeled, candidates)
 
 
-@partial(jax.jit, static_argnames=("n_select", "n_clusters", "pretrain_steps", "steps", "dictionary_size"))
 def dual_paper(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
@@ -166,8 +162,7 @@ def dual_paper(
 def dual_reader(key: Key[Array, ""], x: Float[Array, "n d"], **knobs: Any) -> Callable[[int], Selection]:
     """Return `dual`'s picks as a function of their number: trained once, whatever the read-out."""
     config, x = DualConfig(**knobs), jnp.asarray(x, jnp.float32)
-    labeled = jnp.zeros(len(x), bool)
-    state = jax.block_until_ready(_trained(key, x, config, labeled, ~labeled))
+    state, _ = train(key, x, config)
     return lambda n_select: _read(state, x, n_select, config)
 
 
@@ -179,18 +174,8 @@ def _picks(
     labeled: Bool[Array, " n"],
     candidates: Bool[Array, " n"],
 ) -> Selection:
-    return _read(_trained(key, x, config, labeled, candidates), x, n_select, config)
-
-
-@jax.jit
-def _trained(
-    key: Key[Array, ""],
-    x: Float[Array, "n d"],
-    config: DualConfig,
-    labeled: Bool[Array, " n"],
-    candidates: Bool[Array, " n"],
-) -> TrainState:
-    return train(key, x, config, labeled=labeled, candidates=candidates)[0]
+    state, _ = train(key, x, config, labeled=labeled, candidates=candidates)
+    return _read(state, x, n_select, config)
 
 
 def _read(state: TrainState, x: Float[Array, "n d"], n_select: int, config: DualConfig) -> Selection:

@@ -10,16 +10,9 @@ import pytest
 
 from dual_jax.devices.mesh import make_mesh
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import (
-    CHUNK,
-    begin_selection,
-    check_coefficient_optimizer,
-    fit,
-    rank,
-    rank_on_mesh,
-    run_steps,
-    train,
-)
+from dual_jax.dual.fitting import begin_selection, check_coefficient_optimizer, fit, train
+from dual_jax.dual.loop import CHUNK
+from dual_jax.dual.ranking import rank, rank_on_mesh
 
 N = 31
 X = np.random.default_rng(0).normal(size=(N, 6)).astype(np.float32)

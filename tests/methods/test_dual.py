@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import fit, rank, train
+from dual_jax.dual.fitting import fit, train
+from dual_jax.dual.ranking import rank
 from dual_jax.dual.trained import learnt_space
 from dual_jax.methods import METHODS
 from dual_jax.selection.cover import build_cover, power_cost
