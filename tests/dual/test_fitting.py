@@ -1,4 +1,4 @@
-"""From a pool to a ranking: what the loop does between chunks, and what fit promises."""
+"""From a pool to a trained state and its ranking: what fit and train promise."""
 
 import dataclasses
 
@@ -10,9 +10,18 @@ import pytest
 
 from dual_jax.devices.mesh import make_mesh
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.fitting import begin_selection, check_coefficient_optimizer, fit, train
-from dual_jax.dual.loop import CHUNK
+from dual_jax.dual.fitting import (
+    Rows,
+    advance,
+    begin_selection,
+    check_coefficient_optimizer,
+    fit,
+    stage_step,
+    train,
+)
+from dual_jax.dual.loop import CHUNK, Progress, run_in_chunks, run_stage
 from dual_jax.dual.ranking import rank, rank_on_mesh
+from dual_jax.dual.steps import init
 
 N = 31
 X = np.random.default_rng(0).normal(size=(N, 6)).astype(np.float32)
@@ -44,7 +53,7 @@ def compilations():
 
 
 def test_a_fit_compiles_each_program_once_and_none_for_another_seed_weight_or_rate(compilations):
-    x, programs = X[:23], (begin_selection, run_steps, rank_on_mesh)
+    x, programs = X[:23], (begin_selection, advance, rank_on_mesh)
     before = [program._cache_size() for program in programs]
     fit(KEY, x, CONFIG)
     after = [program._cache_size() for program in programs]
@@ -129,15 +138,6 @@ def test_devices_change_neither_losses_nor_picks(objective):
     np.testing.assert_array_equal(three.ranking.indices, one.ranking.indices)
 
 
-def test_the_norms_of_a_state_on_a_mesh_rank_as_on_one_device():
-    config = DualConfig.paper(hidden=(9, 7), latent_dim=4, pretrain_steps=10, steps=10, block_rows=16)
-    one = fit(KEY, X, config)
-    two = fit(KEY, X, config, mesh=make_mesh(jax.devices()[:2]))
-    assert one.n_exact == N
-    np.testing.assert_allclose(two.ranking.scores, one.ranking.scores, atol=1e-3)  # Adam amplifies rounding
-    assert two.ranking.indices[:5].tolist() == one.ranking.indices[:5].tolist()
-
-
 def test_three_stages_run_under_an_outer_jit_as_one_program():
     def picks(x):
         state, _ = train(KEY, x, CONFIG)
@@ -159,25 +159,6 @@ def test_a_weight_a_device_by_pmap_and_seeds_side_by_side_inside_by_vmap():
     found = jax.pmap(jax.vmap(losses, (0, None)), in_axes=(None, 0))(keys, alphas)
     alone = [[losses(key, alpha) for key in keys] for alpha in alphas]
     np.testing.assert_allclose(found, alone, rtol=1e-5)  # ten steps of Adam, batched products
-
-
-def test_more_picks_than_candidates_are_refused():
-    state, _ = train(KEY, X, CONFIG)
-    with pytest.raises(ValueError, match="n_select=40 exceeds the 31 candidates"):
-        rank(state, X, CONFIG, 40)
-
-
-def test_refined_picks_cover_the_pool_at_least_as_well_as_the_greedy_ones():
-    from dual_jax.dual.trained import learnt_space
-    from dual_jax.selection.cover import build_cover, power_cost
-    from dual_jax.selection.coverage import coverage
-
-    config = dataclasses.replace(CONFIG, readout="refine")
-    state, _ = train(KEY, X, CONFIG)
-    cover = build_cover(learnt_space(state, X, config), power_cost(0.5))
-    refined, greedy = (rank(state, X, c, 5).indices for c in (config, CONFIG))
-    of = [float(coverage(cover, indices)[-1]) for indices in (refined, greedy)]
-    assert of[0] <= of[1] * (1 + 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -206,3 +187,57 @@ def test_fits_run_side_by_side_over_keys_alone():
     losses = jax.vmap(lambda key: train(key, X, short)[1]["train"]["loss"])(keys)
     alone = [train(key, X, short)[1]["train"]["loss"] for key in keys]
     np.testing.assert_allclose(losses, alone, rtol=1e-5)
+
+
+def test_stages_run_as_one_program_or_in_chunks_with_the_same_states():
+    rows, state = Rows(jnp.asarray(X), jnp.ones(N, bool)), init(KEY, X, CONFIG)
+    config = dataclasses.replace(CONFIG, tolerance=0.0)
+
+    @jax.jit
+    def stage(state, rows, config):
+        return run_stage(stage_step("pretrain", rows, config), state, 70)
+
+    one, values, _ = stage(state, rows, config)
+    start = Progress("pretrain", 0, state, np.inf, False, {})
+    chunks = run_in_chunks(lambda *at: advance(*at, rows, config, "pretrain", None, 1), start, 70)
+    np.testing.assert_array_equal(values["loss"], chunks.history["pretrain"]["loss"])
+    jax.tree.map(np.testing.assert_array_equal, one, chunks.state)
+
+
+def test_side_by_side_each_fit_stops_for_itself_and_the_rest_of_its_history_is_nan():
+    def losses(rate):
+        config = dataclasses.replace(
+            CONFIG, pretrain_learning_rate=rate, pretrain_steps=150, steps=0, tolerance=0.02
+        )
+        return train(KEY, X, config)[1]["pretrain"]["loss"]
+
+    rates = jnp.array([1e-5, 1e-2])
+    together = np.asarray(jax.vmap(losses)(rates))
+    alone = [losses(float(rate)) for rate in rates]
+    assert [len(found) for found in alone] == [2 * CHUNK, 150]
+    assert np.isnan(together).sum(axis=1).tolist() == [CHUNK, 0]
+    for ours, theirs in zip(together, alone, strict=True):
+        np.testing.assert_allclose(ours[: len(theirs)], theirs, rtol=1e-4)  # 150 steps of Adam, batched
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("of", [np.asarray, jnp.asarray], ids=["NumPy", "JAX"])
+def test_a_row_that_is_not_finite_is_an_error_that_names_it(of, bad):
+    x = X.copy()
+    x[[7, 20]] = bad
+    with pytest.raises(ValueError, match=r"row 7 \(from 0\) of x holds NaN or an infinity"):
+        fit(KEY, of(x), CONFIG)
+
+
+def test_a_pool_on_the_host_reaches_each_device_as_its_share_alone():
+    mesh, shape = make_mesh(jax.devices()[:4]), (8, 6)  # of a share, one row of which may be padding
+    found = []
+
+    def look(chunk):
+        pools = [array for array in jax.live_arrays() if array.ndim == 2 and array.shape[1] == 6]
+        found.extend(array for array in pools if len(array) >= N)
+        assert all(array.sharding.shard_shape(array.shape) == shape for array in found), chunk
+
+    config = dataclasses.replace(CONFIG, dictionary_size=9, pretrain_steps=3, steps=2)
+    fit(KEY, X, config, mesh=mesh, callbacks=[look])
+    assert found
