@@ -32,6 +32,7 @@ from dual_jax.dual.ranking import rank
 from dual_jax.dual.state import TrainState, count_rows, started
 from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
 from dual_jax.numerics.draws import draw_rows
+from dual_jax.numerics.precision import in_float32
 from dual_jax.selection.protocol import Selection, row_mask
 
 
@@ -65,6 +66,7 @@ class Rows(NamedTuple):
     is_row: Any  # (n,), bool
 
 
+@in_float32
 def fit(
     key: Key[Array, ""],
     x: Float[Array, "n ..."],
@@ -124,7 +126,7 @@ def fit(
 
 def _checked(x: Any) -> Any:
     """Return a pool as floating-point rows; ValueError names the first row that is not finite."""
-    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(np.float32)
+    x = x if x.dtype in (jnp.float32, jnp.bfloat16, jnp.float16) else x.astype(np.float32)
     if isinstance(x, jax.core.Tracer) or not getattr(x, "is_fully_addressable", True):
         return x
     xp = jnp if isinstance(x, jax.Array) else np
@@ -141,6 +143,7 @@ def _on_devices(x: Any, mesh: Mesh | None) -> Rows:
     return Rows(shard_rows(x, mesh), shard_rows(np.ones(len(x), bool), mesh))
 
 
+@in_float32
 def train(
     key: Key[Array, ""],
     x: Float[Array, "n ..."],
@@ -312,6 +315,7 @@ def check_coefficient_optimizer(config: DualConfig) -> None:
 
 
 @partial(jax.jit, static_argnames=("sizes", "mesh"))
+@in_float32
 def begin_selection(
     key: Array,
     state: TrainState,
@@ -383,7 +387,7 @@ def _whole_stage(
     mesh: Mesh | None,
     n_batches: int,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """Return the state after a stage under an outer `jit`, and its values, NaN at steps that were not run."""
+    """Return the state after a stage under an outer `jit`, and its values, 0 after the last step."""
 
     def run(state: TrainState, rows: Rows, config: DualConfig) -> tuple[TrainState, dict[str, Array]]:
         step = stage_step(stage, rows, config, n_batches, AXIS if mesh else None)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, Key
 from dual_jax.devices.collectives import device_index, gather_rows, n_devices, total
 from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_norms
 from dual_jax.numerics.chunks import Chunks, centred_chunks, default_chunk, nearest, nearest_all
+from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.seeding import greedy_seeds
 
 
@@ -47,6 +48,7 @@ class _Labelled(NamedTuple):
     n_turns: Int[Array, ""]
 
 
+@in_float32
 def kmeans(
     key: Key[Array, ""],
     x: Float[ArrayLike, "n d"],
