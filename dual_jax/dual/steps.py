@@ -63,7 +63,7 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
         A setting is out of range, or the modules' outputs do not have the shapes of codes and rows.
     """
     config.check()
-    x = as_float32(x)
+    x, config = as_float32((x, config))
     modules, sample = config.modules(x), jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
     network = jax.eval_shape(_new_network, key, sample, config)
     code = jax.eval_shape(modules.encoder.apply, network.encoder, sample)
@@ -114,7 +114,8 @@ def pretrain_step(
     axis_name
         Of the devices that hold the other rows, under `jax.pmap` or `jax.shard_map`; static.
     """
-    x, is_row = as_float32(x), jnp.ones(len(x), bool) if is_row is None else is_row
+    x, config = as_float32((x, config))
+    is_row = jnp.ones(len(x), bool) if is_row is None else is_row
     modules = config.modules(x)
     n_values = total(jnp.sum(is_row), axis_name) * flat(x).shape[1]
 
@@ -175,7 +176,8 @@ def start_selection(
         As in `pretrain_step`; the masks are then this device's too.
     """
     key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
-    x, is_row = as_float32(x), jnp.ones(len(x), bool) if is_row is None else is_row
+    x, config = as_float32((x, config))
+    is_row = jnp.ones(len(x), bool) if is_row is None else is_row
     sizes = sizes or config.sizes(n_devices(axis_name) * len(x), n_devices=n_devices(axis_name))
     is_labeled = is_row & (jnp.zeros(len(x), bool) if labeled is None else labeled)
     is_candidate = is_row & ~is_labeled & (jnp.ones(len(x), bool) if candidates is None else candidates)
@@ -278,7 +280,8 @@ def train_step(
     >>> int(state.step), sorted(terms._fields)[:2]
     (1, ['cluster_expression', 'cluster_sparsity'])
     """
-    x, modules = as_float32(x), config.modules(x)
+    x, config = as_float32((x, config))
+    modules = config.modules(x)
     params, opt_state, step, fixed = *state[:3], started(state)
     is_row = fixed.targets >= 0 if is_row is None else is_row
     z, pull_encoder = jax.vjp(lambda encoder: modules.encoder.apply(encoder, x), params.network.encoder)

@@ -27,7 +27,7 @@ def _frozen(
     state: TrainState, x: Array, config: DualConfig, axis_name: str | None
 ) -> tuple[Space, list[Piece]]:
     """Return the dictionary and the target blocks of a state as it stands."""
-    fixed, x = started(state), as_float32(x)
+    fixed, (x, config) = started(state), as_float32((x, config))
     z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
     dictionary, samples = spaces(z, x, fixed.targets >= 0, fixed, config, axis_name)
     return dictionary, pieces_of(state.params, all_targets(samples, x, fixed))
@@ -85,7 +85,8 @@ def learnt_space(
     axis_name: str | None = None,
 ) -> Float[Array, "N q"]:
     """Return all rows in the space of the selection block: codes, or inputs and codes."""
-    x, is_row = as_float32(x), jnp.ones(len(x), bool) if is_row is None else is_row
+    x, config = as_float32((x, config))
+    is_row = jnp.ones(len(x), bool) if is_row is None else is_row
     z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
     return gather_rows(spaces(z, x, is_row, started(state), config, axis_name)[1].u, axis_name)
 

@@ -42,6 +42,10 @@ def in_float32(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def as_float32(x: Any) -> Any:
-    """Return rows of float64 as float32, others as they are."""
-    return x.astype(jnp.float32) if x.dtype == "float64" else x
+def as_float32(tree: Any) -> Any:
+    """Return a pytree with its float64 arrays, traced or not, as float32."""
+
+    def cast(leaf: Any) -> Any:
+        return leaf.astype(jnp.float32) if getattr(leaf, "dtype", None) == "float64" else leaf
+
+    return jax.tree.map(cast, tree)
