@@ -41,8 +41,8 @@ def specs(state: TrainState) -> TrainState:
     >>> from dual_jax.dual.steps import init, start_selection
     >>> key, x, config = jax.random.key(0), jax.numpy.ones((6, 3)), DualConfig(n_clusters=2)
     >>> where = specs(start_selection(key, init(key, x, config), x, config))
-    >>> where.params.C, where.fixed.dictionary
-    ((PartitionSpec('samples',),), PartitionSpec())
+    >>> where.params.C == (ROWS,), where.fixed.dictionary == EVERYWHERE
+    (True, True)
     """
 
     def blocks(tree: Any) -> dict[str, Any]:
