@@ -295,7 +295,7 @@ def _pick_streamed(args: argparse.Namespace, task: Task) -> Picked:
     import jax
 
     from dual_jax.data.storage import configuration
-    from dual_jax.dual.steps import started
+    from dual_jax.dual.state import started
     from dual_jax.dual.streaming import stream
     from dual_jax.estimators import progress
 

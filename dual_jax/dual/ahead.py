@@ -22,7 +22,8 @@ from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.layout import specs
 from dual_jax.dual.loop import CHUNK, begin_selection, rank_on_mesh, run_steps
-from dual_jax.dual.steps import TrainState, init
+from dual_jax.dual.state import TrainState
+from dual_jax.dual.steps import init
 from dual_jax.selection.protocol import Selection
 
 SQUARES = ((1, 1), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))  # v5e and v6e

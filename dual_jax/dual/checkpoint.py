@@ -25,7 +25,7 @@ from dual_jax.data.storage import (
     write_arrays,
 )
 from dual_jax.dual.loop import Chunk, Stand
-from dual_jax.dual.steps import TrainState
+from dual_jax.dual.state import TrainState
 
 NAME = "fit.npz"
 KIND = "checkpoint"

@@ -9,7 +9,9 @@ import jax
 import numpy as np
 import optax
 
-from dual_jax.dual.network import OBJECTIVES, Autoencoder, Module, Weights, dense
+from dual_jax.dual.network import Autoencoder, Module, dense
+from dual_jax.dual.objectives import OBJECTIVES
+from dual_jax.dual.objectives.notation import Weights
 
 MAX_COEFFICIENTS = 1 << 25
 MIN_DICTIONARY = 1024

@@ -15,9 +15,10 @@ from jaxtyping import Array, Float, Int, Key
 
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.loop import rank
-from dual_jax.dual.network import total_loss
+from dual_jax.dual.objectives.notation import total_loss
 from dual_jax.dual.plan import here
-from dual_jax.dual.steps import TrainState, init, pretrain_step, start_selection, train_step
+from dual_jax.dual.state import TrainState
+from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
 
 SHARE = 0.25  # of a device's memory, for the cells of a program
 # Memory of a cell among others to that of one alone: measured, free .9 to 1, simplex 1.2 to 1.4.

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_host
-from dual_jax.dual.steps import Fixed, TrainState, cuts
+from dual_jax.dual.blocks import cuts
+from dual_jax.dual.state import Fixed, TrainState
 
 
 class RowCounts(NamedTuple):

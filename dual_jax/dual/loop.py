@@ -19,21 +19,14 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dual_jax.devices.collectives import device_index, gather_rows
 from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, deal, on_mesh, put
 from dual_jax.dual import readout
+from dual_jax.dual.blocks import real_rows
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.layout import in_blocks, in_one_piece, specs
-from dual_jax.dual.network import Block, total_loss
+from dual_jax.dual.objectives.notation import Block, total_loss
 from dual_jax.dual.plan import check_memory
-from dual_jax.dual.steps import (
-    TrainState,
-    init,
-    learnt_space,
-    pretrain_step,
-    real_rows,
-    row_norms,
-    start_selection,
-    started,
-    train_step,
-)
+from dual_jax.dual.state import TrainState, started
+from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
+from dual_jax.dual.trained import learnt_space, row_norms
 from dual_jax.numerics.draws import draw_rows
 from dual_jax.selection.protocol import Selection, row_mask
 
@@ -503,7 +496,7 @@ def rank_on_mesh(
 
 @partial(jax.jit, static_argnames="mesh")
 def norms_on(state: TrainState, x: Array, config: DualConfig, mesh: Mesh | None) -> Block:
-    """Return `dual_jax.dual.steps.row_norms` of a state that was fitted on a mesh, or on none."""
+    """Return `dual_jax.dual.trained.row_norms` of a state that was fitted on a mesh, or on none."""
     fixed = started(state)
     if config.targets(len(x)) < len(x):  # positions of the pool become those of its targets
         rows = jnp.where(fixed.targets >= 0, fixed.targets, len(x))

@@ -17,11 +17,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dual_jax.devices.hardware import ACCELERATORS, Device, at_hand, host, parse_devices
+from dual_jax.dual.blocks import at_rest
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.network import MAX_INPUTS, SCALE_SAMPLE
 from dual_jax.dual.readout import MAX_EXACT, MIN_SHORTLIST, N_TARGETS, PER_PICK
-from dual_jax.dual.steps import at_rest, init
+from dual_jax.dual.steps import init
 from dual_jax.numerics.chunks import CPU_SCORES, SCORES
+from dual_jax.numerics.statistics import MAX_INPUTS, SCALE_SAMPLE
 from dual_jax.selection.cover import TILE
 from dual_jax.selection.gains import LEADERS
 from dual_jax.selection.swaps import MAX_SWEEPS

@@ -21,12 +21,13 @@ from dual_jax.data.checks import FLOAT32_MAX, LateMistake, as_mask, check_n_sele
 from dual_jax.dual import readout
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.loop import Callbacks, drawn_targets, train
-from dual_jax.dual.network import Moments
 from dual_jax.dual.room import with_room
-from dual_jax.dual.steps import TrainState, code_moments, space_of, started
+from dual_jax.dual.state import TrainState, started
+from dual_jax.dual.trained import code_moments, space_of
 from dual_jax.numerics.chunks import assign
 from dual_jax.numerics.draws import spread_along_clusters
 from dual_jax.numerics.scaling import Scaler, apply, fit_scaler
+from dual_jax.numerics.statistics import Moments
 from dual_jax.selection.cover import build_cover, power_cost
 from dual_jax.selection.coverage import greedy
 from dual_jax.selection.protocol import Selection

@@ -25,7 +25,8 @@ from dual_jax.dual.config import DualConfig, Readout
 from dual_jax.dual.layout import in_one_piece
 from dual_jax.dual.loop import Chunk, fit, laid_out, norms_on, rank, shapes
 from dual_jax.dual.room import with_room
-from dual_jax.dual.steps import learnt_space, started
+from dual_jax.dual.state import started
+from dual_jax.dual.trained import learnt_space
 from dual_jax.estimators import progress
 from dual_jax.estimators.logs import Lines
 from dual_jax.estimators.request import (

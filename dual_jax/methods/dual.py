@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.dual.config import DualConfig, Readout
 from dual_jax.dual.loop import rank, train
-from dual_jax.dual.steps import TrainState
+from dual_jax.dual.state import TrainState
 from dual_jax.selection.protocol import Selection, row_mask
 
 
@@ -40,8 +40,8 @@ def dual(
 ) -> Selection:
     """Return DUAL's picks in the recommended configuration.
 
-    Objective: `dual_jax.dual.network.simplex`, then greedy coverage in the learnt space, Eq. (4) with one-hot
-    coefficients. Source: Li et al., IJCAI 2020, changed as `dual_jax.dual.config.DualConfig` says.
+    Objective: `dual_jax.dual.objectives.simplex`, then greedy coverage in the learnt space, Eq. (4) with
+    one-hot coefficients. Source: Li et al., IJCAI 2020, changed as `dual_jax.dual.config.DualConfig` says.
 
     Nested with the greedy read-out and with ``"norms"``. Labelled rows may rebuild others at no penalty and
     are covered from the start; forbidden rows are rebuilt and want cover. Coverage follows density, so rare
@@ -171,7 +171,7 @@ def dual_paper(
 ) -> Selection:
     """Return the picks of the released recipe: sums of squares, xavier start, ranking by row norms; nested.
 
-    Objective: `dual_jax.dual.network.free`. Source: Li et al., IJCAI 2020, and the released code, as
+    Objective: `dual_jax.dual.objectives.free`. Source: Li et al., IJCAI 2020, and the released code, as
     `DualConfig.paper` says; the grid's weights are ``alpha = beta = p_Rq``, ``gamma = eta = p_q / p_Rq``.
     Near-duplicates share their score and are picked together; on unscaled features the ranking is largely
     its random start.

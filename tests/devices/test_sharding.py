@@ -14,7 +14,7 @@ from dual_jax.dual.ahead import Exchange, devices_for, exchanges, lower
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.layout import in_blocks, in_one_piece, specs
 from dual_jax.dual.loop import laid_out, rank
-from dual_jax.dual.network import total_loss
+from dual_jax.dual.objectives.notation import total_loss
 from dual_jax.dual.steps import init, start_selection, train_step
 
 N, D, K = 203, 6, 16  # neither 2, 4 nor 8 devices hold the same number of rows each

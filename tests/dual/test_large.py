@@ -10,7 +10,7 @@ import pytest
 import dual_jax as dj
 from dual_jax.devices.mesh import deal
 from dual_jax.dual.loop import _batch, drawn_targets, fit, norms_on, train
-from dual_jax.dual.steps import started
+from dual_jax.dual.state import started
 
 KEY, N = jax.random.key(0), 101
 X = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)

@@ -175,7 +175,7 @@ def test_more_picks_than_candidates_are_refused():
 
 
 def test_refined_picks_cover_the_pool_at_least_as_well_as_the_greedy_ones():
-    from dual_jax.dual.steps import learnt_space
+    from dual_jax.dual.trained import learnt_space
     from dual_jax.selection.cover import build_cover, power_cost
     from dual_jax.selection.coverage import coverage
 

@@ -6,7 +6,7 @@ import pytest
 
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.loop import fit, rank, train
-from dual_jax.dual.steps import learnt_space
+from dual_jax.dual.trained import learnt_space
 from dual_jax.methods import METHODS
 from dual_jax.methods.dual import dual, dual_paper, dual_wo
 from dual_jax.selection.cover import build_cover, power_cost

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from dual_jax.dual.network import MAX_INPUTS, bounded_gain, robust_moments
 from dual_jax.numerics.arithmetic import matmul, principal_directions, squared_norms
+from dual_jax.numerics.statistics import MAX_INPUTS, bounded_gain, robust_moments
 from dual_jax.selection.cover import build_cover, power_cost
 from dual_jax.selection.coverage import greedy
 from dual_jax.selection.protocol import Selection
@@ -79,7 +79,7 @@ def medoids(
 
 
 def squashed(key: Key[Array, ""], x: Float[Array, "n d"]) -> Float[Array, "n q"]:
-    """Return the space of `dual_jax.dual.network.simplex` without codes; q is d, or 128 where d is more."""
+    """Return the space of `dual_jax.dual.objectives.simplex` without codes; q is d, at most 128."""
     center, spread = robust_moments(x, jnp.ones(len(x), bool))
     inputs = (x - center) / spread
     if x.shape[1] > MAX_INPUTS:
