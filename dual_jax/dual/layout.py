@@ -1,7 +1,7 @@
 """Where each array of a training state is: on devices in target blocks, or on the host in one piece.
 
 A device has the rows of its own targets and centroids: of C, of P, of their moments, and of the fields of
-`dual_jax.dual.steps.Fixed` that `ROWS_OF` names. All else is on every device. A long fit is saved in one
+`dual_jax.dual.state.Fixed` that `ROWS_OF` names. All else is on every device. A long fit is saved in one
 piece, so that it can go on with other devices, and with exactly the same numbers on the same ones.
 """
 
