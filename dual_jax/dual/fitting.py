@@ -33,6 +33,7 @@ from dual_jax.dual.state import TrainState, count_rows, started
 from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
 from dual_jax.numerics.draws import draw_rows
 from dual_jax.numerics.precision import in_float32
+from dual_jax.numerics.scaling import check_spread
 from dual_jax.selection.protocol import Selection, row_mask
 
 
@@ -136,6 +137,7 @@ def _checked(x: Any) -> Any:
             f"row {is_finite.argmin()} (from 0) of x holds NaN or an infinity: fill such cells, or leave the "
             "row out."
         )
+    check_spread(x)
     return x
 
 

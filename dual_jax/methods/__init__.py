@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.methods.facts import FACTS, Facts
 from dual_jax.numerics.precision import float32_types
+from dual_jax.numerics.scaling import check_spread
 from dual_jax.selection.protocol import Selection, pickable, row_mask
 
 
@@ -71,6 +72,7 @@ class Method:
             x = jnp.asarray(x, jnp.float32)
             if x.ndim != 2:
                 raise ValueError(f"x has shape {x.shape}, wanted (n, d): one row a sample.")
+            check_spread(x)
             labeled = row_mask(labeled, len(x), "labeled")
             candidates = pickable(len(x), labeled, row_mask(candidates, len(x), "candidates", default=True))
             _check_budget(n_select, candidates)
