@@ -84,6 +84,8 @@ def run_stage(
     n_chunks, is_even = -(-n_steps // CHUNK), n_steps % CHUNK == 0
     shapes = jax.eval_shape(step, state)[1]
     empty = jax.tree.map(lambda value: jnp.zeros(n_chunks * CHUNK, value.dtype), shapes)
+    if n_chunks == 0:
+        return state, empty, jnp.zeros((), jnp.int32)
 
     def is_going(carry: Any) -> Bool[Array, ""]:
         chunk, _, _, _, is_over = carry

@@ -99,13 +99,13 @@ def rank_on_mesh(
 def norms_on(state: TrainState, x: Array, config: DualConfig, mesh: Mesh | None) -> Block:
     """Return `dual_jax.dual.trained.row_norms` of a state that was fitted on a mesh, or on none."""
     fixed = started(state)
-    if len(fixed.targets) < len(x):  # positions of the pool become those of its targets
-        rows = jnp.where(fixed.targets >= 0, fixed.targets, len(x))
-        x = x.at[rows].get(mode="fill", fill_value=0.0)
-        own = jnp.searchsorted(rows, fixed.dictionary)
-        dictionary = jnp.where(fixed.dictionary >= 0, own, -1).astype(jnp.int32)
-        targets = jnp.where(fixed.targets >= 0, jnp.arange(len(rows)), -1)
-        state = state._replace(fixed=fixed._replace(dictionary=dictionary, targets=targets))
+    # Positions of the pool become those of its targets, which may be fewer.
+    rows = jnp.where(fixed.targets >= 0, fixed.targets, len(x))
+    x = x.at[rows].get(mode="fill", fill_value=0.0)
+    own = jnp.searchsorted(rows, fixed.dictionary)
+    dictionary = jnp.where(fixed.dictionary >= 0, own, -1).astype(jnp.int32)
+    targets = jnp.where(fixed.targets >= 0, jnp.arange(len(rows)), -1)
+    state = state._replace(fixed=fixed._replace(dictionary=dictionary, targets=targets))
 
     def run(state: TrainState, x: Array, config: DualConfig) -> Block:
         return row_norms(state, x, config, axis_name=AXIS if mesh else None)

@@ -197,7 +197,7 @@ def start_selection(
         n_rows=jnp.sum(is_row_all, dtype=jnp.float32),
         x=x_moments,
         x_basis=principal_directions(key_basis, centred, MAX_INPUTS) if is_wide else None,
-        x_sumsq=jnp.sum(squared_norms(rows)) + TINY,
+        x_sumsq=jnp.sum(squared_norms(rows), where=is_row_all) + TINY,
         neighbour=jnp.ones(()),
     )
     u_all = objective.space(rows, z_all, moments(z_all, is_row_all), scales).u
@@ -211,7 +211,7 @@ def start_selection(
     )
     fixed = Fixed(
         dictionary=dictionary.astype(jnp.int32),
-        dictionary_x=rows[dictionary],
+        dictionary_x=jnp.where(dictionary[:, None] >= 0, rows[dictionary], 0.0),
         targets=targets,
         is_labeled=is_labeled,
         is_candidate=is_candidate,
