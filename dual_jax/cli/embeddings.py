@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dual_jax.data.errors import InputError
+
 if TYPE_CHECKING:
     from dual_jax.data.tables import Pool
 
@@ -54,7 +56,7 @@ def prepare(args: argparse.Namespace, pool: "Pool", x: np.ndarray) -> Beside | N
     if args.embedding is None:
         for flag in ("sample_shape", "embedding_alone"):
             if getattr(args, flag):
-                raise ValueError(f"--{flag.replace('_', '-')} says something of an --embedding: give one")
+                raise InputError(f"--{flag.replace('_', '-')} says something of an --embedding: give one")
         return None
     if args.embedding == CONTRASTIVE:
         beside = _contrastive(x, _image_shape(args, pool), args.seed, int(not args.quiet))
@@ -63,7 +65,7 @@ def prepare(args: argparse.Namespace, pool: "Pool", x: np.ndarray) -> Beside | N
     else:
         beside = _from_file(args.embedding, pool)
     if args.embedding_alone and beside.width < 2:
-        raise ValueError("--embedding-alone needs two columns or more to pick in, and this has one")
+        raise InputError("--embedding-alone needs two columns or more to pick in, and this has one")
     return beside
 
 
@@ -83,7 +85,7 @@ def _from_file(path: str, pool: "Pool") -> Beside:
     table = read_embedding(path, pool)
     try:
         values = np.asarray(check_embedding(table.x, len(pool.x)))
-    except (TypeError, ValueError) as error:
+    except InputError as error:
         raise type(error)(f"{path}: {error}") from error
     about = {"source": table.source, "sha256": table.sha256, "shape": values.shape}
     return Beside(lambda: Embedded(values, about), values.shape[1])
@@ -124,7 +126,7 @@ def _image_shape(args: argparse.Namespace, pool: "Pool") -> tuple[int, ...]:
     shape = args.sample_shape or pool.sample_shape
     if len(shape) not in (2, 3):
         seen = f"rows of shape {shape} are none" if shape else "their shape is not known"
-        raise ValueError(
+        raise InputError(
             f"--embedding {CONTRASTIVE} is for images, and {seen}: give --sample-shape HEIGHTxWIDTH[xCOLOURS]"
         )
     _check_size(shape, pool)
@@ -135,7 +137,7 @@ def _n_channels(args: argparse.Namespace, pool: "Pool") -> int:
     """Return in how many channels a row comes; a row of unknown shape is one series."""
     shape = args.sample_shape or pool.sample_shape or pool.x.shape[1:]
     if len(shape) > 2:
-        raise ValueError(
+        raise InputError(
             f"--embedding {SPECTRAL} is for series, not for rows of shape {shape}: give --sample-shape "
             "CHANNELSxLENGTH"
         )
@@ -146,7 +148,7 @@ def _n_channels(args: argparse.Namespace, pool: "Pool") -> int:
 def _check_size(shape: tuple[int, ...], pool: "Pool") -> None:
     if math.prod(shape) != pool.x.shape[1]:
         text = "x".join(map(str, shape))
-        raise ValueError(
+        raise InputError(
             f"--sample-shape {text} is {math.prod(shape):,} numbers, but a row of {pool.source} has "
             f"{pool.x.shape[1]:,}"
         )

@@ -33,6 +33,7 @@ from dual_jax.cli.options import (
 )
 from dual_jax.cli.picked import Picked, Task
 from dual_jax.cli.report import pool_picture, report, seen, title
+from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.data.storage import sha256_of, write_atomically
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     if args.stream:
         _check_stream(args)
     if args.resume is not None and args.method not in KEPT:
-        raise ValueError(f"--resume keeps the long fits of {' and '.join(KEPT)}; {args.method} has none")
+        raise InputError(f"--resume keeps the long fits of {' and '.join(KEPT)}; {args.method} has none")
     if args.log is not None:
         _check_log(args)
     knobs = _checked_knobs(args.method, dict(args.knobs)) if args.knobs else {}
@@ -135,9 +136,9 @@ def _check_log(args: argparse.Namespace) -> None:
     from dual_jax.estimators.logs import NEEDS_TENSORBOARD
 
     if args.method not in KEPT:
-        raise ValueError(f"--log writes the curves of {' and '.join(KEPT)}; {args.method} has none")
+        raise InputError(f"--log writes the curves of {' and '.join(KEPT)}; {args.method} has none")
     if find_spec("tensorboardX") is None:
-        raise ImportError(NEEDS_TENSORBOARD)
+        raise MissingPackageError(NEEDS_TENSORBOARD)
     check_folder(args.log, "--log")
 
 
@@ -163,7 +164,7 @@ def _check_stream(args: argparse.Namespace) -> None:
     asked = [f"--{name}" for name in whole if getattr(args, name)]
     asked += [f"--method {args.method}"] if args.method != "dual" else []
     if asked:
-        raise ValueError(
+        raise InputError(
             f"{', '.join(asked)} would need the whole pool in memory: leave that or --stream out"
         )
 
@@ -187,7 +188,7 @@ def _check_room(args: argparse.Namespace, task: Task, n_features: int) -> None:
 def _check_outputs(args: argparse.Namespace) -> None:
     """Refuse outputs that cannot be written, or that would replace an input."""
     if args.out.suffix.lower() != ".csv":
-        raise ValueError(f"--out {args.out} must end in .csv; the receipt goes beside it as .json")
+        raise InputError(f"--out {args.out} must end in .csv; the receipt goes beside it as .json")
     outputs = [args.out, _receipt_path(args.out)]
     if args.plot is not None:
         from dual_jax.plots.maps import check_suffix
@@ -199,19 +200,19 @@ def _check_outputs(args: argparse.Namespace) -> None:
 
         check_suffix("picture.png")
         if args.report.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"--report {args.report} must end in .html")
+            raise InputError(f"--report {args.report} must end in .html")
         outputs.append(args.report)
     if args.map and args.plot is None and args.report is None:
-        raise ValueError(f"--map {args.map} is for a picture: give --plot or --report too")
+        raise InputError(f"--map {args.map} is for a picture: give --plot or --report too")
     if args.map == "umap" and find_spec("umap") is None:
         from dual_jax.plots.maps import NEEDS_UMAP
 
-        raise ImportError(NEEDS_UMAP)
+        raise MissingPackageError(NEEDS_UMAP)
     for path in outputs:
         check_writable(path)
         for given in filter(None, (args.pool, args.labeled, args.embedding)):
             if path.exists() and os.path.exists(given) and path.samefile(given):
-                raise ValueError(f"{path} would replace the input of that name: choose another --out")
+                raise InputError(f"{path} would replace the input of that name: choose another --out")
 
 
 def _receipt_path(out: Path) -> Path:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from dual_jax.data.errors import InputError
 from dual_jax.devices.hardware import Device
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.plan import here, refusal
@@ -157,7 +158,7 @@ def with_room(shape: tuple[int, ...], n_usable: int, config: DualConfig, mesh: M
         return config
     largest = expected.largest_dictionary
     if config.dictionary_size is not None or largest < LEAST_PLACES:
-        raise ValueError(refusal(expected))
+        raise InputError(refusal(expected))
     places = 1 << (largest.bit_length() - 1)
     warnings.warn(
         f"memory holds a dictionary of {places:,} rows, not of {sized.dictionary_size:,}: the fit uses that. "
