@@ -409,8 +409,8 @@ def mesh_for(n: int, devices: Sequence[jax.Device] | None = None) -> Mesh | None
 def sizes_of(config: DualConfig, n: int, n_usable: int, mesh: Mesh | None) -> Sizes:
     """Return the sizes of a fit to n rows of which ``n_usable`` may rebuild others."""
     used = config.for_pool(n, n_usable, mesh.size if mesh else 1)
-    chosen = used.n_targets, used.dictionary_size, used.n_clusters, used.block_rows
-    return Sizes(*(size or n for size in chosen), config.batches(n))
+    chosen: Any = used.n_targets, used.dictionary_size, used.n_clusters, used.block_rows
+    return Sizes(*chosen, config.batches(n))
 
 
 def with_sizes(config: DualConfig, sizes: Sizes) -> DualConfig:

@@ -77,8 +77,8 @@ class Picker(BaseEstimator, ABC):
         """
         check_is_fitted(self)
         rows, centroids = self._clustered()
-        picks = Selection(self.sample_indices_, self.scores_[self.sample_indices_])
-        return explain(rows, picks, centroids, labeled=self._prepared.is_labeled)
+        picks: Any = self.sample_indices_, self.scores_[self.sample_indices_]
+        return explain(rows, Selection(*picks), centroids, labeled=self._prepared.is_labeled)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fit to a file that `dual_jax.load` reads: arrays and JSON, nothing that runs.
@@ -113,8 +113,10 @@ class Picker(BaseEstimator, ABC):
 
     def _set_picks(self, prepared: Prepared, ranking: Selection) -> None:
         """Set the attributes that say what was picked: the first ``n_select`` rows of a ranking."""
-        vars(self).pop("feature_names_in_", None)  # of a frame in an earlier fit
-        vars(self).update(prepared.features)
+        if hasattr(self, "feature_names_in_"):  # of a frame in an earlier fit
+            del self.feature_names_in_
+        for name, value in prepared.features.items():
+            setattr(self, name, value)
         n = len(prepared.is_open)
         self.ranking_ = np.asarray(ranking.indices)
         self.scores_ = np.full(n, np.nan, np.float32)

@@ -73,7 +73,7 @@ class Prepared(NamedTuple):
     """
 
     x: Float[Array, "n q"]  # scaled, joined with the embedding
-    inputs: Inputs | None  # None for a saved `Selector`, which encodes no new rows
+    inputs: Any  # `Inputs`; None for a saved `Selector`, which transforms no new rows
     is_labeled: Bool[np.ndarray, " n"]
     is_open: Bool[np.ndarray, " n"]
     n_select: int

@@ -200,10 +200,10 @@ class Selector(Picker):
         """Return the estimator that `save` wrote."""
         self = cls(**about["parameters"], random_state=about["seed"], **about["knobs"])
         self._restore_picks(about, arrays)
-        x, *masks = (arrays[f"['pool']['{name}']"] for name in POOL)
+        x, is_labeled, is_open = (arrays[f"['pool']['{name}']"] for name in POOL)
         task = Task(self.method, check_knobs(self.method, self._knobs), self.n_exact_)
-        budget = len(self.sample_indices_)
-        self._prepared = Prepared(jnp.asarray(x), None, *masks, budget, about["seed"], None, {}, task)
+        budget, seed = len(self.sample_indices_), about["seed"]
+        self._prepared = Prepared(jnp.asarray(x), None, is_labeled, is_open, budget, seed, None, {}, task)
         self._set_task(task)
         return self
 

@@ -222,11 +222,9 @@ def test_an_embedding_is_used_beside_the_pool_and_both_decide():
     both = selector().fit(X, embedding=Z)
     assert both.ranking_.tolist() != selector().fit(X).ranking_.tolist()
     assert both.ranking_.tolist() != selector().fit(X[::-1], embedding=Z).ranking_.tolist()
-    joined, alone = selector().prepare(X, embedding=Z), selector().prepare(X, embedding=X).x[:, :6]
-    alike = selector(scale="none").prepare(dj.beside(alone, Z))
-    np.testing.assert_allclose(
-        selector().prepare(X, embedding=Z).x, alike.x, atol=1e-5
-    )  # scaled once, and twice
+    joined, alone = selector().prepare(X, embedding=Z).x, selector().prepare(X, embedding=X).x[:, :6]
+    alike = selector(scale="none").prepare(dj.beside(alone, Z)).x
+    np.testing.assert_allclose(joined, alike, atol=1e-5)  # scaled once, and twice
     assert both.n_features_in_ == 6
 
 
