@@ -23,9 +23,10 @@ import jax.numpy as jnp
 import dual_jax as dj
 from bench.record import write
 from dual_jax.devices.hardware import kind_of
+from dual_jax.devices.machine import calibrated
 from dual_jax.dual.ahead import devices_for, lower, memory_of
-from dual_jax.dual.loop import CHUNK, begin_selection, run_steps
-from dual_jax.dual.machine import calibrated
+from dual_jax.dual.fitting import begin_selection
+from dual_jax.dual.loop import CHUNK
 from dual_jax.dual.plan import VECTOR, outside
 
 ON_CPU = (

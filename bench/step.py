@@ -30,7 +30,7 @@ import numpy as np
 import dual_jax as dj
 from bench.record import as_size, save, write
 from dual_jax.devices.hardware import host
-from dual_jax.dual.machine import calibrated
+from dual_jax.devices.machine import calibrated
 
 D, P, HIDDEN = 40, 32, (128, 64)
 REPEATS = 15

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from dual_jax.devices.mesh import make_mesh
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import fit, rank
+from dual_jax.dual.fitting import fit
 from dual_jax.dual.network import Module, dense
 from dual_jax.dual.plan import Plan, plan
-from dual_jax.dual.steps import (
-    TrainState,
-    coefficients,
-    init,
-    pretrain_step,
-    start_selection,
-    train_step,
-)
+from dual_jax.dual.ranking import rank
+from dual_jax.dual.state import TrainState
+from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
+from dual_jax.dual.trained import coefficients
 from dual_jax.numerics.kmeans import KMeansResult, kmeans
 from dual_jax.numerics.scaling import beside
 from dual_jax.selection.explanation import Explanation, explain

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dual_jax.cli.options import (
-    METHODS,
     NO_CACHE,
     SCALINGS,
     add_common,
@@ -20,6 +19,7 @@ from dual_jax.cli.options import (
 )
 from dual_jax.data.errors import InputError
 from dual_jax.data.storage import write_atomically
+from dual_jax.methods.facts import FACTS
 
 if TYPE_CHECKING:
     from dual_jax.data.datasets import Dataset
@@ -59,7 +59,7 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace, command: str) -> None:
     """Check the whole request, then run the comparison."""
     check_folder(args.out)
-    methods = listed("--methods", args.methods, METHODS)
+    methods = listed("--methods", args.methods, [*FACTS])
     picks = _budgets(args.budgets)
     if args.repeats < 2:
         raise InputError(f"--repeats {args.repeats}: one half cannot tell what is chance; give 2 or more")

@@ -13,35 +13,6 @@ if TYPE_CHECKING:
     from dual_jax.evaluation.paper.jobs import Job
 
 NO_CACHE = "DUAL_JAX_NO_COMPILE_CACHE"
-METHODS = (  # listed here, so that the help need not import them
-    "activeft",
-    "alfs",
-    "alnr",
-    "alsr",
-    "arss",
-    "cted",
-    "dcs",
-    "dcted",
-    "dpp",
-    "dual",
-    "dual_paper",
-    "dual_wo",
-    "facility",
-    "herding",
-    "kcenter",
-    "kmeans",
-    "llr",
-    "maed",
-    "medoids",
-    "probcover",
-    "random",
-    "rrqr",
-    "rrss",
-    "smrs",
-    "ted",
-    "typiclust",
-    "usl",
-)
 SCALINGS = ("standard", "global", "l2", "none")
 
 
@@ -94,7 +65,7 @@ def check_folder(out: Path, option: str = "--out") -> None:
 
 def do_jobs(work: Sequence["Job"]) -> None:
     """Do the pieces one after another, and say after each what is left by the pace so far."""
-    from dual_jax.dual.machine import forget_programs_if_many
+    from dual_jax.devices.machine import forget_programs_if_many
     from dual_jax.estimators.progress import span
 
     start, done, total = time.perf_counter(), 0.0, sum(job.seconds for job in work)

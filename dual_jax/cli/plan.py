@@ -33,9 +33,9 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace, command: str) -> None:
     """Check the whole request, then print the plan."""
     from dual_jax.devices.hardware import parse_devices
+    from dual_jax.devices.machine import free_memory
     from dual_jax.dual.ahead import devices_for
     from dual_jax.dual.config import DualConfig
-    from dual_jax.dual.machine import free_memory
     from dual_jax.dual.plan import plan
 
     config = DualConfig.paper() if args.method == "dual_paper" else DualConfig()
@@ -63,7 +63,7 @@ def _check_is_here(device: "Device") -> None:
 
 def _show(args: argparse.Namespace, expected: "Plan", chips: Any, config: "DualConfig") -> None:
     if args.calibrate:
-        from dual_jax.dual.machine import calibrated
+        from dual_jax.devices.machine import calibrated
 
         expected = expected.on(calibrated(expected.device, expected.n_devices))
     compiled: dict[str, Memory | None] = {}

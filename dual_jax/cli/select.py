@@ -14,7 +14,6 @@ import numpy as np
 
 from dual_jax.cli import embeddings, outputs
 from dual_jax.cli.options import (
-    METHODS,
     NO_CACHE,
     SCALINGS,
     add_common,
@@ -24,6 +23,7 @@ from dual_jax.cli.options import (
 )
 from dual_jax.cli.picked import Picked, Source
 from dual_jax.data.errors import InputError, MissingPackageError
+from dual_jax.methods.facts import FACTS, listed
 
 if TYPE_CHECKING:
     from dual_jax.dual.config import DualConfig
@@ -48,8 +48,8 @@ def add(commands: Any) -> None:
     add = parser.add_argument
     add("pool", metavar="POOL", help=".npy, .npz, .csv, .tsv or .parquet file, or a built-in data set")
     add("-n", "--n-to-select", type=int, required=True, metavar="N", help="how many rows to pick")
-    methods = f"one of {', '.join(METHODS)}; default: %(default)s"
-    add("--method", choices=METHODS, default="dual", metavar="NAME", help=methods)
+    methods = f"{listed()}; inferred: not printed in the paper; default: %(default)s"
+    add("--method", choices=FACTS, default="dual", metavar="NAME", help=methods)
     knobs = "a setting of the method, such as width=2; once for each"
     add("--knob", type=_knob, action="append", default=[], metavar="NAME=VALUE", dest="knobs", help=knobs)
     add("--labeled", type=Path, metavar="FILE", help="rows with a label: a column of ids, or 'index'")
@@ -181,7 +181,7 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
 def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: Any) -> Picked:
     """Return DUAL's picks; its progress is shown, and its curves and the fit are kept where that is asked."""
     from dual_jax.data.storage import configuration
-    from dual_jax.estimators.dual_selector import DUALSelector, with_sizes
+    from dual_jax.estimators.dual_selector import DUALSelector
     from dual_jax.estimators.logs import TensorBoard
 
     knobs = _checked_knobs(args)
@@ -203,7 +203,7 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
         selector.scores_[picks],
         selector.is_nested_,
         knobs,
-        configuration(with_sizes(prepared.settings.config, selector.sizes_)),
+        configuration(prepared.settings.config) | selector.sizes_._asdict(),
         np.asarray(prepared.x),
         selector.history_,
         selector.explain() if with_why else None,
@@ -217,9 +217,7 @@ def _pick_from_disk(args: argparse.Namespace, source: Source) -> Picked:
 
     from dual_jax.data.storage import configuration
     from dual_jax.dual import streaming
-    from dual_jax.dual.steps import started
     from dual_jax.estimators import progress
-    from dual_jax.estimators.dual_selector import sizes_of, with_sizes
 
     knobs = _checked_knobs(args)
     prepared = streaming.prepare(
@@ -233,8 +231,7 @@ def _pick_from_disk(args: argparse.Namespace, source: Source) -> Picked:
     with progress.callback(int(not args.quiet)) as show:
         found = streaming.run(prepared, callbacks=[show] if show else [])
     indices, scores = map(np.asarray, found.picks)
-    sizes = sizes_of(found.config, len(found.sample), len(started(found.state).dictionary), None)
-    settings = configuration(with_sizes(found.config, sizes))
+    settings = configuration(prepared.config) | found.sizes._asdict()
     return Picked(source, indices, scores, False, knobs, settings, history=found.history)
 
 

@@ -111,10 +111,10 @@ def write_arrays(path: str | os.PathLike[str], kind: str, about: dict[str, Any],
     about : dict
         Anything that JSON can hold.
     tree : pytree
-        Its leaves are stored under their paths in it.
+        Its leaves are stored under the names of `_name`, for instance ``pool/x``.
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    arrays = {jax.tree_util.keystr(where): np.asarray(leaf) for where, leaf in leaves}
+    arrays = {_name(where): np.asarray(leaf) for where, leaf in leaves}
     # NumPy's files know no bfloat16: such arrays are kept as their bits, and the text names them.
     halves = [name for name, array in arrays.items() if array.dtype == jnp.bfloat16]
     arrays |= {name: arrays[name].view(np.uint16) for name in halves}
@@ -122,6 +122,11 @@ def write_arrays(path: str | os.PathLike[str], kind: str, about: dict[str, Any],
         {"format": FORMAT, "kind": kind, HALVES: halves, **about}, allow_nan=False, default=_from_numpy
     )
     write_atomically(path, lambda file: np.savez(file, **{ABOUT: np.array(text)}, **arrays))  # type: ignore
+
+
+def _name(where: Any) -> str:
+    """Return the keys, fields and places that lead to a leaf of a pytree, joined by ``/``."""
+    return jax.tree_util.keystr(where, simple=True, separator="/")
 
 
 def _from_numpy(value: Any) -> Any:
@@ -134,7 +139,7 @@ def _from_numpy(value: Any) -> Any:
 def read_arrays(
     path: str | os.PathLike[str], kind: str, *, with_arrays: bool = True
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return what `write_arrays` wrote: what the arrays are, and the arrays by their path, or none of them.
+    """Return what `write_arrays` wrote: what the arrays are, and the arrays by their names, or none of them.
 
     Raises
     ------
@@ -161,8 +166,21 @@ def read_arrays(
     }
 
 
-def filled(like: Any, arrays: dict[str, np.ndarray], *, path: str | os.PathLike[str] = "") -> Any:
+def filled(
+    like: Any, arrays: dict[str, np.ndarray], within: str, *, path: str | os.PathLike[str] = ""
+) -> Any:
     """Return a pytree of the structure and shapes of ``like`` with its leaves taken from ``arrays``.
+
+    Parameters
+    ----------
+    like : pytree
+        Of arrays or their shapes.
+    arrays : dict
+        From `read_arrays`.
+    within : str
+        The key under which the pytree was in the one that was written.
+    path : path
+        Of the file, for the error.
 
     Raises
     ------
@@ -171,7 +189,7 @@ def filled(like: Any, arrays: dict[str, np.ndarray], *, path: str | os.PathLike[
     """
 
     def leaf(where: Any, shape: Any) -> np.ndarray:
-        name = jax.tree_util.keystr(where)
+        name = f"{within}/{_name(where)}"
         array = arrays.get(name)
         if array is None or (array.shape, array.dtype) != (shape.shape, shape.dtype):
             seen = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"

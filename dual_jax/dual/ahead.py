@@ -15,14 +15,16 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
 from jax.sharding import NamedSharding
-from jaxtyping import Array
 
 from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.devices.hardware import ACCELERATORS, kind_of, parse_devices
-from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh, specs
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import CHUNK, begin_selection, is_split, rank_on_mesh, run_steps
-from dual_jax.dual.steps import TrainState, init
+from dual_jax.dual.fitting import Rows, advance, begin_selection
+from dual_jax.dual.layout import specs
+from dual_jax.dual.ranking import rank_on_mesh
+from dual_jax.dual.state import TrainState
+from dual_jax.dual.steps import init
 from dual_jax.selection.protocol import Selection
 
 SQUARES = ((1, 1), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))  # v5e and v6e
@@ -180,35 +182,40 @@ def lower(
     """
     every, n = make_mesh(devices), shape[0]
     mesh, axis_name = (every, AXIS) if every.size > 1 else (None, None)
-    config = config.for_pool(n, n_devices=every.size)
+    sizes = config.sizes(n, n_devices=every.size)
 
     def placed(tree: Any) -> Any:
         def place(leaf: Any, spec: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(every, spec))
 
-        return jax.tree.map(place, tree, specs(tree, is_split))
+        return jax.tree.map(place, tree, specs(tree))
 
     def dealt(n_rows: int, row: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
         n_padded = -(-n_rows // every.size) * every.size
         return jax.ShapeDtypeStruct((n_padded, *row), dtype, sharding=NamedSharding(every, ROWS))
 
-    x, n_targets = dealt(n, shape[1:], jnp.float32), config.targets(n)
-    targets, mask = dealt(n_targets, shape[1:], jnp.float32), dealt(n_targets, (), bool)
+    x, n_targets = dealt(n, shape[1:], jnp.float32), sizes.n_targets
+    pool, mask = Rows(x, dealt(n, (), bool)), dealt(n_targets, (), bool)
+    targets = Rows(dealt(n_targets, shape[1:], jnp.float32), mask)
     key, n_steps = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((), jnp.int32)
     fresh = placed(jax.eval_shape(init, key, x, config))
-    begin = partial(begin_selection, mesh=mesh)
+    begin = partial(begin_selection, sizes=sizes, mesh=mesh)
     begun = placed(jax.eval_shape(begin, key, fresh, targets, config, mask, mask))
     of_pool = jax.ShapeDtypeStruct(x.shape[:1], bool, sharding=NamedSharding(every, EVERYWHERE))
     trained = begun._replace(fixed=begun.fixed._replace(is_labeled=of_pool, is_candidate=of_pool))
 
-    def ranking(state: TrainState, x: Array, config: DualConfig) -> Selection:
+    def ranking(state: TrainState, rows: Rows, config: DualConfig) -> Selection:
         n_exact = n if config.readout == "norms" else min(n, config.n_exact)
-        return rank_on_mesh(state, x, config, n_exact, n, axis_name, mesh)
+        return rank_on_mesh(state, rows.x, config, rows.is_row, n_exact, n, axis_name, mesh)
 
+    def chunk(state: TrainState, rows: Rows, stage: str, n_batches: int = 1) -> jax.stages.Lowered:
+        return advance.lower(state, mean, n_steps, rows, config, stage, mesh, n_batches)
+
+    mean = jax.ShapeDtypeStruct((), jnp.float32)
     return {
-        "pretrain": run_steps.lower(fresh, x, config, n_steps, "pretrain", CHUNK, mesh, config.batches(n)),
-        "start": begin_selection.lower(key, fresh, targets, config, mask, mask, mesh),
-        "train": run_steps.lower(begun, targets, config, n_steps, "train", CHUNK, mesh),
+        "pretrain": chunk(fresh, pool, "pretrain", sizes.n_batches),
+        "start": begin_selection.lower(key, fresh, targets, config, mask, mask, sizes, mesh),
+        "train": chunk(begun, targets, "train"),
         # C and its moments are not read, but they are there.
-        "rank": jax.jit(ranking, keep_unused=True).lower(trained, x, config),
+        "rank": jax.jit(ranking, keep_unused=True).lower(trained, pool, config),
     }

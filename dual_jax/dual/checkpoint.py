@@ -1,6 +1,7 @@
 """Keeping a long fit in a folder, so that it goes on after a kill as if nothing had been."""
 
 import hashlib
+import math
 import os
 import signal
 import threading
@@ -24,8 +25,8 @@ from dual_jax.data.storage import (
     versions,
     write_arrays,
 )
-from dual_jax.dual.loop import Chunk, Stand
-from dual_jax.dual.steps import TrainState
+from dual_jax.dual.loop import Chunk, Progress
+from dual_jax.dual.state import TrainState
 
 NAME = "fit.npz"
 KIND = "checkpoint"
@@ -33,7 +34,7 @@ SECONDS = 30.0
 
 
 class Checkpoint:
-    """A folder that keeps where a fit stands; give it to `dual_jax.fit` as ``keeper``.
+    """A folder that saves the progress of a fit; give it to `dual_jax.fit` as ``checkpointer``.
 
     The same fit started again with the same folder goes on from there: on the same devices with the very same
     numbers, on others with what their rounding leaves. A finished fit is kept too, so that starting it again
@@ -52,8 +53,8 @@ class Checkpoint:
     >>> import tempfile, jax, dual_jax as dj
     >>> x, config = jax.random.normal(jax.random.key(0), (40, 5)), dj.DualConfig(pretrain_steps=50, steps=10)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     first = dj.fit(jax.random.key(1), x, config, keeper=Checkpoint(folder))
-    ...     again = dj.fit(jax.random.key(1), x, config, keeper=Checkpoint(folder))
+    ...     first = dj.fit(jax.random.key(1), x, config, checkpointer=Checkpoint(folder))
+    ...     again = dj.fit(jax.random.key(1), x, config, checkpointer=Checkpoint(folder))
     >>> bool((first.ranking.indices == again.ranking.indices).all())
     True
     """
@@ -70,7 +71,7 @@ class Checkpoint:
         path = self.folder / NAME
         return _read(path, with_arrays=False)[0].get("places") if path.exists() else None
 
-    def open(self, inputs: Any, shapes: Callable[[str], TrainState]) -> Stand | None:
+    def open(self, inputs: Any, shapes: Callable[[str], TrainState]) -> Progress | None:
         """Return where the fit of these inputs stands, or None when the folder holds none.
 
         Raises
@@ -86,7 +87,7 @@ class Checkpoint:
             for rest in self.folder.glob(f"{UNFINISHED}*.tmp"):  # of a writing that was killed
                 rest.unlink(missing_ok=True)
         self._fingerprint, self._written = _fingerprint(inputs), time.monotonic()
-        self._places = inputs[2].dictionary_size
+        self._places = inputs[3].n_places
         path = self.folder / NAME
         self._check_shared(path)
         if not path.exists():
@@ -99,18 +100,21 @@ class Checkpoint:
             )
         history: dict[str, dict[str, np.ndarray]] = {stage: {} for stage in about["history"]}
         for stage, names in about["history"].items():
-            history[stage] = {name: arrays.pop(f"['history']['{stage}']['{name}']") for name in names}
-        state = filled({"state": shapes(about["stage"])}, arrays, path=path)["state"]
-        return Stand(about["stage"], about["step"], state, history)
+            history[stage] = {name: arrays[f"history/{stage}/{name}"] for name in names}
+        state = filled(shapes(about["stage"]), arrays, "state", path=path)
+        mean_loss = math.inf if about["mean_loss"] is None else about["mean_loss"]
+        return Progress(about["stage"], about["step"], state, mean_loss, about["is_over"], history)
 
-    def keep(self, stand: Callable[[], Stand], *, at_once: bool = False) -> None:
-        """Write where the fit stands when the time has come, or ``at_once``."""
+    def save(self, progress: Callable[[], Progress], *, at_once: bool = False) -> None:
+        """Write the progress of the fit when it is time, or ``at_once``."""
         if not at_once and not self._is_due():
             return
-        stage, step, state, history = stand()
+        stage, step, state, mean_loss, is_over, history = progress()
         about = {
             "stage": stage,
             "step": step,
+            "mean_loss": mean_loss if math.isfinite(mean_loss) else None,
+            "is_over": is_over,
             "inputs": self._fingerprint,
             "places": self._places,
             "history": {stage: list(terms) for stage, terms in history.items()},
@@ -177,12 +181,12 @@ def _of_all(number: int) -> np.ndarray:
 
 def _fingerprint(inputs: Any) -> str:
     """Return a sum over everything that decides the picks: key, pool, settings, masks, and the versions."""
-    key, x, config, labeled, candidates = inputs
+    key, x, config, sizes, labeled, candidates = inputs
     digest = hashlib.sha256()
     for array in (jax.random.key_data(key), x, labeled, candidates):
         digest.update(np.ascontiguousarray(array).tobytes() + str(np.shape(array)).encode())
     # Blocks follow the devices, and how many picks are ranked exactly is no matter of training.
-    settings = configuration(config) | {"block_rows": None, "n_exact": None}
+    settings = configuration(config) | sizes._asdict() | {"block_rows": None, "n_exact": None}
     told_apart = {name: _identity(value) for name, value in settings.items()}
     digest.update(as_json(told_apart | versions()).encode())
     return digest.hexdigest()

@@ -3,14 +3,16 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
 from dual_jax.data.errors import InputError
-from dual_jax.dual.network import OBJECTIVES, Autoencoder, Module, Weights, dense
+from dual_jax.dual.network import Autoencoder, Module, dense
+from dual_jax.dual.objectives import OBJECTIVES
+from dual_jax.dual.objectives.notation import Weights
 
 MAX_COEFFICIENTS = 1 << 25
 MIN_DICTIONARY = 1024
@@ -21,6 +23,30 @@ BLOCK_BYTES = {"free": 8 << 20, "simplex": 16 << 20}
 MAX_BLOCKS = 64  # blocks are unrolled, so more would lengthen compilation
 
 Readout = Literal["greedy", "refine", "norms"]
+
+
+class Sizes(NamedTuple):
+    """What `DualConfig.sizes` decides for one pool; the settings themselves say what was asked.
+
+    Attributes
+    ----------
+    n_targets
+        Rows that C rebuilds.
+    n_places
+        m, the rows of the dictionary.
+    n_clusters
+        K.
+    block_rows
+        Targets in a block of C, on each device.
+    n_batches
+        Steps of stage 1 that use each row of the pool once.
+    """
+
+    n_targets: int
+    n_places: int
+    n_clusters: int
+    block_rows: int
+    n_batches: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,13 +179,8 @@ class DualConfig:
         return Autoencoder(encoder, decoder)
 
     def clusters(self, n: int) -> int:
-        """Return K for a pool of n rows."""
+        """Return K for n targets."""
         return self.n_clusters or max(1, min(int(2 * math.sqrt(n)), n // 3))
-
-    def places(self, n: int, n_usable: int) -> int:
-        """Return m, the size of the dictionary, for n rows of which ``n_usable`` may be in it."""
-        limit = self.dictionary_size or max(MIN_DICTIONARY, MAX_COEFFICIENTS // n)
-        return max(1, min(n_usable, limit))
 
     def rows_in_block(self, n_targets: int, m: int) -> int:
         """Return how many targets a block of C holds, of ``n_targets`` with m coefficients each."""
@@ -168,6 +189,36 @@ class DualConfig:
         most = max(BLOCK_BYTES[self.objective] // (4 * m), 1)
         n_blocks = min(-(-n_targets // most), MAX_BLOCKS)
         return -(-n_targets // n_blocks)  # of equal size, for the largest decides the memory
+
+    def sizes(self, n: int, n_usable: int | None = None, n_devices: int = 1) -> Sizes:
+        """Return the sizes of a fit to a pool of n rows: what was asked, or what a rule decides.
+
+        Parameters
+        ----------
+        n
+            Rows of the pool.
+        n_usable
+            Rows among the targets that may rebuild others, labelled rows and candidates; all by default.
+        n_devices
+            Devices that share the targets.
+
+        Examples
+        --------
+        >>> DualConfig().sizes(178)
+        Sizes(n_targets=178, n_places=178, n_clusters=26, block_rows=178, n_batches=1)
+        """
+        n_targets = n
+        if self.readout != "norms":
+            n_targets = min(n, self.n_targets or max(MAX_TARGETS, self.dictionary_size or 0))
+        limit = self.dictionary_size or max(MIN_DICTIONARY, MAX_COEFFICIENTS // n_targets)
+        n_places = max(1, min(n_targets if n_usable is None else n_usable, n_targets, limit))
+        return Sizes(
+            n_targets,
+            n_places,
+            self.clusters(n_targets),
+            self.rows_in_block(-(-n_targets // n_devices), n_places),
+            1 if self.batch_rows is None else -(-n // self.batch_rows),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings for JSON; an optax factory by its name, other functions left out."""
@@ -198,32 +249,6 @@ class DualConfig:
                 )
             values |= {name: getattr(like, name) for name in missing}
         return cls(**values)
-
-    def targets(self, n: int) -> int:
-        """Return how many rows of a pool of n C rebuilds."""
-        if self.readout == "norms":
-            return n
-        return min(n, self.n_targets or max(MAX_TARGETS, self.dictionary_size or 0))
-
-    def batches(self, n: int) -> int:
-        """Return in how many steps stage 1 sees a pool of n rows once."""
-        return 1 if self.batch_rows is None else -(-n // self.batch_rows)
-
-    def for_pool(self, n: int, n_usable: int | None = None, n_devices: int = 1) -> "DualConfig":
-        """Return these settings with K, m and the rows of a block as they are for a pool of n rows.
-
-        Of a pool that is larger than ``n_targets`` these are the numbers for its targets.
-        """
-        n = n_targets = self.targets(n)
-        m = self.places(n, n if n_usable is None else min(n, n_usable))
-        block_rows = self.rows_in_block(-(-n // n_devices), m)
-        return dataclasses.replace(
-            self,
-            n_clusters=self.clusters(n),
-            dictionary_size=m,
-            n_targets=n_targets,
-            block_rows=block_rows,
-        )
 
     def check(self) -> None:
         """Raise ValueError naming the first setting that is out of range; traced values are let through."""

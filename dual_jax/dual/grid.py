@@ -14,10 +14,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import rank
-from dual_jax.dual.network import total_loss
+from dual_jax.dual.fitting import Rows, stage_step
+from dual_jax.dual.loop import run_stage
 from dual_jax.dual.plan import here
-from dual_jax.dual.steps import TrainState, init, pretrain_step, start_selection, train_step
+from dual_jax.dual.ranking import rank
+from dual_jax.dual.state import TrainState
+from dual_jax.dual.steps import init, start_selection
 
 SHARE = 0.25  # of a device's memory, for the cells of a program
 # Memory of a cell among others to that of one alone: measured, free .9 to 1, simplex 1.2 to 1.4.
@@ -47,15 +49,13 @@ class Outcome(NamedTuple):
 def pretrain(keys: Key[Array, " s"], pools: Float[Array, "s n d"], config: DualConfig) -> TrainState:
     """Return the states after stage 1, one for each key and pool, along a leading axis.
 
-    Each is what `dual_jax.dual.loop.train` has after stage 1 with the same key and no tolerance.
+    Each is what `dual_jax.dual.fitting.train` has after stage 1 with the same key.
     """
 
     def train(key: Key[Array, ""], x: Float[Array, "n d"]) -> TrainState:
         key_init, _ = jax.random.split(key)
-        state = init(key_init, x, config)
-        return jax.lax.fori_loop(
-            0, config.pretrain_steps, lambda _, state: pretrain_step(state, x, config)[0], state
-        )
+        step = stage_step("pretrain", Rows(x, jnp.ones(len(x), bool)), config)
+        return run_stage(step, init(key_init, x, config), config.pretrain_steps, config.tolerance)[0]
 
     return jax.vmap(train)(keys, pools)
 
@@ -146,12 +146,9 @@ def _run(
         _, key_selection = jax.random.split(keys[pool])
         state = jax.tree.map(lambda leaf: leaf[pool], states)
         state = start_selection(key_selection, state, x, config)
-
-        def step(_: Int[Array, ""], carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
-            state, terms = train_step(carry[0], x, config)
-            return state, total_loss(terms, config.weights)
-
-        state, loss = jax.lax.fori_loop(0, config.steps, step, (state, jnp.zeros(())))
+        step = stage_step("train", Rows(x, jnp.ones(len(x), bool)), config)
+        state, values, n_done = run_stage(step, state, config.steps, config.tolerance)
+        loss = values["loss"][n_done - 1] if config.steps else jnp.zeros(())
         return rank(state, x, config, n_select).indices, loss
 
     return jax.vmap(run)(*cells)

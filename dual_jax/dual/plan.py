@@ -18,11 +18,14 @@ from jax.sharding import Mesh
 
 from dual_jax.data.errors import InputError
 from dual_jax.devices.hardware import ACCELERATORS, Device, at_hand, host, parse_devices
-from dual_jax.dual.config import DualConfig
-from dual_jax.dual.network import MAX_INPUTS, SCALE_SAMPLE
+from dual_jax.dual.blocks import at_rest
+from dual_jax.dual.config import DualConfig, Sizes
 from dual_jax.dual.readout import MAX_EXACT, MIN_SHORTLIST, N_TARGETS, PER_PICK
-from dual_jax.dual.steps import at_rest, init
-from dual_jax.numerics.kmeans import CPU_SCORES, SCORES
+from dual_jax.dual.steps import init
+from dual_jax.numerics.chunks import CPU_SCORES, SCORES
+from dual_jax.numerics.statistics import MAX_INPUTS, SCALE_SAMPLE
+from dual_jax.selection.cover import TILE
+from dual_jax.selection.gains import LEADERS
 from dual_jax.selection.swaps import MAX_SWEEPS
 
 FLOAT = 4  # bytes
@@ -49,7 +52,6 @@ OUTSIDE = {
     "cpu": {"free": 34, "simplex": 130, "drawn": 400, "distance": 140},
     "tpu": {"free": 0, "simplex": 20, "drawn": 20, "distance": 20},
 }
-TILE, SHORTLIST = 32, 4  # of the greedy read-out: columns of D at once, candidates made exact for a pick
 RESTARTS, TRIALS, ITERATIONS = 4, 2, 100  # of k-means: TRIALS + log K candidates a seed, iterations at most
 
 
@@ -84,11 +86,11 @@ class Stage(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a fit takes on each device. ``config`` holds the sizes that are chosen for this pool."""
+    """What a fit takes on each device."""
 
     shape: tuple[int, ...]
-    asked: DualConfig
     config: DualConfig
+    sizes: Sizes
     device: Device
     n_devices: int
     stages: dict[str, Stage]  # "pretrain", "start", "train", "rank"
@@ -123,12 +125,12 @@ class Plan(NamedTuple):
 
     def on(self, device: Device) -> "Plan":
         """Return this plan for devices with other numbers."""
-        return plan_for(self.shape, self.asked, device, self.n_devices)
+        return plan_for(self.shape, self.config, device, self.n_devices)
 
     @property
     def largest_dictionary(self) -> int:
         """How many rows of a dictionary fit, below the number that is planned for; 0 when not even one."""
-        low, high = 0, self.config.dictionary_size or self.shape[0]
+        low, high = 0, self.sizes.n_places
         while low + 1 < high:
             middle = (low + high) // 2
             fits = self._changed(dictionary_size=middle).fits
@@ -150,7 +152,7 @@ class Plan(NamedTuple):
         return f"spread the rows over {enough} devices" if enough else ""
 
     def _changed(self, n_devices: int | None = None, **settings: Any) -> "Plan":
-        config = dataclasses.replace(self.asked, **{"block_rows": None, **settings})
+        config = dataclasses.replace(self.config, **{"block_rows": None, **settings})
         return plan_for(self.shape, config, self.device, n_devices or self.n_devices)
 
 
@@ -199,15 +201,21 @@ def plan(
     return plan_for(shape, config, host(n_devices) if kind == "cpu" else ACCELERATORS[kind], n_devices)
 
 
-def check_memory(shape: tuple[int, ...], config: DualConfig, mesh: Mesh | None) -> None:
+def check_memory(
+    shape: tuple[int, ...], config: DualConfig, mesh: Mesh | None, sizes: Sizes | None = None
+) -> None:
     """Raise ValueError, with advice, when a fit cannot fit on the devices of a mesh; see `here`."""
-    expected = here(shape, config, mesh)
+    expected = here(shape, config, mesh, sizes=sizes)
     if not expected.fits:
         raise InputError(refusal(expected))
 
 
 def here(
-    shape: tuple[int, ...], config: DualConfig, mesh: Mesh | None, host_memory: float = math.inf
+    shape: tuple[int, ...],
+    config: DualConfig,
+    mesh: Mesh | None,
+    host_memory: float = math.inf,
+    sizes: Sizes | None = None,
 ) -> Plan:
     """Return what a fit takes on the devices at hand, with the memory that they have.
 
@@ -219,13 +227,15 @@ def here(
         Without one the fit runs on JAX's default device.
     host_memory
         Bytes that this process may still take, where the caller knows; only a CPU's devices use them.
+    sizes
+        From `DualConfig.sizes`, by default for a pool whose rows may all rebuild others.
     """
     own = list(mesh.local_devices) if mesh else jax.local_devices()[:1]
     device = at_hand(own[0], len(own))
     if device.platform == "cpu":
         room = min(device.memory, host_memory / len(own))
         device = device._replace(memory=room, preset=room)
-    return plan_for(shape, config, device, mesh.size if mesh else 1)
+    return plan_for(shape, config, device, mesh.size if mesh else 1, sizes)
 
 
 def refusal(expected: Plan) -> str:
@@ -237,7 +247,7 @@ def refusal(expected: Plan) -> str:
     )
 
 
-class _Sizes(NamedTuple):
+class _Counts(NamedTuple):
     """Numbers of rows and columns; ``local`` ones are a device's share."""
 
     n: int
@@ -260,11 +270,17 @@ class _Network(NamedTuple):
     activations: int
 
 
-def plan_for(shape: tuple[int, ...], config: DualConfig, device: Device, n_devices: int) -> Plan:
+def plan_for(
+    shape: tuple[int, ...],
+    config: DualConfig,
+    device: Device,
+    n_devices: int,
+    sizes: Sizes | None = None,
+) -> Plan:
     """Return `plan` for devices with their own numbers; every argument is checked."""
-    asked, config = config, config.for_pool(shape[0], n_devices=n_devices)
-    pool, targets = (_sizes(n, shape, config, n_devices) for n in (shape[0], config.targets(shape[0])))
-    batch = -(-pool.local // config.batches(shape[0]))
+    sizes = sizes or config.sizes(shape[0], n_devices=n_devices)
+    pool, targets = (_counts(n, shape, config, sizes, n_devices) for n in (shape[0], sizes.n_targets))
+    batch = -(-pool.local // sizes.n_batches)
     network = _network(
         shape[1:], config.hidden, config.latent_dim, config.encoder, config.decoder, config.optimizer
     )
@@ -277,17 +293,17 @@ def plan_for(shape: tuple[int, ...], config: DualConfig, device: Device, n_devic
     stages = {
         name: Stage(arrays[name], n_steps[name], cost, cost.seconds(device)) for name, cost in costs.items()
     }
-    return Plan(shape, asked, config, device, n_devices, stages)
+    return Plan(shape, config, sizes, device, n_devices, stages)
 
 
-def _sizes(n: int, shape: tuple[int, ...], config: DualConfig, n_devices: int) -> _Sizes:
-    """Return the sizes for ``n`` rows of the pool, with the m and K that ``config`` holds."""
+def _counts(n: int, shape: tuple[int, ...], config: DualConfig, sizes: Sizes, n_devices: int) -> _Counts:
+    """Return the numbers of rows and columns for ``n`` rows of the pool."""
     d, p, local = math.prod(shape[1:]), config.latent_dim, -(-n // n_devices)
-    m, k = config.dictionary_size or n, config.clusters(n)
+    m, k = sizes.n_places, sizes.n_clusters
     inputs = 0 if config.objective == "free" else min(d, MAX_INPUTS)
     wide = d if 0 < inputs < d else 0
-    block = min(local, config.rows_in_block(local, m))
-    return _Sizes(local * n_devices, local, d, wide, p, p + inputs, m, k, -(-k // n_devices), block)
+    block = min(local, sizes.block_rows)
+    return _Counts(local * n_devices, local, d, wide, p, p + inputs, m, k, -(-k // n_devices), block)
 
 
 @functools.lru_cache
@@ -330,8 +346,8 @@ def _bytes_an_entry(optimizer: Any, moments_dtype: str) -> int:
 
 
 def _arrays(
-    pool: _Sizes,
-    targets: _Sizes,
+    pool: _Counts,
+    targets: _Counts,
     batch: int,
     config: DualConfig,
     network: _Network,
@@ -361,9 +377,9 @@ def _off_chip(stage: str, own: Arrays) -> Arrays:
     return own if sum(own.values()) > ON_CHIP.get(stage, ON_CHIP["other"]) else {}
 
 
-def _selection(sizes: _Sizes, moments: int) -> Arrays:
+def _selection(counts: _Counts, moments: int) -> Arrays:
     """Return what is there from the start of the selection to the end; ``moments`` in bytes an entry."""
-    s = sizes
+    s = counts
     return {
         "C": FLOAT * s.m * s.local,
         "moments of C": moments * s.m * s.local,
@@ -374,9 +390,10 @@ def _selection(sizes: _Sizes, moments: int) -> Arrays:
     }
 
 
-def _temporary(sizes: _Sizes, config: DualConfig, network: _Network, platform: str) -> dict[str, Arrays]:
+def _temporary(counts: _Counts, config: DualConfig, network: _Network, platform: str) -> dict[str, Arrays]:
     """Return what each stage holds beside what stays."""
-    s, block, n_blocks = sizes, FLOAT * sizes.block * sizes.m, BLOCKS["tpu" if platform == "tpu" else "cpu"]
+    s, block = counts, FLOAT * counts.block * counts.m
+    n_blocks = BLOCKS["tpu" if platform == "tpu" else "cpu"]
     features = FLOAT * FEATURES * s.q * (s.local + s.m)
     rows = FLOAT * s.local * (s.d + s.wide)
     activations: Arrays = {"activations": network.activations * s.local}
@@ -403,8 +420,8 @@ def outside(platform: str) -> dict[str, int]:
 
 
 def _costs(
-    pool: _Sizes,
-    targets: _Sizes,
+    pool: _Counts,
+    targets: _Counts,
     batch: int,
     config: DualConfig,
     network: _Network,
@@ -437,8 +454,8 @@ def _costs(
     return {"pretrain": pretrain, "start": start, "train": train, "rank": rank}
 
 
-def _cost_of_ranking(sizes: _Sizes, config: DualConfig, per_distance: int) -> Cost:
-    s = sizes
+def _cost_of_ranking(counts: _Counts, config: DualConfig, per_distance: int) -> Cost:
+    s = counts
     if config.readout == "norms":
         n_entries = s.m * s.local
         return Cost(TRAFFIC[config.objective] / 2 * n_entries, FLOAT * 2 * s.m, 2 * s.q * n_entries)
@@ -449,7 +466,7 @@ def _cost_of_ranking(sizes: _Sizes, config: DualConfig, per_distance: int) -> Co
     distances = s.local * (atoms * (1 + math.log(n_picks)) + targets)
     if config.readout == "refine":  # as many sweeps as there may be, which devices do not share
         distances += MAX_SWEEPS * atoms * s.n
-    exact = s.n * n_picks * (1 + SHORTLIST)
+    exact = s.n * n_picks * (1 + LEADERS)
     return Cost(
         FLOAT * (2 * distances + s.q * exact),
         FLOAT * (s.n * (s.p + s.q) + n_picks * atoms),

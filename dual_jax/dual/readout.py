@@ -11,9 +11,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from dual_jax.numerics.arithmetic import min_max
-from dual_jax.numerics.kmeans import assign
-from dual_jax.selection import coverage, swaps
+from dual_jax.numerics.chunks import assign
+from dual_jax.numerics.draws import spread_along_clusters
+from dual_jax.selection.cover import Cover, build_cover, power_cost
+from dual_jax.selection.coverage import greedy, remaining_gains
 from dual_jax.selection.protocol import Selection, top
+from dual_jax.selection.swaps import refine
 
 MAX_EXACT = 100_000  # rows up to which the greedy looks at every candidate
 PER_PICK, MIN_SHORTLIST = 8, 8192  # candidates beyond that
@@ -57,15 +60,20 @@ def greedily(pool: Pool, power: float | Array, n_select: int, axis_name: str | N
     `MIN_SHORTLIST`, which `spread_out` draws: see `is_nested`.
     Source: Li et al., IJCAI 2020, Eq. (4), its l2-norm to the power ``power``, its coefficients one-hot.
     """
-    return coverage.greedy(
+    return greedy(_cover(pool, power, _shortlist(pool, n_select), axis_name), n_select, pair_first=True)
+
+
+def _cover(
+    pool: Pool, power: float | Array, shortlist: Int[Array, " m"] | None, axis_name: str | None
+) -> Cover:
+    """Return the problem of covering every row of the pool by candidates."""
+    return build_cover(
         pool.u,
-        n_select,
-        coverage.power_cost(power),
+        power_cost(power),
         labeled=pool.is_labeled,
         candidates=pool.is_candidate,
         weights=pool.is_row.astype(jnp.float32),
-        shortlist=_shortlist(pool, n_select),
-        pair_first=True,
+        shortlist=shortlist,
         axis_name=axis_name,
     )
 
@@ -90,17 +98,8 @@ def refined(pool: Pool, power: float | Array, n_select: int, axis_name: str | No
 
     Swaps are among the candidates that the greedy looks at. Devices do not share this work.
     """
-    start, candidates = greedily(pool, power, n_select, axis_name), pool.is_candidate
-    if (shortlist := _shortlist(pool, n_select)) is not None:
-        candidates &= jnp.zeros_like(candidates).at[shortlist].set(True)
-    return swaps.refine(
-        pool.u,
-        start.indices,
-        coverage.power_cost(power),
-        labeled=pool.is_labeled,
-        candidates=candidates,
-        weights=pool.is_row.astype(jnp.float32),
-    )
+    cover = _cover(pool, power, _shortlist(pool, n_select), axis_name)
+    return refine(cover, greedy(cover, n_select, pair_first=True).indices)
 
 
 def with_rest(
@@ -110,32 +109,18 @@ def with_rest(
 
     Of a pool above `MAX_EXACT` rows the gain is that on `N_TARGETS` rows that `spread_out` draws.
     """
-    weights = pool.is_row.astype(jnp.float32)
+    cover = _cover(pool, power, None, axis_name)
     if len(pool.u) > MAX_EXACT:
         targets = spread_out(pool, pool.is_row, N_TARGETS)
-        weights = jnp.zeros_like(weights).at[targets].set(jnp.sum(weights) / N_TARGETS)
-    gains = coverage.remaining_gains(
-        pool.u,
-        picks.indices,
-        coverage.power_cost(power),
-        labeled=pool.is_labeled,
-        weights=weights,
-        axis_name=axis_name,
-    )
+        share = jnp.sum(cover.weights) / N_TARGETS
+        cover = cover._replace(weights=jnp.zeros_like(cover.weights).at[targets].set(share))
+    gains = remaining_gains(cover, picks.indices)
     is_left = pool.is_candidate.at[picks.indices].set(False)
     rest = top(gains, is_left, n_select - len(picks.indices))
     return Selection(*(jnp.concatenate(parts) for parts in zip(picks, rest, strict=True)))
 
 
 def spread_out(pool: Pool, is_open: Bool[Array, " n"], size: int) -> Int[Array, " size"]:
-    """Return ``size`` open positions from all over the pool: a systematic sample, the same for any layout.
-
-    Rows are lined up cluster by cluster, from the centroid outwards, and every so many is taken: clusters
-    are there in proportion, with their middles and their rims. When fewer are open, closed rows follow.
-    """
+    """Return ``size`` open positions from all over the pool: see `dual_jax.numerics.draws`."""
     labels, squared = assign(pool.u, pool.centroids)
-    order = jnp.lexsort((squared, labels, ~is_open))
-    n_open = jnp.sum(is_open)
-    steps = jnp.arange(size)
-    places = ((steps + 0.5) * (n_open / size)).astype(jnp.int32)
-    return order[jnp.where(n_open < size, steps, places)].astype(jnp.int32)
+    return spread_along_clusters(labels, squared, is_open, size).astype(jnp.int32)

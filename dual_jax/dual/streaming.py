@@ -1,4 +1,4 @@
-"""Selection from a pool that memory does not hold: it stays on disk, or on the host, and passes by in pieces.
+"""Selection from a pool larger than memory: it is read in pieces from disk or from the host.
 
 1. `SAMPLE` rows, drawn evenly, are a pool of their own: they give the scaling, the network and the clusters.
 2. Every row goes through the encoder once; the host keeps its cluster and its distance from the centroid.
@@ -20,15 +20,20 @@ from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 from dual_jax.data.checks import FLOAT32_MAX, as_mask, check_n_select
 from dual_jax.data.errors import InputError
 from dual_jax.dual import readout
-from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import Callbacks, drawn_targets, train
-from dual_jax.dual.machine import with_room
-from dual_jax.dual.network import Moments
-from dual_jax.dual.steps import TrainState, code_moments, space_of, started
-from dual_jax.numerics.kmeans import assign
+from dual_jax.dual.config import DualConfig, Sizes
+from dual_jax.dual.fitting import drawn_targets, train
+from dual_jax.dual.loop import Callbacks
+from dual_jax.dual.room import sizes_with_room
+from dual_jax.dual.state import TrainState, started
+from dual_jax.dual.trained import code_moments, space_of
+from dual_jax.numerics.chunks import assign
+from dual_jax.numerics.draws import spread_along_clusters
 from dual_jax.numerics.scaling import Scaler, apply, fit_scaler
-from dual_jax.selection import coverage, swaps
+from dual_jax.numerics.statistics import Moments
+from dual_jax.selection.cover import build_cover, power_cost
+from dual_jax.selection.coverage import greedy
 from dual_jax.selection.protocol import Selection
+from dual_jax.selection.swaps import refine
 
 SAMPLE = 1 << 17  # rows that train
 N_RANKED = 1 << 16  # rows that the picks shall cover
@@ -48,8 +53,8 @@ class Rows(Protocol):
 class Streamed(NamedTuple):
     """The picks, by positions in the whole pool, and the fit to the sample.
 
-    ``state`` and ``history`` are those of `dual_jax.dual.loop.train` on the rows ``sample``, as ``scaler``
-    scales them; ``config`` is what was asked for, with a smaller dictionary where memory is short.
+    ``state`` and ``history`` are those of `dual_jax.dual.fitting.train` on the rows ``sample``, as ``scaler``
+    scales them; ``sizes`` are those of that fit.
     """
 
     picks: Selection
@@ -57,7 +62,7 @@ class Streamed(NamedTuple):
     history: dict[str, dict[str, Any]]
     sample: Int[np.ndarray, " s"]
     scaler: Scaler
-    config: DualConfig
+    sizes: Sizes
 
 
 def stream(
@@ -91,7 +96,7 @@ def stream(
         See `dual_jax.numerics.scaling.fit_scaler`; fitted to the sample.
     labeled, candidates
         Rows that have a label, and rows that may be picked: masks or positions. Of more than `N_RANKED`
-        labelled rows as many stand for all.
+        labelled rows, that many are used.
     callbacks
         See `dual_jax.fit`.
 
@@ -122,7 +127,8 @@ class Prepared(NamedTuple):
     key: Key[Array, ""]
     x: Rows
     n_select: int
-    config: DualConfig  # with a smaller dictionary where memory is short
+    config: DualConfig
+    sizes: Sizes
     sample: Int[np.ndarray, " s"]
     scaler: Scaler
     seen: Float[Array, "s d"]  # the sample, scaled
@@ -161,19 +167,21 @@ def prepare(
     own = np.asarray(x[sample])
     scaler = fit_scaler(own, scale)
     n_usable = int((is_labeled | is_open)[sample].sum())
-    config = with_room((len(sample), x.shape[1]), n_usable, config, None)
+    sizes = sizes_with_room((len(sample), x.shape[1]), n_usable, config, None)
     seen = jnp.asarray(apply(scaler, own))
-    return Prepared(key_train, x, n_select, config, sample, scaler, seen, is_labeled, is_open)
+    return Prepared(key_train, x, n_select, config, sizes, sample, scaler, seen, is_labeled, is_open)
 
 
 def run(prepared: Prepared, *, callbacks: Callbacks = ()) -> Streamed:
     """Train on the sample of a prepared pool, and pick from all of its rows."""
-    key, x, n_select, config, sample, scaler, seen, is_labeled, is_open = prepared
+    key, x, n_select, config, sizes, sample, scaler, seen, is_labeled, is_open = prepared
     masks = is_labeled[sample], is_open[sample]
-    state, history = train(key, seen, config, labeled=masks[0], candidates=masks[1], callbacks=callbacks)
+    state, history = train(
+        key, seen, config, labeled=masks[0], candidates=masks[1], sizes=sizes, callbacks=callbacks
+    )
     place = partial(_placed, state, code_moments(state, seen, config), config)
     picks = _picks(lambda rows: place(apply(scaler, rows)), x, config, is_labeled, is_open, n_select)
-    return Streamed(picks, state, history, sample, scaler, config)
+    return Streamed(picks, state, history, sample, scaler, sizes)
 
 
 Placed = tuple[Float[Array, "m q"], Int[Array, " m"], Float[Array, " m"]]
@@ -199,34 +207,25 @@ def _picks(
     labels, squared = np.empty(n, np.int32), np.empty(n, np.float32)
     for start, piece in _pieces(x, range(n)):
         _, labels[start : start + len(piece)], squared[start : start + len(piece)] = place(piece)
-    spread_out = partial(_spread_out, labels, squared)
+
+    def spread_out(is_open: Bool[np.ndarray, " n"], size: int) -> Int[np.ndarray, " m"]:
+        return spread_along_clusters(labels, squared, is_open, min(size, int(is_open.sum())))
+
     candidates = spread_out(is_open, max(readout.PER_PICK * n_select, readout.MIN_SHORTLIST))
     targets, known = spread_out(np.ones(n, bool), N_RANKED), spread_out(is_labeled, N_RANKED)
     rows = np.unique(np.concatenate([candidates, targets, known]))
     u = jnp.concatenate([place(piece)[0] for _, piece in _pieces(x, rows)])
-    pool: dict[str, Any] = {
-        "labeled": jnp.asarray(np.isin(rows, known)),
-        "candidates": jnp.asarray(np.isin(rows, candidates)),
-        "weights": jnp.asarray(np.isin(rows, targets) * (n / len(targets)), jnp.float32),
-    }
-    cost, shortlist = coverage.power_cost(config.power), jnp.asarray(np.searchsorted(rows, candidates))
-    picks = coverage.greedy(u, n_select, cost, shortlist=shortlist, pair_first=True, **pool)
+    cover = build_cover(
+        u,
+        power_cost(config.power),
+        labeled=jnp.asarray(np.isin(rows, known)),
+        weights=jnp.asarray(np.isin(rows, targets) * (n / len(targets)), jnp.float32),
+        shortlist=jnp.asarray(np.searchsorted(rows, candidates)),
+    )
+    picks = greedy(cover, n_select, pair_first=True)
     if config.readout == "refine":
-        picks = swaps.refine(u, picks.indices, cost, **pool)
+        picks = refine(cover, picks.indices)
     return Selection(rows[np.asarray(picks.indices)], picks.scores)
-
-
-def _spread_out(
-    labels: Int[np.ndarray, " n"],
-    squared: Float[np.ndarray, " n"],
-    is_open: Bool[np.ndarray, " n"],
-    size: int,
-) -> Int[np.ndarray, " m"]:
-    """Return ``size`` open positions, or all, as `dual_jax.dual.readout.spread_out` does on a device."""
-    order = np.lexsort((squared, labels, ~is_open))
-    n_open = int(is_open.sum())
-    size = min(size, n_open)
-    return order[((np.arange(size) + 0.5) * (n_open / max(size, 1))).astype(np.int64)]
 
 
 def _pieces(x: Rows, rows: range | Int[np.ndarray, " m"]) -> Iterator[tuple[int, np.ndarray]]:

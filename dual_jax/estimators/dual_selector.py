@@ -17,16 +17,19 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from dual_jax.data.errors import InputError, input_errors
+from dual_jax.data.errors import InputError
 from dual_jax.data.storage import filled
-from dual_jax.devices.mesh import EVERYWHERE, ROWS, deal, make_mesh, on_host, on_mesh
+from dual_jax.devices.mesh import EVERYWHERE, ROWS, make_mesh, on_host, on_mesh, shard_rows
 from dual_jax.dual.checkpoint import Checkpoint, stopping_at_a_break
-from dual_jax.dual.config import DualConfig, Readout
+from dual_jax.dual.config import DualConfig, Readout, Sizes
+from dual_jax.dual.fitting import check_coefficient_optimizer, fit, laid_out, shapes
 from dual_jax.dual.layout import in_one_piece
-from dual_jax.dual.loop import Chunk, check_coefficient_optimizer, fit, laid_out, norms_on, rank, shapes
-from dual_jax.dual.machine import with_room
+from dual_jax.dual.loop import Chunk
+from dual_jax.dual.ranking import norms_on, rank
 from dual_jax.dual.readout import is_nested
-from dual_jax.dual.steps import learnt_space, started
+from dual_jax.dual.room import sizes_with_room
+from dual_jax.dual.state import started
+from dual_jax.dual.trained import learnt_space
 from dual_jax.estimators import progress
 from dual_jax.estimators.logs import Lines
 from dual_jax.estimators.picker import Picker
@@ -43,16 +46,6 @@ OWN_SETTINGS = {  # fields of the configuration that are parameters of the estim
     "readout": "readout",
 }
 ROWS_PER_DEVICE = 1000  # below this another device costs more than it saves
-
-
-class Sizes(NamedTuple):
-    """The sizes of a fit, as the rules of `DualConfig` decide them for a pool."""
-
-    n_targets: int
-    n_places: int
-    n_clusters: int
-    block_rows: int
-    n_batches: int
 
 
 class Training(NamedTuple):
@@ -223,15 +216,13 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
                 prepared.x,
                 training.config,
                 mesh=self._mesh(len(prepared.x)),
+                sizes=training.sizes,
                 labeled=jnp.asarray(prepared.is_labeled),
                 candidates=jnp.asarray(prepared.is_open),
                 callbacks=[Lines(), *self.callbacks, *watching],
-                keeper=training.checkpoint,
+                checkpointer=training.checkpoint,
             )
-        # Of drawn targets fewer rows may be usable, and the dictionary smaller, than was planned.
-        n_places, mesh = len(started(fitted.state).dictionary), self._mesh(len(prepared.x))
-        sizes = sizes_of(training.config, len(prepared.x), n_places, mesh)
-        self._prepared = prepared._replace(settings=Training(training.config, sizes))
+        self._prepared = prepared._replace(settings=training._replace(checkpoint=None))
         self.n_exact_ = fitted.n_exact
         self._set_fit(fitted.state, fitted.history)
         self._set_picks(prepared, fitted.ranking)
@@ -251,15 +242,13 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         n_exact = request.n_select if config.readout == "refine" else max(request.n_select, config.n_exact)
         config = dataclasses.replace(config, n_exact=n_exact)
         config.check()
-        with input_errors():
-            check_coefficient_optimizer(config)
-        n, mesh = request.shape[0], self._mesh(request.shape[0])
+        check_coefficient_optimizer(config)
         checkpoint = None if checkpoint_dir is None else Checkpoint(checkpoint_dir)
-        if checkpoint and config.dictionary_size is None:  # what memory leaves now may be another number
-            config = dataclasses.replace(config, dictionary_size=checkpoint.places())
+        # What memory leaves now may be another number than what it left to a fit that goes on.
+        n_places = checkpoint.places() if checkpoint and config.dictionary_size is None else None
         n_usable = int((request.is_labeled | request.is_open).sum())
-        config = with_room(request.shape, n_usable, config, mesh)
-        sizes = sizes_of(config, n, n_usable, mesh)
+        mesh = self._mesh(request.shape[0])
+        sizes = sizes_with_room(request.shape, n_usable, config, mesh, n_places)
         if sizes.n_clusters > sizes.n_targets:
             raise InputError(
                 f"n_clusters={sizes.n_clusters} exceeds the {sizes.n_targets} rows: ask for fewer."
@@ -274,25 +263,28 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
 
     @property
     def _config(self) -> DualConfig:
-        """The settings with the decided sizes in their places, as the functional core takes them."""
-        return with_sizes(self._prepared.settings.config, self.sizes_)
+        """The settings of the fit: ``config`` with the estimator's own parameters."""
+        return self._prepared.settings.config
 
     def _begins_with(self, n_select: int) -> bool:
         return self._config.readout != "refine"
 
     def _ranked_again(self, n_select: int) -> Int[np.ndarray, " k"]:
-        pool, mesh = self._sharded()
-        return np.asarray(rank(self.state_, pool, self._config, n_select, mesh=mesh).indices)
-
-    def _sharded(self) -> tuple[Float[Array, "n q"], Mesh | None]:
-        """Return the pool on the devices of a fit, and their mesh."""
         mesh = self._mesh(len(self._prepared.x))
-        return deal(self._prepared.x, mesh, np.nan), mesh
+        pool, is_row = self._sharded(mesh)
+        picks = rank(self.state_, pool, self._config, n_select, is_row=is_row, mesh=mesh)
+        return np.asarray(picks.indices)
+
+    def _sharded(self, mesh: Mesh | None) -> tuple[Any, Any]:
+        """Return the pool on the devices of a mesh, and which of its rows are no padding."""
+        x = self._prepared.x
+        return shard_rows(x, mesh), shard_rows(np.ones(len(x), bool), mesh)
 
     def _clustered(self) -> tuple[Float[Any, "n q"], Float[Any, "k q"]]:
-        fixed = started(self.state_)
-        u = on_host(_learnt_space(self.state_, self._sharded()[0], self._config))  # from all devices
-        return u[: len(self._prepared.x)], np.asarray(fixed.centroids)[np.asarray(fixed.sizes) > 0]
+        fixed, n = started(self.state_), len(self._prepared.x)
+        pool, is_row = self._sharded(self._mesh(n))
+        u = on_host(_learnt_space(self.state_, pool, self._config, is_row=is_row))  # from all devices
+        return u[:n], np.asarray(fixed.centroids)[np.asarray(fixed.sizes) > 0]
 
     def row_norms(self) -> dict[str, Float[np.ndarray, " m"]]:
         """Return the l2 norms of the rows of C and of P, a number for each row of the dictionary.
@@ -301,8 +293,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         ``state_.fixed.dictionary``.
         """
         check_is_fitted(self)
-        pool, mesh = self._sharded()
-        norms = norms_on(self.state_, pool, self._config, mesh)
+        mesh = self._mesh(len(self._prepared.x))
+        norms = norms_on(self.state_, self._sharded(mesh)[0], self._config, mesh)
         return {name: np.asarray(values) for name, values in norms._asdict().items()}
 
     def transform(self, X: Any, *, embedding: Any = None) -> Float[Any, "m p"]:
@@ -334,8 +326,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
             "random_state": self.random_state if isinstance(self.random_state, Integral) else None,
             "config": prepared.settings.config.as_json(),
             "inputs": prepared.inputs.as_json(),
-            "n_clusters": sizes.n_clusters,
-            "n_places": len(started(self.state_).dictionary),
+            "sizes": sizes._asdict(),
             "history": {stage: list(terms) for stage, terms in self.history_.items()},
         }
         n_shares = mesh.size if mesh else 1
@@ -355,29 +346,30 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         asked = DualConfig.from_json(about["config"], config)
         self = cls(**about["parameters"], random_state=about["random_state"], config=asked)
         self._restore_picks(about, arrays)
-        x = jnp.asarray(arrays["['pool']"])
+        x = jnp.asarray(arrays["pool"])
         n, mesh = len(x), self._mesh(len(x))
-        sizes = sizes_of(asked, n, about["n_places"], mesh)._replace(n_clusters=about["n_clusters"])
-        sizes = sizes._replace(n_places=about["n_places"])
-        like, mask = shapes(x[: sizes.n_targets], with_sizes(asked, sizes), "train"), jnp.zeros(n, bool)
+        sizes, n_devices = Sizes(**about["sizes"]), mesh.size if mesh else 1
+        block_rows = asked.rows_in_block(-(-sizes.n_targets // n_devices), sizes.n_places)
+        sizes = sizes._replace(block_rows=block_rows)
+        like, mask = shapes(x[: sizes.n_targets], asked, sizes, "train"), jnp.zeros(n, bool)
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
-        state = filled({"state": like}, arrays)["state"]
+        state = filled(like, arrays, "state")
         is_labeled, is_open = np.asarray(started(state).is_labeled), np.zeros(n, bool)
         is_open[self.ranking_] = True  # every candidate is ranked
-        inputs = Inputs.from_json(about["inputs"], lambda place: arrays["['inputs']" + place])
+        inputs = Inputs.from_json(about["inputs"], lambda name: arrays[f"inputs/{name}"])
         budget, seed = len(self.sample_indices_), about["random_state"] or 0
         training = Training(asked, sizes)
         self._prepared = Prepared(x, inputs, is_labeled, is_open, budget, seed, None, {}, training)
         history = {
-            stage: {name: arrays[f"['history']['{stage}']['{name}']"] for name in names}
+            stage: {name: arrays[f"history/{stage}/{name}"] for name in names}
             for stage, names in about["history"].items()
         }
-        self._set_fit(laid_out(state, sizes.block_rows, mesh), history)
+        self._set_fit(laid_out(state, block_rows, mesh), history)
         return self
 
     def _encode(self, rows: Float[Any, "m d"], size: int, mesh: Mesh | None) -> Float[Array, "m p"]:
         """Return the codes of at most ``size`` rows, dealt out over a mesh; one shape serves every table."""
-        padded = deal(jnp.pad(rows, [(0, size - len(rows)), (0, 0)]), mesh, 0.0)
+        padded = shard_rows(jnp.pad(rows, [(0, size - len(rows)), (0, 0)]), mesh)
         return _encoded(self.params_.network.encoder, padded, self._config, mesh)[: len(rows)]
 
     @property
@@ -404,24 +396,6 @@ def mesh_for(n: int, devices: Sequence[jax.Device] | None = None) -> Mesh | None
     is_worth = jax.default_backend() != "cpu"
     devices = jax.devices()[: max(1, n // ROWS_PER_DEVICE)] if is_worth else jax.devices()[:1]
     return make_mesh(devices) if len(devices) > 1 else None
-
-
-def sizes_of(config: DualConfig, n: int, n_usable: int, mesh: Mesh | None) -> Sizes:
-    """Return the sizes of a fit to n rows of which ``n_usable`` may rebuild others."""
-    used = config.for_pool(n, n_usable, mesh.size if mesh else 1)
-    chosen: Any = used.n_targets, used.dictionary_size, used.n_clusters, used.block_rows
-    return Sizes(*chosen, config.batches(n))
-
-
-def with_sizes(config: DualConfig, sizes: Sizes) -> DualConfig:
-    """Return the settings with sizes in the places of the rules for them."""
-    return dataclasses.replace(
-        config,
-        n_targets=sizes.n_targets,
-        dictionary_size=sizes.n_places,
-        n_clusters=sizes.n_clusters,
-        block_rows=sizes.block_rows,
-    )
 
 
 _learnt_space = jax.jit(learnt_space)

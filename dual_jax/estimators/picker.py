@@ -109,7 +109,7 @@ class Picker(BaseEstimator, ABC):
         if about["feature_names"]:
             self.feature_names_in_ = np.array(about["feature_names"], dtype=object)
         for name in PICKS:
-            setattr(self, name, arrays[f"['picks']['{name}']"])
+            setattr(self, name, arrays[f"picks/{name}"])
 
     def _set_picks(self, prepared: Prepared, ranking: Selection) -> None:
         """Set the attributes that say what was picked: the first ``n_select`` rows of a ranking."""

@@ -48,12 +48,12 @@ class Inputs(NamedTuple):
         """Return what `as_json` and `arrays` hold; a function that embeds new rows is lost."""
 
         def scaler(how: str, place: str) -> Scaler:
-            return Scaler(how, *(arrays(f"{place}[{i}]") for i in range(len(Scaler._fields) - 1)))
+            return Scaler(how, *(arrays(f"{place}/{i}") for i in range(len(Scaler._fields) - 1)))
 
-        own = scaler(about["scale"], "['scaler']")
+        own = scaler(about["scale"], "scaler")
         if not about["has_embedding"]:
             return cls(own, None, None)
-        parts = Parts(*(scaler("spread", f"['parts'][{i}]") for i in range(len(Parts._fields))))
+        parts = Parts(*(scaler("spread", f"parts/{i}") for i in range(len(Parts._fields))))
         return cls(own, parts, None)
 
 

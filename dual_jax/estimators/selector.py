@@ -19,7 +19,7 @@ from dual_jax.data.errors import InputError, InputTypeError, input_errors
 from dual_jax.dual.config import DualConfig
 from dual_jax.estimators.picker import Picker
 from dual_jax.estimators.prepared import Prepared, Request, prepare
-from dual_jax.methods import METHODS
+from dual_jax.methods import METHODS, Method
 from dual_jax.numerics.kmeans import kmeans
 from dual_jax.selection.protocol import Selection
 
@@ -147,12 +147,9 @@ class Selector(Picker):
         method, n_open = METHODS[self.method], int(request.is_open.sum())
         is_whole = n_open <= MAX_RANKED and method.is_nested_for(n, n_open, knobs)
         n_exact = n_open if is_whole else request.n_select
-        if knobs:  # the method looks at them; its trace serves the run too
-            mask = jax.ShapeDtypeStruct((n,), bool)
-            traced = partial(method, n_select=n_exact, **knobs)
-            x, key = jax.ShapeDtypeStruct(request.shape, np.float32), jax.eval_shape(jax.random.key, 0)
+        if knobs:
             with input_errors():
-                jax.eval_shape(traced, key, x, labeled=mask, candidates=mask)
+                _check_by_method(method, knobs, request.shape, n_exact)
         return Task(self.method, knobs, n_exact)
 
     def run(self, prepared: Prepared) -> Self:
@@ -200,7 +197,7 @@ class Selector(Picker):
         """Return the estimator that `save` wrote."""
         self = cls(**about["parameters"], random_state=about["seed"], **about["knobs"])
         self._restore_picks(about, arrays)
-        x, is_labeled, is_open = (arrays[f"['pool']['{name}']"] for name in POOL)
+        x, is_labeled, is_open = (arrays[f"pool/{name}"] for name in POOL)
         task = Task(self.method, check_knobs(self.method, self._knobs), self.n_exact_)
         budget, seed = len(self.sample_indices_), about["seed"]
         self._prepared = Prepared(jnp.asarray(x), None, is_labeled, is_open, budget, seed, None, {}, task)
@@ -232,6 +229,16 @@ def check_knobs(method: str, knobs: dict[str, Any]) -> dict[str, Any]:
         hint = _hint(unknown[0], [*known, *Selector._get_param_names()])
         raise InputError(f"{method} has no knob {unknown[0]!r}{hint}; it takes {', '.join(known) or 'none'}")
     return {name: _checked(value, known[name]) for name, value in knobs.items()}
+
+
+def _check_by_method(method: Method, knobs: dict[str, Any], shape: tuple[int, int], n_exact: int) -> None:
+    """Let a method check its knobs, before any work; what it traces for that is cached for the run."""
+    if method.facts.family == "deep":
+        DualConfig(**knobs).check()
+        return
+    x, mask = jax.ShapeDtypeStruct(shape, np.float32), jax.ShapeDtypeStruct(shape[:1], bool)
+    key = jax.eval_shape(jax.random.key, 0)
+    jax.eval_shape(partial(method, n_select=n_exact, **knobs), key, x, labeled=mask, candidates=mask)
 
 
 def _picks(prepared: Prepared, n_select: int) -> Selection:

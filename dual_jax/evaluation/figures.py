@@ -19,6 +19,7 @@ from dual_jax.evaluation.standings import (
     gains,
     mean_ranks,
 )
+from dual_jax.methods.facts import FACTS, described
 from dual_jax.plots.maps import frame, new
 
 if TYPE_CHECKING:
@@ -28,13 +29,6 @@ if TYPE_CHECKING:
 N_NAMED = 2  # methods of the crowd that are named in a panel, the best
 N_LEVEL = 9  # names of data sets that fit side by side
 MARGIN = 0.5  # least distance of two marks, in that of even ones
-RECONSTRUCTION = {
-    *("ted", "cted", "dcted", "rrss", "arss", "alsr", "alnr", "alfs", "smrs", "maed", "llr", "dcs", "rrqr")
-}
-COVERAGE = {
-    *("kmeans", "kcenter", "facility", "probcover", "typiclust", "usl", "herding", "dpp", "activeft"),
-    "medoids",
-}
 NAMES = {"dual": "DUAL", "dual_wo": "DUAL w/o clusters", "dual_paper": "DUAL, released"}
 SPELLED = {"auc": "AUC", "recall": "macro recall"}
 COLUMNS = 3  # of panels
@@ -71,17 +65,18 @@ def look(method: str) -> Look:
     known = {"dual": OURS, "dual_paper": RELEASED, "dual_wo": ABLATED, RANDOM: CHANCE}
     if method in known:
         return known[method]
-    name = method.split(" ")[0]
-    if name == "dual":
-        return VARIED
-    group = "reconstruction" if name in RECONSTRUCTION else "coverage" if name in COVERAGE else "other"
-    return GROUPS[group]
+    facts = FACTS.get(method.split(" ")[0])
+    family = facts.family if facts else "other"
+    return VARIED if family == "deep" else GROUPS.get(family, GROUPS["other"])
 
 
 def shown(method: str) -> str:
-    """Return a method's name in a figure: DUAL's in words, the others' as in `dual_jax.METHODS`."""
+    """Return a method's name in a figure or a table: DUAL's in words, the others' as in `dual_jax.METHODS`.
+
+    The name of a method whose objective is inferred says so.
+    """
     name, _, rest = method.partition(" ")
-    return " ".join(filter(None, (NAMES.get(name, name), rest)))
+    return " ".join(filter(None, (NAMES.get(name) or described(name), rest)))
 
 
 def spelled(metric: str) -> str:

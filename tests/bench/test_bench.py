@@ -8,7 +8,7 @@ import pytest
 from bench import __main__ as all_of_them
 from bench import devices, figures, plan, readme, record, start, step
 from bench.__main__ import Piece
-from dual_jax.dual import machine
+from dual_jax.devices import machine
 from dual_jax.dual.plan import VECTOR
 
 

@@ -23,6 +23,7 @@ from dual_jax.data import datasets
 from dual_jax.data import storage as store
 from dual_jax.dual.checkpoint import NAME, Checkpoint
 from dual_jax.dual.config import DualConfig
+from dual_jax.methods.facts import listed
 from dual_jax.numerics import scaling
 from dual_jax.views import contrastive, spectra
 
@@ -396,8 +397,9 @@ def test_picks_are_explained_when_asked_for_and_serve_as_labelled_rows_as_before
     assert all(float(pick["distance"]) > 0 and int(pick["cluster"]) >= 0 for pick in second)
 
 
-def test_the_methods_on_offer_are_all_of_them():
-    assert tuple(dual_jax.METHODS) == options.METHODS
+def test_the_help_lists_every_method_and_says_whose_objective_is_inferred(capsys):
+    main(["select", "--help"])
+    assert listed() in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_scalings_on_offer_are_those_of_the_scaler():
@@ -526,7 +528,7 @@ def test_a_mistake_is_one_line_and_status_2_before_any_fit(content, arguments, w
 @pytest.mark.usefixtures("no_fit")
 def test_a_pool_that_memory_does_not_hold_is_a_mistake_with_advice(monkeypatch, capsys):
     write("pool.csv", table())
-    monkeypatch.setattr("dual_jax.dual.machine.free_memory", lambda: 20e3)
+    monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 20e3)
 
     assert_mistake(["pool.csv", "-n", "1", "--id-column", "id"], "30 x 3 takes 0.0 GB on a device", capsys)
 
@@ -750,7 +752,8 @@ def test_version_and_help_are_status_0(words, capsys):
 
 def test_help_imports_neither_the_methods_nor_scikit_learn():
     heavy = (
-        "{'dual_jax.methods', 'dual_jax.estimators.dual_selector', 'dual_jax.estimators.selector', 'sklearn'}"
+        "{'dual_jax.methods.dual', 'dual_jax.estimators.dual_selector', 'dual_jax.estimators.selector', "
+        "'sklearn'}"
     )
     code = (
         f"import sys; from dual_jax import cli; cli.main(['select', '-h']); print({heavy} & {{*sys.modules}})"

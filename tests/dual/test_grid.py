@@ -7,9 +7,9 @@ import pytest
 
 from dual_jax.dual import grid
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import train
+from dual_jax.dual.fitting import train
 from dual_jax.dual.plan import plan
-from dual_jax.dual.steps import row_norms
+from dual_jax.dual.trained import row_norms
 
 KEYS = jax.random.split(jax.random.key(0), 2)
 POOLS = jax.random.normal(jax.random.key(1), (2, 24, 5))

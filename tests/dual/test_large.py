@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import dual_jax as dj
-from dual_jax.devices.mesh import deal
-from dual_jax.dual.loop import _batch, drawn_targets, fit, norms_on, train
-from dual_jax.dual.steps import started
+from dual_jax.devices.mesh import shard_rows
+from dual_jax.dual.fitting import _batch, drawn_targets, fit, train
+from dual_jax.dual.ranking import norms_on
+from dual_jax.dual.state import started
 
 KEY, N = jax.random.key(0), 101
 X = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
@@ -92,6 +93,6 @@ def test_norms_and_short_lists_are_the_same_on_devices_that_need_padding(monkeyp
     assert spread.ranking.indices.tolist() == alone.ranking.indices.tolist()
     of_one, of_four = (
         norms_on(alone.state, jnp.asarray(x), config, None),
-        norms_on(spread.state, deal(x, mesh, np.nan), config, mesh),
+        norms_on(spread.state, shard_rows(x, mesh), config, mesh),
     )
     np.testing.assert_allclose(of_four.C, of_one.C, rtol=1e-4)

@@ -10,16 +10,9 @@ import pytest
 
 from dual_jax.devices.mesh import make_mesh
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import (
-    CHUNK,
-    begin_selection,
-    check_coefficient_optimizer,
-    fit,
-    rank,
-    rank_on_mesh,
-    run_steps,
-    train,
-)
+from dual_jax.dual.fitting import begin_selection, check_coefficient_optimizer, fit, train
+from dual_jax.dual.loop import CHUNK
+from dual_jax.dual.ranking import rank, rank_on_mesh
 
 N = 31
 X = np.random.default_rng(0).normal(size=(N, 6)).astype(np.float32)
@@ -175,14 +168,15 @@ def test_more_picks_than_candidates_are_refused():
 
 
 def test_refined_picks_cover_the_pool_at_least_as_well_as_the_greedy_ones():
-    from dual_jax.dual.steps import learnt_space
-    from dual_jax.selection.coverage import coverage, power_cost
+    from dual_jax.dual.trained import learnt_space
+    from dual_jax.selection.cover import build_cover, power_cost
+    from dual_jax.selection.coverage import coverage
 
     config = dataclasses.replace(CONFIG, readout="refine")
     state, _ = train(KEY, X, CONFIG)
-    u = learnt_space(state, X, config)
+    cover = build_cover(learnt_space(state, X, config), power_cost(0.5))
     refined, greedy = (rank(state, X, c, 5).indices for c in (config, CONFIG))
-    of = [float(coverage(u, indices, power_cost(0.5))[-1]) for indices in (refined, greedy)]
+    of = [float(coverage(cover, indices)[-1]) for indices in (refined, greedy)]
     assert of[0] <= of[1] * (1 + 1e-6)
 
 

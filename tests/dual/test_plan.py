@@ -11,12 +11,12 @@ import pytest
 
 import dual_jax as dj
 from dual_jax.cli import main
-from dual_jax.devices import hardware
+from dual_jax.devices import hardware, machine
 from dual_jax.devices.mesh import make_mesh
-from dual_jax.dual import machine
 from dual_jax.dual.ahead import Memory, devices_for, lower, memory_of
-from dual_jax.dual.network import MAX_INPUTS, Module
+from dual_jax.dual.network import Module
 from dual_jax.dual.plan import here, plan, refusal
+from dual_jax.numerics.statistics import MAX_INPUTS
 
 FREE, SIMPLEX = dj.DualConfig.paper(), dj.DualConfig()
 HALVES = {"moments_dtype": "bfloat16"}

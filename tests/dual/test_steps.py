@@ -9,19 +9,13 @@ import numpy as np
 import optax
 import pytest
 
+from dual_jax.dual.blocks import at_rest
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.network import MAX_INPUTS, total_loss
-from dual_jax.dual.steps import (
-    at_rest,
-    coefficients,
-    init,
-    learnt_space,
-    pretrain_step,
-    row_norms,
-    start_selection,
-    started,
-    train_step,
-)
+from dual_jax.dual.objectives.notation import total_loss
+from dual_jax.dual.state import started
+from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
+from dual_jax.dual.trained import coefficients, learnt_space, row_norms
+from dual_jax.numerics.statistics import MAX_INPUTS
 
 N, D = 31, 6  # odd: no two devices hold the same number of rows
 X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)

@@ -82,14 +82,14 @@ def test_another_budget_from_the_same_fit_is_a_prefix_and_goes_on_where_the_exac
 
 
 def test_a_fit_beyond_the_memory_that_is_left_is_refused_with_advice(monkeypatch):
-    monkeypatch.setattr("dual_jax.dual.machine.free_memory", lambda: 50e3)
+    monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 50e3)
     with pytest.raises(ValueError, match=r"31 x 6 takes .* set dictionary_size to at most"):
         selector().fit(X)
 
 
 def test_where_memory_is_short_a_smaller_dictionary_is_taken_unless_one_was_asked_for(monkeypatch):
     x = np.random.default_rng(0).normal(size=(400, 6))
-    monkeypatch.setattr("dual_jax.dual.machine.free_memory", lambda: 0.8 * dj.plan(400, 6, SMALL).n_bytes)
+    monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 0.8 * dj.plan(400, 6, SMALL).n_bytes)
     with pytest.warns(UserWarning, match=r"memory holds a dictionary of 256 rows, not of 400"):
         fitted = selector().fit(x)
     assert fitted.sizes_.n_places == len(fitted.state_.fixed.dictionary) == 256
@@ -100,10 +100,10 @@ def test_where_memory_is_short_a_smaller_dictionary_is_taken_unless_one_was_aske
 
 def test_a_kept_fit_goes_on_with_its_dictionary_whatever_memory_is_left_now(monkeypatch, tmp_path):
     x, whole = np.random.default_rng(0).normal(size=(400, 6)), dj.plan(400, 6, SMALL).n_bytes
-    monkeypatch.setattr("dual_jax.dual.machine.free_memory", lambda: 0.8 * whole)
+    monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 0.8 * whole)
     with pytest.warns(UserWarning, match="a dictionary of 256 rows"):
         first = selector().fit(x, checkpoint_dir=tmp_path)
-    monkeypatch.setattr("dual_jax.dual.machine.free_memory", lambda: 2.0 * whole)
+    monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 2.0 * whole)
     again = selector().fit(x, checkpoint_dir=tmp_path)
     assert again.sizes_.n_places == 256
     np.testing.assert_array_equal(again.ranking_, first.ranking_)

@@ -1,8 +1,8 @@
 """What the work will take, from a small run: to be told before, and so that hours are not spent unasked.
 
 On a pool of more than `PROBED` rows each method runs on a quarter of it, and its time is carried over by the
-growth that its docstring states. On smaller pools, where compiling takes most of the time, methods have
-typical times. Those, and DUAL's, are the times of two cores of a CPU.
+growth that `dual_jax.methods.facts` states. On smaller pools, where compiling takes most of the time, methods
+have typical times. Those, and DUAL's, are the times of two cores of a CPU.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ from dual_jax.evaluation.experiment import Entry, cells, finished, pick, run
 from dual_jax.evaluation.paper.protocols import CONFIGS
 from dual_jax.evaluation.paper.study import Study, views
 from dual_jax.evaluation.standings import RANDOM
+from dual_jax.methods.facts import FACTS
 
 PROBED, SHARE = 600, 4
-CUBIC, CUBIC_IF_WIDE = {"dpp", "llr"}, {"maed", "ted"}  # O(n^3) for n / 2 picks; wide is d > n; else O(n^2)
 N_CORES = 2
 HOPELESS = 10  # times the limit
 SMALL_RUN, SMALL_FIT = 0.1, 0.01  # seconds of a run, and of a fit, on a small pool
@@ -118,8 +118,7 @@ def _probe(study: Study, entry: Entry, limit: float) -> float:
     pool = study.pools[0, : study.n_pool // SHARE]
     n_picks = study.budgets[-1] if entry.is_nested else sum(study.budgets) // len(study.budgets)
     n_select = max(n_picks // SHARE, 1)
-    is_wide = pool.shape[1] > study.n_pool
-    growth = SHARE ** (3 if entry.method in CUBIC or (is_wide and entry.method in CUBIC_IF_WIDE) else 2)
+    growth = SHARE ** FACTS[entry.method].powers[pool.shape[1] > study.n_pool]
     seconds = 0.0
     for _ in range(2):
         found = pick(entry, study.keys[0], pool, [n_select])[n_select]

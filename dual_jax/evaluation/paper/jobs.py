@@ -12,8 +12,8 @@ import numpy as np
 
 from dual_jax.data.receipt import compile_seconds, devices
 from dual_jax.data.storage import versions
+from dual_jax.devices.machine import forget_programs_if_many
 from dual_jax.dual import grid
-from dual_jax.dual.machine import forget_programs_if_many
 from dual_jax.evaluation.experiment import Cell, Entry, Picked, cells, judge, pick, run
 from dual_jax.evaluation.paper import protocols
 from dual_jax.evaluation.paper.costs import DUAL_COMPILE, Costs, dual_seconds, measure, network_seconds

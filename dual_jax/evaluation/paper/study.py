@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from dual_jax.data.datasets import Dataset
 from dual_jax.data.errors import InputError
 from dual_jax.dual import grid
-from dual_jax.dual.steps import TrainState
+from dual_jax.dual.state import TrainState
 from dual_jax.evaluation.experiment import Cell, View, Views, encoded, finished, order_key
 from dual_jax.evaluation.judges import Split, halve
 from dual_jax.evaluation.paper.protocols import CONFIGS, Protocol

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from dual_jax.dual.network import MAX_INPUTS, bounded_gain, robust_moments
 from dual_jax.numerics.arithmetic import matmul, principal_directions, squared_norms
-from dual_jax.selection.coverage import greedy, power_cost
+from dual_jax.numerics.statistics import MAX_INPUTS, bounded_gain, robust_moments
+from dual_jax.selection.cover import build_cover, power_cost
+from dual_jax.selection.coverage import greedy
 from dual_jax.selection.protocol import Selection
 from dual_jax.selection.swaps import refine
 
@@ -22,8 +23,8 @@ def medoids(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     readout: str = "greedy",
     pair_first: bool = True,
 ) -> Selection:
@@ -46,8 +47,8 @@ def medoids(
     ----------
     key
         Ignored up to 128 features.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`. Forbidden rows want to be covered too.
+    candidates
+        Forbidden rows want to be covered too.
     readout
         ``"greedy"`` (default) or ``"refine"``, swaps for this one budget; static.
     pair_first
@@ -65,22 +66,20 @@ def medoids(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[0.0], [1.0], [2.0], [9.0], [10.0]])
-    >>> medoids(jax.random.key(0), x, 2).indices.tolist()
+    >>> dj.METHODS["medoids"](jax.random.key(0), x, 2).indices.tolist()
     [1, 3]
     """
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} is unknown: give one of {', '.join(READOUTS)}.")
-    u, cost = squashed(key, x), power_cost(POWER)
-    picks = greedy(u, n_select, cost, labeled=labeled, candidates=candidates, pair_first=pair_first)
-    if readout == "greedy":
-        return picks
-    return refine(u, picks.indices, cost, labeled=labeled, candidates=candidates)
+    cover = build_cover(squashed(key, x), power_cost(POWER), labeled=labeled, candidates=candidates)
+    picks = greedy(cover, n_select, pair_first=pair_first)
+    return picks if readout == "greedy" else refine(cover, picks.indices)
 
 
 def squashed(key: Key[Array, ""], x: Float[Array, "n d"]) -> Float[Array, "n q"]:
-    """Return the space of `dual_jax.dual.network.simplex` without codes; q is d, or 128 where d is more."""
+    """Return the space of `dual_jax.dual.objectives.simplex` without codes; q is d, at most 128."""
     center, spread = robust_moments(x, jnp.ones(len(x), bool))
     inputs = (x - center) / spread
     if x.shape[1] > MAX_INPUTS:

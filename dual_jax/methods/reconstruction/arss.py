@@ -34,8 +34,8 @@ def arss(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     penalty: Float[Array, ""] | float = 0.1,
     power: Float[Array, ""] | float = 0.5,
     tol: Float[Array, ""] | float = 1e-4,
@@ -57,15 +57,11 @@ def arss(
     with `dcs` at full rank; measured on three standardised pools). Errors begin near r = 10; at 100 A is
     nearly 0.
 
-    Rows are divided by their root mean squared length, not centred. Labelled rows are in the dictionary
-    without penalty; forbidden rows are not in it and still are targets. Copies of other rows, outliers and
-    rows in the span of the labelled ones have score -1 and come by position. One score a sample, so
-    neighbours may be picked together.
+    Scaling, labelled and forbidden rows: see `dual_jax.methods.reconstruction.rowsparse`. Copies of other
+    rows, outliers and rows in the span of the labelled ones have score -1 and come by position.
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`; ``key`` is not used.
     penalty
         r > 0; the author's 0.1 by default, which hardly regularises, see above.
     power
@@ -87,10 +83,9 @@ def arss(
 
     Examples
     --------
-    >>> import jax
-    >>> import jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[1.0, 0.0], [0.9, 0.1], [0.0, 0.8]])
-    >>> sorted(arss(jax.random.key(0), x, 2).indices.tolist())
+    >>> sorted(dj.METHODS["arss"](jax.random.key(0), x, 2).indices.tolist())
     [0, 2]
     """
     pool = prepare(x, labeled, candidates, keep_axes=True)

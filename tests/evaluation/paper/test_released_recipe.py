@@ -10,7 +10,7 @@ from sklearn.svm import SVC
 
 from dual_jax.data.datasets import load
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import fit
+from dual_jax.dual.fitting import fit
 
 pytestmark = [
     pytest.mark.slow,
