@@ -11,6 +11,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from dual_jax.data.errors import InputError
 from dual_jax.devices.collectives import device_index
 from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, on_mesh, put, shard_rows
 from dual_jax.dual.config import DualConfig, Sizes
@@ -133,7 +134,7 @@ def _checked(x: Any) -> Any:
     xp = jnp if isinstance(x, jax.Array) else np
     is_finite = np.asarray(xp.isfinite(x).reshape(len(x), -1).all(axis=1))
     if not is_finite.all():
-        raise ValueError(
+        raise InputError(
             f"row {is_finite.argmin()} (from 0) of x holds NaN or an infinity: fill such cells, or leave the "
             "row out."
         )
@@ -182,7 +183,7 @@ def _train(
     n = len(x)
     labeled, candidates = row_mask(labeled, n, "labeled"), row_mask(candidates, n, "candidates", default=True)
     if count_rows(candidates & ~labeled) == 0:
-        raise ValueError("no row may be picked: there is no candidate without a label.")
+        raise InputError("no row may be picked: there is no candidate without a label.")
     n_devices = mesh.size if mesh else 1
     n_targets = (sizes or config.sizes(n)).n_targets
     rows = None
@@ -194,7 +195,7 @@ def _train(
         targets = x[np.asarray(rows) if isinstance(x, np.ndarray) else rows], labeled[rows], candidates[rows]
     sizes = sizes or config.sizes(n, count_rows(targets[1] | targets[2]), n_devices)
     if sizes.n_clusters > n_targets:
-        raise ValueError(f"n_clusters={config.n_clusters} exceeds the {n_targets} rows: ask for fewer.")
+        raise InputError(f"n_clusters={config.n_clusters} exceeds the {n_targets} rows: ask for fewer.")
     check_memory(x.shape, config, mesh, sizes)
     saved = _Saved(checkpointer, sizes, mesh)
     progress = saved.open((key, x, config, sizes, labeled, candidates), targets[0], config)
@@ -310,7 +311,7 @@ def check_coefficient_optimizer(config: DualConfig) -> None:
         halves = jnp.concatenate([after_two_steps(gradient[part], params[part]) for part in parts])
         is_entrywise = bool(jnp.allclose(after_two_steps(gradient, params), halves, rtol=1e-5))
     if not is_entrywise:
-        raise ValueError(
+        raise InputError(
             "coefficient_optimizer needs the whole gradient of C, which never exists: use an element-wise "
             "one such as optax.adam; global-norm clipping may go into optimizer, for the network."
         )
