@@ -73,7 +73,7 @@ def outcome(act):
     """Return what an act returns, or the mistake that it was told of."""
     try:
         return act()
-    except MISTAKES as mistake:
+    except (ValueError, TypeError, ImportError, OSError) as mistake:
         return mistake
 
 
