@@ -16,9 +16,11 @@ from dual_jax.dual.layout import specs
 from dual_jax.dual.objectives.notation import Block
 from dual_jax.dual.state import TrainState, count_rows, started
 from dual_jax.dual.trained import learnt_space, row_norms
+from dual_jax.numerics.precision import in_float32
 from dual_jax.selection.protocol import Selection
 
 
+@in_float32
 def rank(
     state: TrainState,
     x: Float[Array, "n ..."],
@@ -72,6 +74,7 @@ def rank(
 
 
 @partial(jax.jit, static_argnames=("n_exact", "n_select", "axis_name", "mesh"))
+@in_float32
 def rank_on_mesh(
     state: TrainState,
     x: Array,
@@ -92,6 +95,7 @@ def rank_on_mesh(
 
 
 @partial(jax.jit, static_argnames="mesh")
+@in_float32
 def norms_on(state: TrainState, x: Array, config: DualConfig, mesh: Mesh | None) -> Block:
     """Return `dual_jax.dual.trained.row_norms` of a state that was fitted on a mesh, or on none."""
     fixed = started(state)

@@ -34,6 +34,7 @@ from dual_jax.dual.state import Fixed, OptState, Params, TrainState, started
 from dual_jax.numerics.arithmetic import TINY, principal_directions, squared_norms
 from dual_jax.numerics.draws import draw_rows
 from dual_jax.numerics.kmeans import kmeans
+from dual_jax.numerics.precision import as_float32, in_float32
 from dual_jax.numerics.statistics import MAX_INPUTS, moments, neighbour_scale, robust_moments
 
 
@@ -43,6 +44,7 @@ class PretrainTerms(NamedTuple):
     reconstruction: Float[Array, ""]
 
 
+@in_float32
 def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> TrainState:
     """Return a fresh autoencoder for rows shaped like those of ``x``, and its optimiser.
 
@@ -61,6 +63,7 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
         A setting is out of range, or the modules' outputs do not have the shapes of codes and rows.
     """
     config.check()
+    x, config = as_float32((x, config))
     modules, sample = config.modules(x), jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
     network = jax.eval_shape(_new_network, key, sample, config)
     code = jax.eval_shape(modules.encoder.apply, network.encoder, sample)
@@ -85,6 +88,7 @@ def _new_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: Dua
 
 
 @partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
+@in_float32
 def pretrain_step(
     state: TrainState,
     x: Float[Array, "n ..."],
@@ -110,6 +114,7 @@ def pretrain_step(
     axis_name
         Of the devices that hold the other rows, under `jax.pmap` or `jax.shard_map`; static.
     """
+    x, config = as_float32((x, config))
     is_row = jnp.ones(len(x), bool) if is_row is None else is_row
     modules = config.modules(x)
     n_values = total(jnp.sum(is_row), axis_name) * flat(x).shape[1]
@@ -130,6 +135,7 @@ def pretrain_step(
 
 
 @partial(jax.jit, static_argnames=("sizes", "axis_name"))
+@in_float32
 def start_selection(
     key: Key[Array, ""],
     state: TrainState,
@@ -170,6 +176,7 @@ def start_selection(
         As in `pretrain_step`; the masks are then this device's too.
     """
     key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
+    x, config = as_float32((x, config))
     is_row = jnp.ones(len(x), bool) if is_row is None else is_row
     sizes = sizes or config.sizes(n_devices(axis_name) * len(x), n_devices=n_devices(axis_name))
     is_labeled = is_row & (jnp.zeros(len(x), bool) if labeled is None else labeled)
@@ -234,6 +241,7 @@ def _share_out(rows: Array, axis_name: str | None) -> Array:
 
 
 @partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
+@in_float32
 def train_step(
     state: TrainState,
     x: Float[Array, "n ..."],
@@ -272,6 +280,7 @@ def train_step(
     >>> int(state.step), sorted(terms._fields)[:2]
     (1, ['cluster_expression', 'cluster_sparsity'])
     """
+    x, config = as_float32((x, config))
     modules = config.modules(x)
     params, opt_state, step, fixed = *state[:3], started(state)
     is_row = fixed.targets >= 0 if is_row is None else is_row
