@@ -1,7 +1,5 @@
 """One DUAL: at the default settings every way to it picks the same rows."""
 
-from types import SimpleNamespace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,7 +52,9 @@ def by_grid():
 
 
 @pytest.mark.parametrize(
-    "picks", [by_dual_selector, by_selector, by_method, by_reader, under_jit, by_grid], ids=lambda f: f.__name__
+    "picks",
+    [by_dual_selector, by_selector, by_method, by_reader, under_jit, by_grid],
+    ids=lambda f: f.__name__,
 )
 def test_every_door_gives_the_picks_of_the_core(picks, fitted):
     assert np.asarray(picks()).tolist() == fitted.ranking.indices[:N_SELECT].tolist()
