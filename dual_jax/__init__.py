@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from dual_jax.dual.streaming import stream
     from dual_jax.estimators.archive import export, load
     from dual_jax.estimators.dual_selector import DUALSelector
+    from dual_jax.estimators.query_strategy import QueryStrategy
     from dual_jax.estimators.selector import Selector
     from dual_jax.methods import METHODS
 
 _LAZY = {
     "DUALSelector": "dual_jax.estimators.dual_selector",
     "METHODS": "dual_jax.methods",
+    "QueryStrategy": "dual_jax.estimators.query_strategy",
     "export": "dual_jax.estimators.archive",
     "load": "dual_jax.estimators.archive",
     "Selector": "dual_jax.estimators.selector",
@@ -45,6 +47,7 @@ __all__ = [
     "KMeansResult",
     "Module",
     "Plan",
+    "QueryStrategy",
     "Selection",
     "Selector",
     "TrainState",

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from dual_jax.data.errors import InputError, InputTypeError
 from dual_jax.data.foreign import as_known
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -18,10 +19,6 @@ IMPUTATIONS = ("median",)
 POOL = "the pool"
 
 Table = np.ndarray | jax.Array
-
-
-class LateMistake(ValueError):
-    """A mistake of the caller that only the work itself can find."""
 
 
 def check_pool(
@@ -71,7 +68,7 @@ def check_pool(
            [4., 3.]], dtype=float32)
     """
     if impute not in (None, *IMPUTATIONS):
-        raise ValueError(f"impute={impute!r} is not known: use None or 'median'")
+        raise InputError(f"impute={impute!r} is not known: use None or 'median'")
     table = as_numbers(x, name)
     _check_shape(table, min_rows, min_features, name)
     if impute == "median":
@@ -80,7 +77,7 @@ def check_pool(
     xp = _module_of(table)
     table = table.astype(jnp.float32) if xp is jnp else np.ascontiguousarray(table, dtype)
     if min_rows > 1 and bool(xp.all(table[0] == table[-1])) and bool(xp.all(table == table[0])):
-        raise ValueError(f"all {len(table)} rows of {name} are the same, so there is nothing to choose")
+        raise InputError(f"all {len(table)} rows of {name} are the same, so there is nothing to choose")
     return table
 
 
@@ -100,7 +97,7 @@ def check_embedding(z: Any, n: int) -> Float[Table, "n q"]:
     """
     table = check_pool(z, min_rows=min(n, 2), min_features=1, name="the embedding")
     if len(table) != n:
-        raise ValueError(
+        raise InputError(
             f"the embedding has {len(table)} rows for {n} rows of the table: give one for each, in its order"
         )
     return table
@@ -118,7 +115,7 @@ def impute_median(x: Float[Table, "n d"]) -> Float[Table, "n d"]:
     is_finite = xp.isfinite(x)
     is_empty = ~xp.any(is_finite, axis=0)
     if bool(xp.any(is_empty)):
-        raise ValueError(
+        raise InputError(
             f"column {int(xp.argmax(is_empty))} has no finite value to take a median of; leave it out"
         )
     if bool(xp.all(is_finite)):
@@ -137,7 +134,7 @@ def check_n_select(n_select: Any, n_open: int) -> int:
         When no row may be picked, or ``n_select`` is not between 1 and ``n_open``.
     """
     if n_open < 1:
-        raise ValueError("no candidate is left: every row is labelled or not among the candidates")
+        raise InputError("no candidate is left: every row is labelled or not among the candidates")
     if n_select is None:
         return max(1, n_open // 2)
     try:
@@ -145,9 +142,9 @@ def check_n_select(n_select: Any, n_open: int) -> int:
     except TypeError:
         count = None
     if count is None or isinstance(n_select, bool | np.bool_):
-        raise TypeError(f"n_to_select must be an integer, got {n_select!r}")
+        raise InputTypeError(f"n_to_select must be an integer, got {n_select!r}")
     if not 1 <= count <= n_open:
-        raise ValueError(f"n_to_select={count} is not between 1 and the {n_open} candidates without a label")
+        raise InputError(f"n_to_select={count} is not between 1 and the {n_open} candidates without a label")
     return count
 
 
@@ -186,15 +183,15 @@ def as_mask(
         return np.full(n, default)
     given = np.asarray(rows)
     if given.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional, got shape {given.shape}")
+        raise InputError(f"{name} must be one-dimensional, got shape {given.shape}")
     if given.dtype == object and {type(value) for value in given.tolist()} == {bool}:
         given = given.astype(bool)
     if given.dtype == bool:
         if len(given) != n:
-            raise ValueError(f"{name} is a mask of {len(given)} rows, but the pool has {n} rows")
+            raise InputError(f"{name} is a mask of {len(given)} rows, but the pool has {n} rows")
         return given.copy()
     if len(given) == n > 2 and given.dtype.kind in "iu" and set(np.unique(given)) <= {0, 1}:
-        raise ValueError(f"{name} looks like a mask of 0 and 1: pass booleans, as integers are rows")
+        raise InputError(f"{name} looks like a mask of 0 and 1: pass booleans, as integers are rows")
     mask = np.zeros(n, bool)
     if len(given):
         mask[_positions(given, n, name) if ids is None else positions_of(given, ids, name)] = True
@@ -215,9 +212,9 @@ def check_ids(ids: Iterable[Any], name: str = "ids") -> list[str]:
         first = texts.index(repeated)
         second = texts.index(repeated, first + 1)
         what = f"repeats {repeated!r} (rows {first} and {second})" if repeated else f"is empty in row {first}"
-        raise ValueError(f"{name} {what}: ids must be there and distinct; choose others or use none")
+        raise InputError(f"{name} {what}: ids must be there and distinct; choose others or use none")
     if "" in texts:
-        raise ValueError(f"{name} is empty in row {texts.index('')}: every row needs its own id")
+        raise InputError(f"{name} is empty in row {texts.index('')}: every row needs its own id")
     return texts
 
 
@@ -234,7 +231,7 @@ def positions_of(wanted: Iterable[Any], ids: Iterable[Any], name: str = "rows") 
     unknown = [text for text in texts if text not in lookup]
     if unknown:
         shown = ", ".join(repr(text) for text in unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-        raise ValueError(
+        raise InputError(
             f"{name}: {len(unknown)} of {len(texts)} ids are not in the pool ({shown}); "
             f"its ids look like {next(iter(lookup))!r}"
         )
@@ -244,13 +241,13 @@ def positions_of(wanted: Iterable[Any], ids: Iterable[Any], name: str = "rows") 
 def _positions(given: Shaped[np.ndarray, " k"], n: int, name: str) -> Int[np.ndarray, " k"]:
     """Return integers as positions, after checking that they are."""
     if given.dtype.kind not in "iu":
-        raise TypeError(
+        raise InputTypeError(
             f"{name} must be positions (integers) or a boolean mask, as the pool has no ids; "
             f"got {given.tolist()[0]!r}"
         )
     outside = (given < 0) | (given >= n)
     if outside.any():
-        raise ValueError(f"{name}: position {given[outside][0]} is not in the pool (0 to {n - 1})")
+        raise InputError(f"{name}: position {given[outside][0]} is not in the pool (0 to {n - 1})")
     return given.astype(np.intp)
 
 
@@ -261,14 +258,14 @@ def _module_of(x: Table) -> ModuleType:
 def as_numbers(x: Any, name: str = POOL) -> Shaped[Table, "..."]:
     """Return ``x`` as an array of real numbers."""
     if hasattr(x, "toarray") and hasattr(x, "nnz"):
-        raise TypeError("sparse tables are not supported: pass x.toarray() if it fits in memory")
+        raise InputTypeError("sparse tables are not supported: pass x.toarray() if it fits in memory")
     x = as_known(x)
     table = x if isinstance(x, jax.Array) else _from_objects(np.asarray(x), name)
     if jnp.issubdtype(table.dtype, jnp.complexfloating):
-        raise ValueError(f"Complex data not supported ({table.dtype}): pass real numbers")
+        raise InputError(f"Complex data not supported ({table.dtype}): pass real numbers")
     is_real = jnp.issubdtype(table.dtype, jnp.number) or table.dtype == bool
     if not is_real:
-        raise ValueError(f"{name} holds {table.dtype} instead of numbers: encode text columns or drop them")
+        raise InputError(f"{name} holds {table.dtype} instead of numbers: encode text columns or drop them")
     promote = jnp.promote_types if isinstance(table, jax.Array) else np.promote_types
     return table.astype(promote(table.dtype, np.float32), copy=False)
 
@@ -280,21 +277,20 @@ def _from_objects(table: Shaped[np.ndarray, "..."], name: str) -> Shaped[np.ndar
     try:
         return table.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"{name} holds a cell that is no number, encode or drop its column: {error}"
-        ) from error
+        kind = InputTypeError if isinstance(error, TypeError) else InputError
+        raise kind(f"{name} holds a cell that is no number, encode or drop its column: {error}") from error
 
 
 def _check_shape(x: Shaped[Table, "..."], min_rows: int, min_features: int, name: str) -> None:
     """Refuse what is no table of at least ``min_rows`` x ``min_features``; words as in scikit-learn."""
     if x.ndim != 2:
-        raise ValueError(
+        raise InputError(
             f"expected a 2D table (samples, features), got {x.ndim}D of shape {x.shape}: "
             "Reshape your data to one row per sample"
         )
     for size, least, what in zip(x.shape, (min_rows, min_features), ("sample", "feature"), strict=True):
         if size < least:
-            raise ValueError(
+            raise InputError(
                 f"{name} has {size} {what}(s) (shape={x.shape}) while a minimum of {least} is required."
             )
 
@@ -310,9 +306,9 @@ def _check_cells(x: Shaped[Table, "n d"], name: str) -> None:
     value = float(x[row, column])
     where = f"at row {row}, column {column} (both from 0)"
     if np.isfinite(value):
-        raise ValueError(
+        raise InputError(
             f"{value:g} {where} does not fit float32 (up to {FLOAT32_MAX:.1e}): rescale the column"
         )
     what = "NaN" if np.isnan(value) else str(value)
     how = ' by --impute median (impute="median")' if name == POOL else ""
-    raise ValueError(f"{name} has {what} {where}: fill such cells{how} or leave them out")
+    raise InputError(f"{name} has {what} {where}: fill such cells{how} or leave them out")

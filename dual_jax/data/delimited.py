@@ -21,6 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from dual_jax.data.errors import InputError
+
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
 BLOCK = 4096  # lines turned into numbers at a time, so that a big file is never held as Python strings
 DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d{2}")
@@ -59,7 +61,7 @@ def parse(where: str, data: bytes, delimiter: str, as_text: Collection[str] = ()
     records = _records(where, _decoded(where, data), delimiter)
     head = list(islice(records, 2))
     if not head:
-        raise ValueError(f"{where} is empty: it needs a line for each sample")
+        raise InputError(f"{where} is empty: it needs a line for each sample")
     first = [cell.strip() for cell in head[0][1]]
     _check_delimiter(where, first, delimiter)
     has_header = bool(as_text) or _is_header(first, head[1][1] if len(head) > 1 else [])
@@ -69,13 +71,23 @@ def parse(where: str, data: bytes, delimiter: str, as_text: Collection[str] = ()
     return _columns(names, has_header, chain(head[has_header:], records), as_text)
 
 
+def header(where: str, data: bytes, delimiter: str) -> tuple[str, ...]:
+    """Return the names in the first line of delimited text, which is taken to be a header."""
+    first = next((cells for _, cells in _records(where, _decoded(where, data), delimiter)), None)
+    if first is None:
+        raise InputError(f"{where} is empty: it needs a line for each sample")
+    names = [cell.strip() for cell in first]
+    _check_delimiter(where, names, delimiter)
+    return unique_names(names)
+
+
 def check_column(where: str, name: str, names: Sequence[str], header: Sequence[str] = ()) -> None:
     """Refuse a column name that the table lacks or has twice."""
     if name not in names:
         shown = ", ".join(repr(known) for known in names[:8]) + (", ..." if len(names) > 8 else "")
-        raise ValueError(f"{where} has no column {name!r}: its columns are {shown}")
+        raise InputError(f"{where} has no column {name!r}: its columns are {shown}")
     if list(header).count(name) > 1:
-        raise ValueError(f"{where} has more than one column {name!r}: rename all but one")
+        raise InputError(f"{where} has more than one column {name!r}: rename all but one")
 
 
 def unique_names(header: Sequence[str]) -> tuple[str, ...]:
@@ -96,11 +108,11 @@ def _decoded(where: str, data: bytes) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(
+        raise InputError(
             f"{where} is not UTF-8 text (byte {data[error.start]:#04x} at {error.start}): save it as UTF-8"
         ) from None
     if "\0" in text:
-        raise ValueError(f"{where} is not text: byte {text.index(chr(0))} is NUL; is it a binary file?")
+        raise InputError(f"{where} is not text: byte {text.index(chr(0))} is NUL; is it a binary file?")
     return text
 
 
@@ -115,20 +127,20 @@ def _records(where: str, text: str, delimiter: str) -> Iterator[tuple[int, list[
             if len(cells) > 1 or (cells and cells[0].strip()):
                 width = width or len(cells)
                 if len(cells) != width:
-                    raise ValueError(
+                    raise InputError(
                         f"{where}: line {line} has {len(cells)} cells, the first line has {width}; repair it"
                     )
                 yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"{where}: line {line} is broken ({error}); repair its quotes") from None
+        raise InputError(f"{where}: line {line} is broken ({error}); repair its quotes") from None
 
 
 def _check_delimiter(where: str, first: Sequence[str], delimiter: str) -> None:
     """Refuse a file that is one column because it is separated by something else."""
     for other in {",", ";", "\t", "|"} - {delimiter}:
         if len(first) == 1 and other in first[0]:
-            raise ValueError(f"{where} is separated by {other!r}, not {delimiter!r}: save it as .csv or .tsv")
+            raise InputError(f"{where} is separated by {other!r}, not {delimiter!r}: save it as .csv or .tsv")
 
 
 def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from dual_jax.data.delimited import Columns, check_column, parse, unique_names
+from dual_jax.data.delimited import Columns, check_column, header, parse, unique_names
+from dual_jax.data.errors import InputError, MissingPackageError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 KEYS = ("x", "X", "embeddings", "features", "data")
@@ -35,15 +36,15 @@ def read_contents(path: str | PathLike[str]) -> tuple[str, str, bytes]:
     """Return what to call a file in errors, its suffix and its bytes, after checking that they agree."""
     where, suffix = str(path), Path(path).suffix.lower()
     if suffix not in CONTENT:
-        raise ValueError(
+        raise InputError(
             f"{where} has a name that ends in none of {', '.join(CONTENT)}: convert or rename it"
         )
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise ValueError(f"{where} cannot be read: {error.strerror}") from error
+        raise InputError(f"{where} cannot be read: {error.strerror}") from error
     if not data.strip():
-        raise ValueError(f"{where} is empty")
+        raise InputError(f"{where} is empty")
     check_kind(where, suffix, data)
     return where, suffix, data
 
@@ -52,7 +53,7 @@ def check_kind(where: str, suffix: str, data: bytes) -> None:
     """Refuse a file whose first bytes are not those of its name."""
     kind = _kind(data)
     if kind != CONTENT[suffix]:
-        raise ValueError(
+        raise InputError(
             f"{where} is not what its name says: its first bytes are those of {kind}; convert or rename it"
         )
 
@@ -75,7 +76,7 @@ def parsing(where: str, kind: str) -> Iterator[None]:
             what = "holds Python objects, which are never unpickled: save it as an array of numbers"
         else:
             what = f"is broken or truncated, it cannot be read as {kind}: {_first_line(error)}"
-        raise ValueError(f"{where} {what}") from error
+        raise InputError(f"{where} {what}") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -103,12 +104,12 @@ def parse_npz(
         arrays = {key: _decoded(archive[key]) for key in (*tables, *ids_key)}
     if len(tables) != 1:
         found = f"several tables ({', '.join(tables)})" if tables else f"no table ({', '.join(left)})"
-        raise ValueError(
+        raise InputError(
             f"{where} holds {found}: store the pool alone under one of the keys {', '.join(KEYS)}"
         )
     x, ids = arrays[tables[0]], arrays.get(id_column or "")
     if ids is not None and ids.shape != x.shape[:1]:
-        raise ValueError(f"{where}: the ids {id_column!r} have shape {ids.shape}, the pool has {x.shape}")
+        raise InputError(f"{where}: the ids {id_column!r} have shape {ids.shape}, the pool has {x.shape}")
     return x, ids, {key: "another array of the archive" for key in archive.files if key not in arrays}
 
 
@@ -135,7 +136,16 @@ def parse_columns(where: str, suffix: str, data: bytes, as_text: Sequence[str]) 
         with parsing(where, ".parquet"):
             table = file.read()
         return parquet_columns(where, table, as_text)
-    raise ValueError(f"{where} has no named columns: use .csv, .tsv or .parquet")
+    raise InputError(f"{where} has no named columns: use .csv, .tsv or .parquet")
+
+
+def column_names(where: str, suffix: str, data: bytes) -> tuple[str, ...]:
+    """Return the names of the columns of a delimited or Parquet file that has a header."""
+    if suffix in DELIMITERS:
+        return header(where, data, DELIMITERS[suffix])
+    if suffix == ".parquet":
+        return unique_names(open_parquet(where, io.BytesIO(data)).schema_arrow.names)
+    raise InputError(f"{where} has no named columns: use .csv, .tsv or .parquet")
 
 
 def open_parquet(where: str, source: Any) -> Any:
@@ -143,7 +153,7 @@ def open_parquet(where: str, source: Any) -> Any:
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise ImportError(f'reading {where} needs pyarrow: pip install "dual-jax[data]"') from error
+        raise MissingPackageError(f'reading {where} needs pyarrow: pip install "dual-jax[data]"') from error
     with parsing(where, ".parquet"):
         return parquet.ParquetFile(source)
 

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dual_jax.data.errors import InputError, MissingPackageError
+
 ON_HOST = 1  # DLPack's number for a processor's memory
 NEEDS_ARROW = 'a table of the type {} is read with pyarrow: pip install "dual-jax[data]"'
 
@@ -43,7 +45,7 @@ def _from_device(x: Any) -> np.ndarray:
     try:
         return np.asarray(jnp.from_dlpack(x))
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             f"an array of the type {type(x).__name__} is on a device that JAX does not see here: move it to "
             f"the host's memory first ({error})"
         ) from error
@@ -60,7 +62,7 @@ def _from_table(x: Any) -> Any:
 
 
 def _by_pandas(x: Any) -> Any:
-    missing = ImportError(NEEDS_ARROW.format(type(x).__name__))
+    missing = MissingPackageError(NEEDS_ARROW.format(type(x).__name__))
     if not hasattr(x, "__dataframe__"):
         raise missing
     try:

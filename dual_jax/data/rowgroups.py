@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from dual_jax.data.delimited import Columns
+from dual_jax.data.errors import InputError
 from dual_jax.data.files import open_parquet, parquet_columns, parsing
 
 
@@ -26,7 +27,7 @@ class RowGroups:
         self._starts, self._kept = np.cumsum([0, *sizes]), (-1, np.empty((0, 0)))
         self.names: tuple[str, ...] = ()
         if not len(self):
-            raise ValueError(f"{where} has a header and no rows")
+            raise InputError(f"{where} has a header and no rows")
 
     @property
     def shape(self) -> tuple[int, int]:

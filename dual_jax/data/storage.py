@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dual_jax.data.errors import InputError
+
 PACKAGES = ("dual-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
 ABOUT = "about"  # name of the JSON text among the arrays
 HALVES = "bfloat16"  # names, in that text, of the arrays of this type
@@ -59,9 +61,9 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str | Writer) -
     target = Path(path).resolve()
     write = data if callable(data) else _writer(data)
     if target.is_dir():
-        raise ValueError(f"{path} is a folder; give the name of a file in it")
+        raise InputError(f"{path} is a folder; give the name of a file in it")
     if not target.parent.is_dir():
-        raise ValueError(f"cannot write {path}: the folder {target.parent} does not exist; create it first")
+        raise InputError(f"cannot write {path}: the folder {target.parent} does not exist; create it first")
     if target.exists() and not target.is_file():
         with target.open("wb") as file:
             write(file)
@@ -151,13 +153,13 @@ def read_arrays(
             arrays = {name: file[name] for name in names if with_arrays or name == ABOUT}
         about = json.loads(str(arrays.pop(ABOUT)))
     except FileNotFoundError:
-        raise ValueError(f"there is no file {path}") from None
+        raise InputError(f"there is no file {path}") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no dual-jax {kind}, or broken: {error}") from error
+        raise InputError(f"{path} is no dual-jax {kind}, or broken: {error}") from error
     if not isinstance(about, dict) or about.get("kind") != kind:
-        raise ValueError(f"{path} is no dual-jax {kind}")
+        raise InputError(f"{path} is no dual-jax {kind}")
     if not isinstance(number := about.get("format"), int) or number > FORMAT:
-        raise ValueError(f"{path} has format {number} and this version reads up to {FORMAT}: upgrade")
+        raise InputError(f"{path} has format {number} and this version reads up to {FORMAT}: upgrade")
     halves = about.pop(HALVES, [])
     return about, {
         name: array.view(jnp.bfloat16) if name in halves else array for name, array in arrays.items()
@@ -192,7 +194,7 @@ def filled(
         if array is None or (array.shape, array.dtype) != (shape.shape, shape.dtype):
             seen = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
             wanted = f"{shape.dtype}{list(shape.shape)}"
-            raise ValueError(f"{path} holds {seen} for {name}, wanted {wanted}: it is of other settings")
+            raise InputError(f"{path} holds {seen} for {name}, wanted {wanted}: it is of other settings")
         return array
 
     return jax.tree_util.tree_map_with_path(leaf, like)

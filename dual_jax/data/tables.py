@@ -14,9 +14,11 @@ from jaxtyping import Float, Int, Shaped
 from dual_jax.data import datasets
 from dual_jax.data.checks import as_mask, as_numbers, check_ids
 from dual_jax.data.delimited import Columns
+from dual_jax.data.errors import InputError
 from dual_jax.data.files import (
     CONTENT,
     check_kind,
+    column_names,
     parse_columns,
     parse_key,
     parse_npy,
@@ -135,15 +137,19 @@ def map_pool(path: str | PathLike[str], id_column: str | None = None, exclude: C
     if suffix == ".npy":
         _refuse_names(where, id_column, exclude)
     if suffix not in (".npy", ".parquet") or not os.path.isfile(path):
-        raise ValueError(f"{where} cannot stay on disk: give a .npy or .parquet file that is there")
-    with open(path, "rb") as file:
-        check_kind(where, suffix, file.read(64))
+        raise InputError(f"{where} cannot stay on disk: give a .npy or .parquet file that is there")
+    try:
+        with open(path, "rb") as file:
+            first_bytes = file.read(64)
+    except OSError as error:
+        raise InputError(f"{where} cannot be read: {error.strerror}") from error
+    check_kind(where, suffix, first_bytes)
     if suffix == ".parquet":
         return _map_parquet(where, id_column, exclude)
     with parsing(where, ".npy"):
         x = np.load(path, mmap_mode="r", allow_pickle=False)
     if x.ndim != 2 or x.dtype.kind not in "fiub":
-        raise ValueError(
+        raise InputError(
             f"{where} holds {x.dtype} of shape {x.shape}, not one row of numbers for each sample"
         )
     return Pool(x, None, None, None, {}, where, sha256_of(path), "left on disk")
@@ -194,7 +200,7 @@ def read_embedding(path: str | PathLike[str], pool: Pool) -> Pool:
         When the file cannot be read as a table of numbers, or lacks an id of the pool.
     """
     if not os.path.isfile(path):
-        raise ValueError(f"there is no file {os.fspath(path)!r} to read an embedding from")
+        raise InputError(f"there is no file {os.fspath(path)!r} to read an embedding from")
     found = read_pool(path)
     if pool.ids is None or pool.id_name not in (*(found.feature_names or ()), *found.dropped):
         return found
@@ -202,7 +208,7 @@ def read_embedding(path: str | PathLike[str], pool: Pool) -> Pool:
     places = {str(name): row for row, name in enumerate(found.ids if found.ids is not None else ())}
     missing = [name for name in map(str, pool.ids) if name not in places]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"{found.source} has no row for {len(missing)} of {len(pool.ids)} ids of the pool, such as "
             f"{missing[0]!r}: embed the whole pool"
         )
@@ -229,16 +235,16 @@ def read_labeled(path: str | PathLike[str], id_column: str | None, pool: Pool) -
         When neither column is there, or an id or a position is not in the pool.
     """
     where, suffix, data = read_contents(path)
-    names = parse_columns(where, suffix, data, []).names
+    names = column_names(where, suffix, data)
     of_picks = "id" if {"index", "id"} <= set(names) else None
     with_ids = id_column if id_column in names else of_picks
-    if with_ids is not None and pool.ids is not None:
-        rows, ids = read_column(path, with_ids), pool.ids
-    elif "index" in names:
-        rows, ids = _integers(where, read_column(path, "index")), None
-    else:
+    is_by_id = with_ids is not None and pool.ids is not None
+    name = with_ids if is_by_id else "index"
+    if name not in names:
         wanted = "'index'" if id_column is None else f"{id_column!r} or 'index'"
-        raise ValueError(f"{where} needs a column {wanted}: its columns are {', '.join(map(repr, names))}")
+        raise InputError(f"{where} needs a column {wanted}: its columns are {', '.join(map(repr, names))}")
+    cells = parse_columns(where, suffix, data, [name]).texts[name]
+    rows, ids = (cells, pool.ids) if is_by_id else (_integers(where, cells), None)
     return np.flatnonzero(as_mask(rows, len(pool.x), ids=ids, name=where))
 
 
@@ -247,7 +253,7 @@ def _built_in(
 ) -> Pool:
     """Return a built-in data set as a pool, without its labels."""
     if name not in datasets.names():
-        raise ValueError(_unknown(name))
+        raise InputError(_unknown(name))
     _refuse_names(name, id_column, exclude)
     dataset = datasets.load(name, data_dir)
     digest = hashlib.sha256(dataset.x.tobytes()).hexdigest()
@@ -273,7 +279,7 @@ def _named(id_column: str | None, exclude: Collection[str]) -> list[str]:
 def _refuse_names(where: str, id_column: str | None, exclude: Collection[str]) -> None:
     """Refuse names of columns where columns have none."""
     if named := _named(id_column, exclude):
-        raise ValueError(
+        raise InputError(
             f"{where} has no column {named[0]!r}, as its columns have no names: use .npz or .csv"
         )
 
@@ -281,7 +287,7 @@ def _refuse_names(where: str, id_column: str | None, exclude: Collection[str]) -
 def _reasons(where: str, columns: Columns, id_column: str | None) -> dict[str, str]:
     """Return why columns are no features, in the table's order, after checking that some are."""
     if not columns.n_rows:
-        raise ValueError(f"{where} has a header and no rows")
+        raise InputError(f"{where} has a header and no rows")
     reasons = dict(columns.dropped)
     for name in columns.texts:
         reasons[name] = "the id column" if name == id_column else "excluded"
@@ -292,7 +298,7 @@ def _reasons(where: str, columns: Columns, id_column: str | None) -> dict[str, s
             reasons[name] = "row numbers"
     if len(reasons) == len(columns.names):
         seen = "; ".join(f"{name}: {reason}" for name, reason in [*reasons.items()][:5])
-        raise ValueError(f"{where} has no column of numbers ({seen})")
+        raise InputError(f"{where} has no column of numbers ({seen})")
     return {name: reasons[name] for name in columns.names if name in reasons}
 
 
@@ -308,10 +314,10 @@ def _as_matrix(
     """Return an array as one row of real numbers for each sample, and its shape where it was more."""
     try:
         x = np.asarray(as_numbers(array))
-    except (TypeError, ValueError) as error:
+    except InputError as error:
         raise type(error)(f"{where}: {error}") from error
     if x.ndim < 2 or 0 in x.shape:
-        raise ValueError(
+        raise InputError(
             f"{where} holds an array of shape {x.shape}, not one row of features for each sample"
         )
     return x.reshape(len(x), -1), () if x.ndim == 2 else x.shape[1:]
@@ -322,4 +328,4 @@ def _integers(where: str, cells: Shaped[np.ndarray, " k"]) -> Int[np.ndarray, " 
     try:
         return cells.astype(str).astype(np.int64)
     except (ValueError, OverflowError):
-        raise ValueError(f"{where}: column 'index' must hold positions (integers from 0)") from None
+        raise InputError(f"{where}: column 'index' must hold positions (integers from 0)") from None

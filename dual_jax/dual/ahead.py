@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 from jax.sharding import NamedSharding
 
+from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.devices.hardware import ACCELERATORS, kind_of, parse_devices
 from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh
 from dual_jax.dual.config import DualConfig
@@ -129,7 +130,7 @@ def devices_for(devices: str) -> list[Any]:
     n_devices, found = math.prod(sizes), _here(kind, platform)
     if len(found) < n_devices:
         more = f"; XLA_FLAGS=--xla_force_host_platform_device_count={n_devices} gives more"
-        raise ValueError(
+        raise InputError(
             f"devices={devices!r} cannot be compiled for: this machine has {len(found)} of that kind"
             + (more if kind == "cpu" else ", and only a TPU need not be here")
         )
@@ -146,7 +147,7 @@ def _here(kind: str, platform: str) -> list[Any]:
 
 def _chips(kind: str, sizes: tuple[int, ...]) -> list[Any]:
     if importlib.util.find_spec("libtpu") is None:
-        raise ImportError('compiling for a TPU needs libtpu: pip install "dual-jax[tpu]"')
+        raise MissingPackageError('compiling for a TPU needs libtpu: pip install "dual-jax[tpu]"')
     known = {math.prod(shape): shape for shape in (CUBES if kind == "v4" else SQUARES)}
     shape = sizes if len(sizes) > 1 else known.get(sizes[0], ())
     for variable, value in WITHOUT_CHIP.items():
@@ -161,7 +162,7 @@ def _chips(kind: str, sizes: tuple[int, ...]) -> list[Any]:
         if shape in known.values():
             raise
         numbers = ", ".join(map(str, known))
-        raise ValueError(
+        raise InputError(
             f"{kind} has no topology of {'x'.join(map(str, sizes))} chips: use one of {numbers} chips"
         ) from error
 
@@ -198,7 +199,7 @@ def lower(
     targets = Rows(dealt(n_targets, shape[1:], jnp.float32), mask)
     key, n_steps = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((), jnp.int32)
     fresh = placed(jax.eval_shape(init, key, x, config))
-    begin = partial(begin_selection, sizes=sizes, mesh=mesh)
+    begin = partial(begin_selection.optimized, sizes=sizes, mesh=mesh)
     begun = placed(jax.eval_shape(begin, key, fresh, targets, config, mask, mask))
     of_pool = jax.ShapeDtypeStruct(x.shape[:1], bool, sharding=NamedSharding(every, EVERYWHERE))
     trained = begun._replace(fixed=begun.fixed._replace(is_labeled=of_pool, is_candidate=of_pool))

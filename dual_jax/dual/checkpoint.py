@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dual_jax.data.checks import LateMistake
+from dual_jax.data.errors import InputError
 from dual_jax.data.storage import (
     UNFINISHED,
     as_json,
@@ -76,13 +76,13 @@ class Checkpoint:
 
         Raises
         ------
-        LateMistake
+        InputError
             The folder holds the fit of other inputs, or cannot be used.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LateMistake(f"cannot use {self.folder} to keep the fit: {error.strerror}") from error
+            raise InputError(f"cannot use {self.folder} to keep the fit: {error.strerror}") from error
         if jax.process_index() == 0:
             for rest in self.folder.glob(f"{UNFINISHED}*.tmp"):  # of a writing that was killed
                 rest.unlink(missing_ok=True)
@@ -94,7 +94,7 @@ class Checkpoint:
             return None
         about, arrays = _read(path)
         if about["inputs"] != self._fingerprint:
-            raise LateMistake(
+            raise InputError(
                 f"{self.folder} keeps the fit of another pool, seed, setting or version: give an empty "
                 f"folder, or delete {path} if that fit is not needed any more"
             )
@@ -132,7 +132,7 @@ class Checkpoint:
         _of_all(0)  # the first process has come here, and so is done with its last writing
         sizes = _of_all(path.stat().st_size % (1 << 31) if path.exists() else 0)
         if (sizes != sizes[0]).any():
-            raise LateMistake(f"the processes find different fits in {self.folder}: give one that all share")
+            raise InputError(f"the processes find different fits in {self.folder}: give one that all share")
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def _read(path: Path, *, with_arrays: bool = True) -> tuple[dict[str, Any], dict
     try:
         return read_arrays(path, KIND, with_arrays=with_arrays)
     except ValueError as error:
-        raise LateMistake(str(error)) from error
+        raise InputError(str(error)) from error
 
 
 def _of_all(number: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import optax
 
+from dual_jax.data.errors import InputError
 from dual_jax.dual.network import Autoencoder, Module, dense
 from dual_jax.dual.objectives import OBJECTIVES
 from dual_jax.dual.objectives.notation import Weights
@@ -235,14 +236,14 @@ class DualConfig:
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := settings.keys() - known:
-            raise ValueError(f"the setting {min(unknown)!r} is not known to this version: upgrade dual-jax")
+            raise InputError(f"the setting {min(unknown)!r} is not known to this version: upgrade dual-jax")
         values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()}
         for name in ("optimizer", "coefficient_optimizer"):
             if name in values:
                 values[name] = getattr(optax, values[name])
         if missing := _FUNCTIONS - values.keys():
             if like is None:
-                raise ValueError(
+                raise InputError(
                     f"it was made with its own {' and '.join(sorted(missing))}, which no file can hold: give "
                     "config= with the same"
                 )
@@ -262,21 +263,21 @@ class DualConfig:
             ("moments_dtype", ("float32", "bfloat16")),
         ):
             if getattr(self, name) not in choices:
-                raise ValueError(
+                raise InputError(
                     f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(choices)}."
                 )
         _check_range("tolerance", self.tolerance, 0.0, inclusive=True)
         for name, low in (("latent_dim", 1), ("pretrain_steps", 0), ("steps", 0), ("n_exact", 1)):
             if not _is_count(found := getattr(self, name), low):
-                raise ValueError(f"{name}={found!r} is out of range: it must be an integer, at least {low}.")
+                raise InputError(f"{name}={found!r} is out of range: it must be an integer, at least {low}.")
         for name in ("n_clusters", "dictionary_size", "n_targets", "batch_rows", "block_rows"):
             value = getattr(self, name)
             if value is not None and not _is_count(value, 1):
-                raise ValueError(
+                raise InputError(
                     f"{name}={value!r} is out of range: it must be an integer, at least 1, or None."
                 )
         if not isinstance(self.hidden, tuple) or not all(_is_count(width, 1) for width in self.hidden):
-            raise ValueError(f"hidden={self.hidden!r} must be a tuple of widths, such as (128, 64).")
+            raise InputError(f"hidden={self.hidden!r} must be a tuple of widths, such as (128, 64).")
 
 
 def _is_count(value: Any, low: int) -> bool:
@@ -305,7 +306,7 @@ def _check_range(name: str, value: Any, low: float, high: float = math.inf, *, i
     if not np.all(np.isfinite(values) & is_above & (values <= high)):
         wanted = f"{'at least' if inclusive else 'above'} {low:g}"
         wanted += f" and at most {high:g}" if high < math.inf else ""
-        raise ValueError(f"{name}={value!r} is out of range: it must be finite and {wanted}.")
+        raise InputError(f"{name}={value!r} is out of range: it must be finite and {wanted}.")
 
 
 _FUNCTIONS = {"optimizer", "coefficient_optimizer", "encoder", "decoder"}

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from dual_jax.data.errors import InputError
 from dual_jax.devices.hardware import ACCELERATORS, Device, at_hand, host, parse_devices
 from dual_jax.dual.blocks import at_rest
 from dual_jax.dual.config import DualConfig, Sizes
@@ -192,7 +193,7 @@ def plan(
     """
     shape = (n, n_features) if isinstance(n_features, int | np.integer) else (n, *n_features)
     if min(shape) < 1:
-        raise ValueError(f"the pool's shape is {shape}: give at least one row and one feature")
+        raise InputError(f"the pool's shape is {shape}: give at least one row and one feature")
     config = config or DualConfig()
     config.check()
     kind, sizes = parse_devices(devices)
@@ -206,7 +207,7 @@ def check_memory(
     """Raise ValueError, with advice, when a fit cannot fit on the devices of a mesh; see `here`."""
     expected = here(shape, config, mesh, sizes=sizes)
     if not expected.fits:
-        raise ValueError(refusal(expected))
+        raise InputError(refusal(expected))
 
 
 def here(

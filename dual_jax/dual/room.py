@@ -5,6 +5,7 @@ import warnings
 
 from jax.sharding import Mesh
 
+from dual_jax.data.errors import InputError
 from dual_jax.devices.machine import free_memory
 from dual_jax.dual.config import DualConfig, Sizes
 from dual_jax.dual.plan import here, refusal
@@ -51,7 +52,7 @@ def sizes_with_room(
         return sizes
     largest = expected.largest_dictionary
     if config.dictionary_size is not None or largest < LEAST_PLACES:
-        raise ValueError(refusal(expected))
+        raise InputError(refusal(expected))
     places = 1 << (largest.bit_length() - 1)
     warnings.warn(
         f"memory holds a dictionary of {places:,} rows, not of {sizes.n_places:,}: the fit uses that. "

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
-from dual_jax.data.checks import FLOAT32_MAX, LateMistake, as_mask, check_n_select
+from dual_jax.data.checks import FLOAT32_MAX, as_mask, check_n_select
+from dual_jax.data.errors import InputError
 from dual_jax.dual import readout
 from dual_jax.dual.config import DualConfig, Sizes
 from dual_jax.dual.fitting import drawn_targets, train
@@ -27,6 +28,7 @@ from dual_jax.dual.state import TrainState, started
 from dual_jax.dual.trained import code_moments, space_of
 from dual_jax.numerics.chunks import assign
 from dual_jax.numerics.draws import spread_along_clusters
+from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.scaling import Scaler, apply, fit_scaler
 from dual_jax.numerics.statistics import Moments
 from dual_jax.selection.cover import build_cover, power_cost
@@ -64,6 +66,7 @@ class Streamed(NamedTuple):
     sizes: Sizes
 
 
+@in_float32
 def stream(
     key: Key[Array, ""],
     x: Rows,
@@ -116,8 +119,42 @@ def stream(
     >>> len(stream(jax.random.key(0), x, 7, config).picks.indices)
     7
     """
+    prepared = prepare(key, x, n_select, config, scale=scale, labeled=labeled, candidates=candidates)
+    return run(prepared, callbacks=callbacks)
+
+
+class Prepared(NamedTuple):
+    """A pool on disk that is checked, and its sample: all that `run` needs."""
+
+    key: Key[Array, ""]
+    x: Rows
+    n_select: int
+    config: DualConfig
+    sizes: Sizes
+    sample: Int[np.ndarray, " s"]
+    scaler: Scaler
+    seen: Float[Array, "s d"]  # the sample, scaled
+    is_labeled: Bool[np.ndarray, " n"]
+    is_open: Bool[np.ndarray, " n"]
+
+
+def prepare(
+    key: Key[Array, ""],
+    x: Rows,
+    n_select: int,
+    config: DualConfig,
+    *,
+    scale: str = "standard",
+    labeled: Any = None,
+    candidates: Any = None,
+) -> Prepared:
+    """Return a pool on disk ready for `run`: every row checked, a sample drawn and scaled, memory planned.
+
+    Parameters are those of `stream`; nothing is trained.
+    """
     if config.readout == "norms":
-        raise LateMistake('readout="norms" needs C for every row of the pool: use "greedy" or "refine".')
+        raise InputError('readout="norms" needs C for every row of the pool: use "greedy" or "refine".')
+    config.check()
     _check(x)
     n = len(x)
     is_labeled = as_mask(labeled, n, name="labeled")
@@ -133,9 +170,16 @@ def stream(
     scaler = fit_scaler(own, scale)
     n_usable = int((is_labeled | is_open)[sample].sum())
     sizes = sizes_with_room((len(sample), x.shape[1]), n_usable, config, None)
-    seen, masks = jnp.asarray(apply(scaler, own)), (is_labeled[sample], is_open[sample])
+    seen = jnp.asarray(apply(scaler, own))
+    return Prepared(key_train, x, n_select, config, sizes, sample, scaler, seen, is_labeled, is_open)
+
+
+def run(prepared: Prepared, *, callbacks: Callbacks = ()) -> Streamed:
+    """Train on the sample of a prepared pool, and pick from all of its rows."""
+    key, x, n_select, config, sizes, sample, scaler, seen, is_labeled, is_open = prepared
+    masks = is_labeled[sample], is_open[sample]
     state, history = train(
-        key_train, seen, config, labeled=masks[0], candidates=masks[1], sizes=sizes, callbacks=callbacks
+        key, seen, config, labeled=masks[0], candidates=masks[1], sizes=sizes, callbacks=callbacks
     )
     place = partial(_placed, state, code_moments(state, seen, config), config)
     picks = _picks(lambda rows: place(apply(scaler, rows)), x, config, is_labeled, is_open, n_select)
@@ -198,7 +242,7 @@ def _pieces(x: Rows, rows: range | Int[np.ndarray, " m"]) -> Iterator[tuple[int,
 def _check(x: Rows) -> None:
     """Refuse what is no table of finite numbers."""
     if len(x.shape) != 2 or len(x) < 2 or x.shape[1] < 2 or x[:1].dtype.kind not in "fiub":
-        raise LateMistake(
+        raise InputError(
             f"a pool of shape {x.shape} and type {x[:1].dtype} cannot be streamed: give a table of numbers "
             "with at least two rows (samples) and two columns (features)."
         )
@@ -206,7 +250,7 @@ def _check(x: Rows) -> None:
         is_fine = (np.abs(piece) <= FLOAT32_MAX).all(axis=1)
         if not is_fine.all():
             row = start + int(is_fine.argmin())
-            raise LateMistake(
+            raise InputError(
                 f"row {row} (from 0) of the pool holds NaN, an infinity or a number beyond float32: fill or "
                 "rescale such cells, or leave the row out."
             )

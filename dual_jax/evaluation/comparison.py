@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from dual_jax.data.errors import InputError
 from dual_jax.evaluation.figures import CHANCE as RANDOM_LOOK
 from dual_jax.evaluation.figures import COLORS, MARKERS, draw_line, frame, log_scale, new, shown, spelled
 from dual_jax.evaluation.records import Record
@@ -73,7 +74,7 @@ def compare(records: Sequence[Record], metric: str = "accuracy") -> list[Point]:
     means = {at: {split: float(np.mean(v)) for split, v in of.items()} for at, of in values.items()}
     methods = dict.fromkeys(method for method, _ in means)
     if RANDOM not in methods:
-        raise ValueError("there are no records of random, with which methods are compared: run it too")
+        raise InputError("there are no records of random, with which methods are compared: run it too")
     points = []
     for method in [RANDOM, *(method for method in methods if method != RANDOM)]:
         for budget in sorted({budget for name, budget in means if name == method}):

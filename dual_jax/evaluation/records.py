@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from dual_jax.data.errors import InputError
+
 Record = dict[str, Any]
 
 
@@ -65,7 +67,7 @@ def _parse(line: str, where: str) -> Record:
     try:
         return json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is no JSON ({error.msg}): remove it or restore the file") from error
+        raise InputError(f"{where} is no JSON ({error.msg}): remove it or restore the file") from error
 
 
 def _drop_torn_line(file: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
+from dual_jax.data.errors import InputError
 from dual_jax.evaluation.records import Record
 
 LEVEL = 0.05
@@ -185,7 +186,7 @@ def best_of(values: Float[np.ndarray, " n"], k: int) -> Float[np.ndarray, " n"]:
     """
     n = len(values)
     if n < k:
-        raise ValueError(f"{n} values cannot give the best of {k}: record at least {k} orders.")
+        raise InputError(f"{n} values cannot give the best of {k}: record at least {k} orders.")
     chances = np.empty(n)
     chances[np.argsort(values, kind="stable")] = [math.comb(i, k - 1) / math.comb(n, k) for i in range(n)]
     return chances

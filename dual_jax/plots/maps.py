@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from sklearn.decomposition import PCA
 
+from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.data.storage import write_atomically
 
 MAPS = ("pca", "tsne", "umap")
@@ -44,11 +45,11 @@ def check_suffix(path: str | PathLike[str]) -> None:
         When matplotlib is missing.
     """
     if Path(path).suffix.lower() not in SUFFIXES:
-        raise ValueError(f"cannot draw {path}: its name must end in {', '.join(SUFFIXES)}")
+        raise InputError(f"cannot draw {path}: its name must end in {', '.join(SUFFIXES)}")
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ImportError(NEEDS_MATPLOTLIB) from error
+        raise MissingPackageError(NEEDS_MATPLOTLIB) from error
 
 
 def write(figure: "Figure", path: str | PathLike[str]) -> None:
@@ -76,7 +77,7 @@ def new(height: float, width: float = WIDTH, dpi: int = 200) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(NEEDS_MATPLOTLIB) from error
+        raise MissingPackageError(NEEDS_MATPLOTLIB) from error
     return Figure(figsize=(width, height), dpi=dpi, layout="constrained")
 
 
@@ -167,11 +168,11 @@ def _places(
         perplexity = min(30.0, max(len(rows) / 4, 1.0))  # scikit-learn's own asks for more rows than that
         return TSNE(perplexity=perplexity, random_state=0).fit_transform(x[rows]), ("t-SNE 1", "t-SNE 2")
     if how != "umap":
-        raise ValueError(f"how={how!r} is no map: use one of {', '.join(MAPS)}")
+        raise InputError(f"how={how!r} is no map: use one of {', '.join(MAPS)}")
     try:
         from umap import UMAP
     except ImportError as error:
-        raise ImportError(NEEDS_UMAP) from error
+        raise MissingPackageError(NEEDS_UMAP) from error
     return UMAP(random_state=0, n_jobs=1).fit_transform(x[rows]), ("UMAP 1", "UMAP 2")
 
 

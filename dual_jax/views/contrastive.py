@@ -16,6 +16,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
+from dual_jax.data.errors import InputError
 from dual_jax.dual.loop import CHUNK, Chunk, stop_unless_finite
 from dual_jax.dual.network import Module, dense
 from dual_jax.numerics.arithmetic import matmul, safe_sqrt, squared_norms
@@ -235,11 +236,11 @@ def _default_encoder(image_shape: tuple[int, ...], latent_dim: int) -> Module:
 
 def _check(images: Array, deviation: float, *, steps: int, batch_size: int, rates: tuple[float, ...]) -> None:
     if len(images) < 2 or not (np.isfinite(deviation) and deviation > 0):
-        raise ValueError(
+        raise InputError(
             f"{len(images)} images with a standard deviation of {deviation:g} cannot be told apart: give two "
             "or more, finite and not all of one colour"
         )
     if steps < 1 or batch_size < 2:
-        raise ValueError(f"steps={steps}, batch_size={batch_size}: at least 1 step of 2 images is needed")
+        raise InputError(f"steps={steps}, batch_size={batch_size}: at least 1 step of 2 images is needed")
     if not all(np.isfinite(rate) and rate > 0 for rate in rates):
-        raise ValueError(f"temperature, learning_rate = {rates}: both must be finite and above 0")
+        raise InputError(f"temperature, learning_rate = {rates}: both must be finite and above 0")

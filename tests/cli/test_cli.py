@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 import dual_jax
-from dual_jax.cli import data, main, options, select
+from dual_jax.cli import main, options, outputs, select
 from dual_jax.data import datasets
 from dual_jax.data import storage as store
 from dual_jax.dual.checkpoint import NAME, Checkpoint
@@ -494,7 +494,8 @@ MISTAKES = {
 
 @pytest.fixture
 def no_fit(monkeypatch):
-    monkeypatch.setattr(select, "_pick", lambda *_, **__: pytest.fail("the fit has begun"))
+    for half in ("DUALSelector.run", "Selector.run"):
+        monkeypatch.setattr(f"dual_jax.{half}", lambda *_, **__: pytest.fail("the fit has begun"))
 
 
 def assert_mistake(arguments, words, capsys):
@@ -734,7 +735,7 @@ def test_data_list_of_no_folder_is_a_mistake(capsys):
 def test_a_reader_that_leaves_early_is_no_failure(monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
-    monkeypatch.setattr(data, "_list", lambda _: print("x"))
+    monkeypatch.setattr("dual_jax.data.datasets.names", lambda: ())
 
     with os.fdopen(writer, "w") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
@@ -776,7 +777,8 @@ def cache_setting(monkeypatch, tmp_path):
     for name in (options.NO_CACHE, "JAX_COMPILATION_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(select, "_select", lambda *_: None)
+    monkeypatch.setattr(select, "_pick", lambda *_: None)
+    monkeypatch.setattr(outputs, "write", lambda *_: None)
     jax.config.update(names[0], None)
     yield lambda: jax.config.jax_compilation_cache_dir
     for name, value in before.items():

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dual_jax.data.errors import InputError
 from dual_jax.data.storage import write_atomically
 from dual_jax.evaluation import figures as drawn
 from dual_jax.evaluation.experiment import finished
@@ -47,7 +48,7 @@ def report(out: Path, asked: Set[str]) -> list[Path]:
     """
     records = read_folder(out / RECORDS)
     if not records:
-        raise ValueError(f"{out / RECORDS} holds no records: run dual-jax reproduce --out {out} first")
+        raise InputError(f"{out / RECORDS} holds no records: run dual-jax reproduce --out {out} first")
     written, texts = [], []
     for protocol, own in by_protocol(records).items():
         for name, draw in pictures(own, asked):

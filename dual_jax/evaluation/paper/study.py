@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from dual_jax.data.datasets import Dataset
+from dual_jax.data.errors import InputError
 from dual_jax.dual import grid
 from dual_jax.dual.state import TrainState
 from dual_jax.evaluation.experiment import Cell, View, Views, encoded, finished, order_key
@@ -74,7 +75,7 @@ def open_study(protocol: Protocol, data: Dataset, folder: Path, seed: int) -> St
     records = [*read(f"{path}.gz"), *read(path)]
     for record in records:
         if record.get("seed", seed) != seed:
-            raise ValueError(
+            raise InputError(
                 f"{path} holds the records of seed {record['seed']}: ask for it, or another folder"
             )
     splits = tuple(halve(data, i, seed=seed, scale=protocol.scale) for i in range(protocol.n_splits))
