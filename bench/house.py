@@ -4,9 +4,9 @@
     python -m bench.house --before PATH           # beside it, the numbers of an earlier tree
 
 A *room* is a package or module directly below ``dual_jax``. An *arrow* is a pair of rooms, the first of which
-imports the other. *Floors* are the rooms on the longest chain of arrows. The length of a function leaves out its
-docstring and the functions inside it. Words of the README are those of its paragraphs and lists; code, tables
-and pictures are left out.
+imports the other. *Floors* are the rooms on the longest chain of arrows. The length of a function leaves out
+its docstring and the functions inside it. Words of the README are those of its paragraphs and lists; code,
+tables and pictures are left out.
 """
 
 import argparse
