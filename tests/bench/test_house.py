@@ -2,13 +2,14 @@
 
 from bench.house import measure, sentences
 
+CODE = 'def f():\n    """Say\n    it."""\n    from dual_jax.base.b import x\n    return x\n'
 FILES = {
     "dual_jax/__init__.py": "from dual_jax.top.a import f\n",
     "dual_jax/base/__init__.py": "",
     "dual_jax/base/b.py": "x = 1\n",
     "dual_jax/top/__init__.py": "",
-    "dual_jax/top/a.py": 'def f():\n    """Say\n    it."""\n    from dual_jax.base.b import x\n    return x\n',
-    "README.md": "# Title\n\nOne `a.b` two [three](x.md). Four,\nfive:\n\n- six\n\n```sh\nno words here\n```\n",
+    "dual_jax/top/a.py": CODE,
+    "README.md": "# Title\n\nOne `a.b` two [three](x.md). Four,\nfive:\n\n- six\n\n```sh\nno words\n```\n",
 }
 
 
