@@ -208,7 +208,9 @@ def _one_dimensional(rows: Any, name: str) -> Shaped[np.ndarray, " k"]:
         rows = list(rows) if isinstance(rows, Iterable) else rows
     is_object = getattr(getattr(rows, "dtype", None), "kind", "") == "O"
     values = rows.tolist() if is_object else rows
-    if isinstance(values, Sequence) and any(isinstance(value, tuple) for value in values):
+    # What NumPy would spread out or, beside numbers, take for 0 and 1.
+    types = {type(value) for value in values} if isinstance(values, Sequence) else set()
+    if any(issubclass(kind, tuple) for kind in types) or (bool in types and len(types) > 1):
         given = np.empty(len(values), object)
         given[:] = values
         return given

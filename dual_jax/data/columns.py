@@ -281,14 +281,13 @@ def _without_ids(found: Columns, wishes: Wishes, levels: Sequence[str]) -> Colum
             numbers.pop(name, None)
         if "row numbers" in [dropped[name] for name in group] or ids is not None:
             continue
-        shown = " and ".join(map(repr, group))
         texts = _joined([texts_of(found.table[name]) for name in group])
         if len(set(texts)) == len(texts) and "" not in texts:
             ids, id_columns = texts, tuple(group)
-            what = "its values are the ids"
+            what = "the ids of its samples"
         else:
-            what = "its values repeat, so that they are no ids"
-        guesses.append(f"column {shown} is {reason.replace('row ids', 'of row ids')} and no feature: {what}")
+            what = "no feature, nor ids, as it has repetitions"
+        guesses.append(f"{reason}: {', '.join(map(repr, group))}, {what} (--use makes it a feature)")
     return found._replace(dropped=dropped, numbers=numbers, ids=ids, id_columns=id_columns, guesses=guesses)
 
 

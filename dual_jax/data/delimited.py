@@ -46,6 +46,7 @@ class Layout(NamedTuple):
     names: tuple[str, ...]
     as_text: frozenset[str]
     has_quotes: bool
+    is_large: bool
     guesses: tuple[str, ...]
 
 
@@ -187,8 +188,8 @@ def _layout(
         guesses.append("numbers have a decimal comma")
         rows = [[cell.replace(",", ".") if COMMA.fullmatch(cell) else cell for cell in row] for row in rows]
     first, below = _aligned(rows)
-    if len(first) != len(rows[0]):
-        guesses.append("the header has a name less than there are columns: the first column is row names")
+    if len(first) != len(rows[0]) and not first[0]:
+        guesses.append("the header has a name less than there are columns: the first holds row names")
     has_header, guess = _has_header(where, first, below, named, header, _is_quoted_above(head))
     guesses += [guess] if guess else []
     names = unique_names(first if has_header else [""] * len(first))
@@ -204,6 +205,7 @@ def _layout(
         names,
         frozenset(as_text) | frozenset(named),
         seen.has_quotes,
+        not is_whole,
         tuple(guesses),
     )
     if is_whole and seen.has_quotes:  # pyarrow reads stray quotes in some way
@@ -339,7 +341,10 @@ def _read(where: str, open_file: Opener, layout: Layout) -> Any:
     from pyarrow import csv as arrow_csv
 
     read = arrow_csv.ReadOptions(
-        column_names=layout.names, skip_rows_after_names=layout.n_before, encoding=layout.encoding
+        column_names=layout.names,
+        skip_rows_after_names=layout.n_before,
+        encoding=layout.encoding,
+        use_threads=layout.is_large,
     )
     parse = arrow_csv.ParseOptions(
         delimiter=layout.separator,
