@@ -16,14 +16,16 @@ from dual_jax.data.files import Source, parsing
 from dual_jax.data.storage import sha256_of
 
 SAVED = "state.json"  # in a folder that Hugging Face datasets saved
+RANGE = "__index_level_0__"  # what pandas calls an index without a name in a file
 SPLITS = "dataset_dict.json"  # in a folder of several of these
 
 
 class Remarks(NamedTuple):
-    """What a schema says of its columns: the saved index of a frame, and columns of class labels."""
+    """What a schema says: the columns of a frame's index or its range, and columns of class labels."""
 
     index: tuple[str, ...]
     labels: tuple[str, ...]
+    counted: range | None
 
 
 def read_parquet(source: Source) -> Any:
@@ -143,7 +145,26 @@ def remarks_of(schema: Any) -> Remarks:
     return Remarks(
         tuple(name for name in index if isinstance(name, str) and name in schema.names),
         tuple(name for name in labels if name in schema.names),
+        next((_range(entry) for entry in index if isinstance(entry, dict)), None),
     )
+
+
+def _range(entry: dict[str, Any]) -> range | None:
+    """Return the index that pandas keeps as a range, but for one that only counts the rows."""
+    parts = [entry.get(key) for key in ("start", "stop", "step")]
+    if not all(isinstance(part, int) for part in parts) or not parts[2]:
+        return None
+    found = range(*parts)  # type: ignore[arg-type]
+    return None if found.step == 1 and found.start in (0, 1) else found
+
+
+def with_range(table: Any, remarks: Remarks, n_rows: int) -> tuple[Any, tuple[str, ...]]:
+    """Return a table, or the first rows of it, with its index as a column, and the names of that."""
+    import pyarrow as pa
+
+    if remarks.counted is None or len(remarks.counted) != n_rows or RANGE in table.column_names:
+        return table, remarks.index
+    return table.append_column(RANGE, pa.array(remarks.counted[: table.num_rows])), (RANGE,)
 
 
 def _noted(metadata: dict[bytes, bytes], key: bytes) -> dict[str, Any]:

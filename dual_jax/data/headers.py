@@ -60,8 +60,9 @@ def first_line_is_header(
     (False, None)
     """
     shown = ", ".join(repr(cell) for cell in first[:4]) + (", ..." if len(first) > 4 else "")
+    first, rows = _truths_as_numbers(first), [_truths_as_numbers(row) for row in rows]
     if not any(is_number(cell) for cell in first):
-        return not any(first) or any(is_text(cell) for cell in first), None
+        return _is_header_of_text(where, first, rows, shown), None
     if not rows:
         return False, None
     found = _evidence(first, rows)
@@ -74,6 +75,27 @@ def first_line_is_header(
     if found.has_text_above_number:
         return False, f"the first line is a sample, not a header: its cells are {shown}"
     return False, None
+
+
+def _truths_as_numbers(cells: Sequence[str]) -> list[str]:
+    """Return cells with True as 1 and False as 0, as which columns of them are read."""
+    return [{"true": "1", "false": "0"}.get(cell.lower(), cell) for cell in cells]
+
+
+def _is_header_of_text(where: str, first: Sequence[str], rows: Sequence[Sequence[str]], shown: str) -> bool:
+    """Return whether a first line without numbers is a header: not where it is like the text below."""
+    texts = [place for place, cell in enumerate(first) if is_text(cell)]
+    if not texts:
+        return not any(first)
+    has_numbers_below = any(is_number(cell) for row in rows for cell in row)
+    is_above_number = any(is_number(row[place]) for row in rows for place in texts)
+    if is_above_number or not has_numbers_below:
+        return True
+    if any(row[place] == first[place] for row in rows for place in texts):
+        return False
+    raise InputError(
+        f"{where}: the first line ({shown}) may be a header or a sample with missing cells: {OPTION}"
+    )
 
 
 def _evidence(first: Sequence[str], rows: Sequence[Sequence[str]]) -> Evidence:
@@ -109,7 +131,7 @@ def _is_surely_header(found: Evidence) -> bool:
         is_year = found.is_integer and (found.is_unlike_below or n < MIN_PLAUSIBLE)
         if is_year or (found.is_series and n >= MIN_PLAUSIBLE):
             return True
-    return found.is_series and n >= MIN_SERIES
+    return found.is_series and n >= MIN_SERIES and (found.has_decimals_below or not found.is_integer)
 
 
 def _is_plausible_header(found: Evidence) -> bool:

@@ -13,7 +13,7 @@ COMPILE_EVENTS = "/jax/core/compile/"  # tracing, lowering and the backend's com
 
 
 PARTS = {"command", "input", "picks", "versions"}  # among what every receipt holds
-COLUMNS = "rank,index,id,score"  # how a file of picks begins
+COLUMNS = ["rank", "index", "id", "score"]  # how a file of picks begins
 
 
 def is_receipt(path: str | os.PathLike[str]) -> bool:
@@ -42,7 +42,7 @@ def is_picks(path: str | os.PathLike[str]) -> bool:
     """
     try:
         with open(path, encoding="utf-8") as file:
-            return file.readline().rstrip("\n").startswith(COLUMNS)
+            return file.readline().rstrip("\n").split(",")[: len(COLUMNS)] == COLUMNS
     except (OSError, ValueError):
         return False
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from dual_jax.data.arrow import open_parquet, remarks_of
+from dual_jax.data.arrow import RANGE, open_parquet, remarks_of, with_range
 from dual_jax.data.columns import Wishes, feature_names, ids_of, matrix_as_in, sort_columns
 from dual_jax.data.errors import InputError
 from dual_jax.data.files import parsing
@@ -30,10 +30,12 @@ class RowGroups:
         if not len(self):
             raise InputError(f"{where} has a header and no rows")
         remarks = remarks_of(self._file.schema_arrow)
-        table = self._table(0, None)
-        self.first = sort_columns(where, table, wishes, index=remarks.index, labels=remarks.labels)
+        table, index = with_range(self._table(0, None), remarks, len(self))
+        self.first = sort_columns(where, table, wishes, index=index, labels=remarks.labels)
         self.ids = None
-        if self.first.id_columns:
+        if self.first.id_columns == (RANGE,) == index and remarks.counted is not None:
+            self.ids = np.array([*map(str, remarks.counted)])
+        elif self.first.id_columns:
             with parsing(where, ".parquet"):
                 self.ids = ids_of(self._file.read([*self.first.id_columns], use_threads=False), self.first)
         self._names = feature_names(self.first)

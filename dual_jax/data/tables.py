@@ -20,6 +20,7 @@ from dual_jax.data.arrow import (
     read_parquet,
     read_saved_set,
     remarks_of,
+    with_range,
 )
 from dual_jax.data.checks import as_mask, as_numbers, check_ids
 from dual_jax.data.columns import Columns, Wishes, feature_names, matrix_of, sort_columns, texts_of
@@ -125,7 +126,8 @@ def _raw(table: Any, where: str, digest: str, named: Collection[str]) -> RawTabl
     for name in named:
         check_column(where, name, names, table.column_names)
     remarks, table = remarks_of(table.schema), table.rename_columns(list(names))
-    return RawTable(table, where, digest, True, ".", *remarks, ())
+    table, index = with_range(table, remarks, table.num_rows)
+    return RawTable(table, where, digest, True, ".", index, remarks.labels, ())
 
 
 def read_pool(

@@ -29,6 +29,8 @@ def to_stream(table, path):
 
 
 INDICES = {
+    "a range that begins later": (pd.RangeIndex(3, 7), ["3", "4", "5", "6"]),
+    "a range that falls": (pd.RangeIndex(8, 0, -2), ["8", "6", "4", "2"]),
     "shuffled": (pd.Index([3, 1, 0, 2]), ["3", "1", "0", "2"]),
     "filtered": (pd.Index([5, 7, 8, 11]), ["5", "7", "8", "11"]),
     "named ids": (pd.Index([17, 4, 99, 3], name="customer_id"), ["17", "4", "99", "3"]),
@@ -162,6 +164,8 @@ def test_a_missing_vector_is_a_row_of_nan_and_tensors_of_arrow_s_are_vectors(tmp
 
 def test_vectors_and_a_saved_index_are_read_from_disk_by_row_groups(tmp_path):
     path = tmp_path / "pool.parquet"
+    embedded()[2:].to_parquet(path, row_group_size=1)
+    assert map_pool(path, exclude=["id"]).ids.tolist() == ["2", "3"]
     embedded().set_index("id").to_parquet(path, row_group_size=3)
     pool = map_pool(path)
     np.testing.assert_array_equal(pool.x[[3, 0]], [[6, 7], [0, 1]])

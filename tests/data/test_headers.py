@@ -31,12 +31,16 @@ SAMPLES = {
     "missing cells": "NA,1 2,3",
     "only missing cells": "NA,? 2,3",
     "integers in a table that drops .0": "3,7 1.5,2 4,9",
+    "truth values": "True,False False,False",
+    "truth values and a number": "True,0.5 False,0.25",
+    "a missing cell and text that comes again": "NA,x 1.5,x 2.5,y",
     "integers at random": "3,7,1 4,0,2 9,9,1",
 }
 QUESTIONS = {
     "years that are not even": "country,1990,1995,2010 C0,0.12,0.13,0.2",
     "years above counts": "country,1990,1991,1992 C0,120,131,17 C1,5,80,33",
     "integers above decimals": "105,33,871 0.1,0.5,0.2 0.3,0.1,0.7",
+    "evenly spaced integers above integers": "1,2,3,4,5 3,3,1,5,2 4,4,2,1,1",
     "one year beside a name": "country,1990 C0,0.12 C1,0.5",
     "text above a number, beside a decimal": "n.d.,1.2 3,4.1",
     "eight rising decimals": "1.1,1.3,1.4,1.9,2.2,2.3,3.9,4.0 0.2,0.1,0.7,0.3,0.4,0.1,0.2,0.9",
@@ -62,6 +66,11 @@ def test_where_both_are_plausible_the_caller_is_asked(text):
         InputError, match=r"may be a header .* or the first sample: .*--header or --no-header"
     ):
         decide(text)
+
+
+def test_text_beside_missing_cells_above_numbers_is_asked_about():
+    with pytest.raises(InputError, match="a header or a sample with missing cells: decide by --header"):
+        decide("NA,x 1.5,y 2.5,z")
 
 
 def test_quotes_around_the_first_line_s_numbers_alone_make_it_a_header():
