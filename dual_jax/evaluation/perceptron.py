@@ -1,4 +1,4 @@
-"""A small neural network as the judge of picks: every set of picks trained side by side in one program."""
+"""A small neural network as the judge of picks: all sets of picks are trained in one program."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -38,7 +38,7 @@ def perceptrons(picked: Sequence[Table], test: Table, n_classes: int, n_most: in
     test, n_classes
         As for the judges of `dual_jax.evaluation.judges`.
     n_most
-        Rows to which every set is padded: with the same number for all of a data set one program serves.
+        Rows to which every set is padded: with the same number for a whole data set, one program serves all.
 
     Examples
     --------
