@@ -20,8 +20,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import ipc, parquet
 
-from dual_jax.cli import MISTAKES, _parser, main, options
-from dual_jax.cli import select as select_command
 from dual_jax.cli import _parser, main, options
 from dual_jax.data.errors import InputError
 from dual_jax.data.tables import read_pool
@@ -78,27 +76,18 @@ def tables(draw):
     return draw(st.sampled_from([".csv", ".tsv"])), text.encode(draw(st.sampled_from(["utf-8", "utf-16"])))
 
 
-<<<<<<< HEAD
-def outcome(act, mistakes=MISTAKES):
-    """Return what an act returns, or the mistake that it was told of."""
-    try:
-        return act()
-    except mistakes as mistake:
-        return mistake
-=======
 def outcome(act):
     """Return what an act returns, or the error of an invalid request."""
     try:
         return act()
     except InputError as error:
         return error
->>>>>>> estimators
 
 
 def read(tmp_path, suffix, content):
     path = tmp_path / f"pool{suffix}"
     path.write_bytes(content)
-    found = outcome(lambda: read_pool(path), InputError)
+    found = outcome(lambda: read_pool(path))
     assert str(found).strip() if isinstance(found, InputError) else found.x.ndim == 2
 
 
