@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
-from dual_jax.data.checks import FLOAT32_MAX, as_mask, check_n_select
+from dual_jax.data.checks import FLOAT32_MAX, as_mask, as_numbers, check_n_select
 from dual_jax.data.errors import InputError
 from dual_jax.dual import readout
 from dual_jax.dual.config import DualConfig, Sizes
@@ -166,7 +166,7 @@ def prepare(
     if not is_open[sample].any():  # too few candidates: none was drawn
         some = np.flatnonzero(is_open)[: len(sample) // 2]
         sample = np.union1d(sample[len(some) :], some)
-    own = np.asarray(x[sample])
+    own = as_numbers(x[sample])
     scaler = fit_scaler(own, scale)
     n_usable = int((is_labeled | is_open)[sample].sum())
     sizes = sizes_with_room((len(sample), x.shape[1]), n_usable, config, None)
@@ -236,7 +236,7 @@ def _pieces(x: Rows, rows: range | Int[np.ndarray, " m"]) -> Iterator[tuple[int,
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         is_slice = part[-1] - part[0] == len(part) - 1
-        yield start, np.asarray(x[part[0] : part[-1] + 1] if is_slice else x[part])
+        yield start, as_numbers(x[part[0] : part[-1] + 1] if is_slice else x[part])
 
 
 def _check(x: Rows) -> None:

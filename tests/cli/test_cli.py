@@ -21,6 +21,7 @@ import dual_jax
 from dual_jax.cli import main, options, outputs, select
 from dual_jax.data import datasets
 from dual_jax.data import storage as store
+from dual_jax.data.errors import InputError, InputTypeError, MissingPackageError
 from dual_jax.dual.checkpoint import NAME, Checkpoint
 from dual_jax.dual.config import DualConfig
 from dual_jax.methods.facts import listed
@@ -540,9 +541,8 @@ def test_the_receipt_has_the_sizes_that_were_chosen_for_the_pool(words, monkeypa
 
     assert main(["select", "pool.npy", "-n", "3", "--quiet", *words]) == 0
 
-    used, rule = receipt()["configuration"], DualConfig().for_pool(30)
-    for name in ("dictionary_size", "n_clusters", "n_targets", "block_rows"):
-        assert used[name] == getattr(rule, name) > 0
+    used = receipt()["configuration"]
+    assert used == used | DualConfig().sizes(30)._asdict()
 
 
 def test_its_advice_can_be_followed_by_a_knob():
@@ -621,6 +621,14 @@ FAILURES = {
     "out of memory": (MemoryError(), "use a smaller pool"),
     "out of the device's memory": (RuntimeError("RESOURCE_EXHAUSTED: 12 GB"), "use a smaller pool"),
 }
+
+
+@pytest.mark.parametrize("kind", [InputError, InputTypeError, MissingPackageError])
+def test_an_invalid_request_is_status_2_wherever_it_is_found(kind, monkeypatch, capsys):
+    monkeypatch.setattr("dual_jax.DUALSelector.run", failing(kind("late\nand found")))
+
+    assert main(["select", "iris", "-n", "1"]) == 2
+    assert capsys.readouterr().err == "dual-jax: error: late and found\n"
 
 
 @pytest.mark.parametrize(("error", "words"), FAILURES.values(), ids=FAILURES)
