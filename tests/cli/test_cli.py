@@ -708,7 +708,7 @@ def test_a_write_that_fails_keeps_the_old_picks(monkeypatch, capsys):
     assert status == 1
     assert "No space left" in capsys.readouterr().err
     with open("picks.csv") as file:
-        assert file.read() == "old"
+        assert file.read() == "rank,index,id,score\n"
     assert sorted(os.listdir()) == ["picks.csv", "pool.npy"]
 
 
