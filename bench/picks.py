@@ -65,19 +65,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="where to write the JSON")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="only these")
+    parser.add_argument("--pools", nargs="+", choices=cases(), default=list(cases()), help="only these")
     parser.add_argument("--against", type=Path, help="a JSON of before, to compare with")
     args = parser.parse_args()
     records = []
-    for pool, case in cases().items():
+    before = json.loads(args.against.read_text())["records"] if args.against else []
+    for pool in args.pools:
         for method in args.methods:
-            records.append({"pool": pool, "method": method, "picks": picks(method, case)})
-            print(f"{pool}, {method}: {records[-1]['picks'][:5]} ...", flush=True)
+            records.append({"pool": pool, "method": method, "picks": picks(method, cases()[pool])})
+            changes = differences(before, records[-1:]) if before else []
+            print("\n".join(changes) or f"{pool}, {method}: {records[-1]['picks'][:5]} ...", flush=True)
     write(args.out, records)
-    if args.against:
-        before = json.loads(args.against.read_text())
-        lines = differences(before["records"] if isinstance(before, dict) else before, records)
-        print("\n".join(lines) or "the same picks everywhere")
-        sys.exit(1 if lines else 0)
+    n_changed = len(differences(before, records)) if before else 0
+    if before:
+        print(f"{n_changed} of {len(records)} differ")
+    sys.exit(1 if n_changed else 0)
 
 
 if __name__ == "__main__":

@@ -5,17 +5,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.devices.collectives import device_index, gather_rows, own_rows, total
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.objectives import OBJECTIVES
-from dual_jax.dual.objectives.free import cleared
 from dual_jax.dual.objectives.notation import Block, Rebuilt, Space, Targets, masks
 from dual_jax.dual.state import Fixed, Params, TrainState, started
 from dual_jax.numerics.arithmetic import rounded_by_chance
 from dual_jax.numerics.statistics import moments
+from dual_jax.numerics.xla import by_rows, run_after, zero_entries
 
 
 def cuts(n_targets: int, n_centroids: int, block_rows: int) -> list[Block]:
@@ -54,7 +53,7 @@ def initial_coefficients(
     blocks: list[Block] = []
     for cut in cuts(n_local, k_local, block_rows):
         is_free = masks(fixed.dictionary, fixed.targets[cut.C], fixed.sizes[cut.P])
-        rows = _after(blocks[-1].C, fixed.targets[cut.C]) if blocks else fixed.targets[cut.C]
+        rows = run_after(blocks[-1].C, fixed.targets[cut.C]) if blocks else fixed.targets[cut.C]
         c = draw(key_c, rows, fixed.scales.n_rows, is_free.C)
         blocks.append(Block(c, draw(key_p, centroid[cut.P], n_clusters, is_free.P)))
     return transpose(blocks)
@@ -147,9 +146,9 @@ def rebuild_all(
     for piece in pieces:
         atoms, targets, c = dictionary, piece.targets, piece.raw.C
         if parts:
-            atoms, targets = _after(parts[-1], (atoms, targets))
-            c = _after(parts[-1], c) if is_kept else c
-        piece = piece._replace(raw=Block(cleared(c, targets.own), piece.raw.P))
+            atoms, targets = run_after(parts[-1], (atoms, targets))
+            c = run_after(parts[-1], c) if is_kept else c
+        piece = piece._replace(raw=Block(zero_entries(c, targets.own), piece.raw.P))
         part, pull = _rebuild(piece, atoms, targets, fixed, config)
         parts.append(part)
         done.append((piece, pull))
@@ -178,27 +177,17 @@ def update_blocks(
         rows, targets = Rebuilt(of_z, of_u, of_rebuilt.centroids[piece.cut.P]), piece.targets
         if len(pieces) > 1:
             done = (blocks[-1][0].C, of_dictionary) if blocks else of_rebuilt.z
-            atoms, targets, rows = _after(done, (dictionary, targets, rows))
+            atoms, targets, rows = run_after(done, (dictionary, targets, rows))
             _, pull = _rebuild(piece, atoms, targets, fixed, config)
         of_raw, of_atoms, of_space = pull((rows, of_sums))
-        of_raw = _after(of_atoms, of_raw)  # what reads a block goes before what writes it, or a copy is kept
+        of_raw = run_after(
+            of_atoms, of_raw
+        )  # what reads a block goes before what writes it, or a copy is kept
         free, is_rounded = block_masks(targets, fixed), config.moments_dtype != "float32"
         blocks.append(_update_block(optimizer, of_raw, Block(*own), piece.raw, free, is_rounded=is_rounded))
         of_dictionary = jax.tree.map(jnp.add, of_dictionary, of_atoms)
         of_own.append(of_space)
     return blocks, of_dictionary, jax.tree.map(lambda *parts: jnp.concatenate(parts), *of_own)
-
-
-def _after(done: Any, tree: Any) -> Any:
-    """Return a tree that exists only once all of ``done`` does: so the compiler ends a block before the next.
-
-    Left to itself it runs the blocks side by side and keeps the temporaries of all, also from the first
-    pass to the second. Barriers it removes before it orders the work; but it cannot know that no number
-    exceeds infinity.
-    """
-    firsts = [leaf.ravel()[0] for leaf in jax.tree.leaves(done) if leaf.size]
-    is_never = jnp.any(jnp.stack(firsts) > jnp.inf)
-    return jax.tree.map(lambda leaf: jnp.where(is_never, jnp.zeros_like(leaf), leaf), tree)
 
 
 def _update_block(
@@ -216,12 +205,9 @@ def _update_block(
     """
 
     def update(gradient: Array, opt_state: Any, raw: Array, is_free: Array) -> tuple[Array, Any]:
-        # By rows, as C and its moments are stored: else a TPU turns these round like the gradient, in a copy.
-        # It also has the gradient exist: else a CPU forms it anew from C, which it then copies to update it.
-        gradient = with_layout_constraint(gradient, Layout((0, 1)))
-        new, opt_state = apply_update(optimizer, gradient, opt_state, raw)
+        new, opt_state = apply_update(optimizer, by_rows(gradient), opt_state, raw)
         new = jnp.where(is_free, new, 0.0)
-        return new, _after(new, opt_state) if is_rounded and new.size else opt_state
+        return new, run_after(new, opt_state) if is_rounded and new.size else opt_state
 
     (c, c_state), (p, p_state) = map(update, gradient, opt_state, raw, free)
     return Block(c, p), Block(c_state, p_state)

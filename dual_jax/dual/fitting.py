@@ -33,7 +33,13 @@ from dual_jax.dual.ranking import rank
 from dual_jax.dual.state import TrainState, count_rows, started
 from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
 from dual_jax.numerics.draws import draw_rows
+from dual_jax.numerics.precision import in_float32
+from dual_jax.numerics.scaling import check_spread
+from dual_jax.numerics.xla import OneOff
 from dual_jax.selection.protocol import Selection, row_mask
+
+ENTRYWISE = (optax.adam, optax.adamw, optax.sgd, optax.rmsprop)  # known to look at one entry at a time
+FEW_CELLS = 1 << 16  # of a pool whose selection starts in less time than that program takes to be optimised
 
 
 class Checkpointer(Protocol):
@@ -66,6 +72,7 @@ class Rows(NamedTuple):
     is_row: Any  # (n,), bool
 
 
+@in_float32
 def fit(
     key: Key[Array, ""],
     x: Float[Array, "n ..."],
@@ -125,23 +132,32 @@ def fit(
 
 def _checked(x: Any) -> Any:
     """Return a pool as floating-point rows; ValueError names the first row that is not finite."""
-    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(np.float32)
+    x = x if x.dtype in (jnp.float32, jnp.bfloat16, jnp.float16) else x.astype(np.float32)
     if isinstance(x, jax.core.Tracer) or not getattr(x, "is_fully_addressable", True):
         return x
-    xp = jnp if isinstance(x, jax.Array) else np
-    is_finite = np.asarray(xp.isfinite(x).reshape(len(x), -1).all(axis=1))
+    host = _on_host(x)
+    xp = np if isinstance(host, np.ndarray) else jnp
+    is_finite = np.asarray(xp.isfinite(host).reshape(len(x), -1).all(axis=1))
     if not is_finite.all():
         raise InputError(
             f"row {is_finite.argmin()} (from 0) of x holds NaN or an infinity: fill such cells, or leave the "
             "row out."
         )
+    check_spread(host)
     return x
+
+
+def _on_host(array: Any) -> Any:
+    """Return an array of a CPU as NumPy's, which copies nothing and compiles nothing; others as they are."""
+    is_traced = isinstance(array, jax.core.Tracer)
+    return array if is_traced or jax.default_backend() != "cpu" else np.asarray(array)
 
 
 def _on_devices(x: Any, mesh: Mesh | None) -> Rows:
     return Rows(shard_rows(x, mesh), shard_rows(np.ones(len(x), bool), mesh))
 
 
+@in_float32
 def train(
     key: Key[Array, ""],
     x: Float[Array, "n ..."],
@@ -176,7 +192,8 @@ def _train(
     check_coefficient_optimizer(config)
     key_init, key_selection = jax.random.split(key)
     n = len(x)
-    labeled, candidates = row_mask(labeled, n, "labeled"), row_mask(candidates, n, "candidates", default=True)
+    labeled = _on_host(row_mask(labeled, n, "labeled"))
+    candidates = _on_host(row_mask(candidates, n, "candidates", default=True))
     if count_rows(candidates & ~labeled) == 0:
         raise InputError("no row may be picked: there is no candidate without a label.")
     n_devices = mesh.size if mesh else 1
@@ -291,6 +308,8 @@ def shapes(x: Array, config: DualConfig, sizes: Sizes, stage: str) -> TrainState
 
 def check_coefficient_optimizer(config: DualConfig) -> None:
     """Raise ValueError when the optimiser of C looks beyond a single entry: C is updated block by block."""
+    if config.coefficient_optimizer in ENTRYWISE:
+        return
     optimizer = config.coefficient_optimizer(0.1)
 
     def after_two_steps(gradient: Array, params: Array) -> Array:
@@ -312,8 +331,8 @@ def check_coefficient_optimizer(config: DualConfig) -> None:
         )
 
 
-@partial(jax.jit, static_argnames=("sizes", "mesh"))
-def begin_selection(
+@in_float32
+def _begin_selection(
     key: Array,
     state: TrainState,
     rows: Rows,
@@ -350,6 +369,13 @@ def begin_selection(
     return on_mesh(start, mesh, where, specs(begun))(*arguments)
 
 
+def _is_small(_: Any, __: Any, rows: Rows, *___: Any) -> bool:
+    return rows.x.size <= FEW_CELLS
+
+
+begin_selection = OneOff(_begin_selection, _is_small, static_argnums=(6, 7))
+
+
 def _advance(
     state: TrainState,
     mean_loss: Array,
@@ -384,7 +410,7 @@ def _whole_stage(
     mesh: Mesh | None,
     n_batches: int,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """Return the state after a stage under an outer `jit`, and its values, NaN at steps that were not run."""
+    """Return the state after a stage under an outer `jit`, and its values, 0 after the last step."""
 
     def run(state: TrainState, rows: Rows, config: DualConfig) -> tuple[TrainState, dict[str, Array]]:
         step = stage_step(stage, rows, config, n_batches, AXIS if mesh else None)

@@ -20,6 +20,7 @@ from dual_jax.dual.plan import here
 from dual_jax.dual.ranking import rank
 from dual_jax.dual.state import TrainState
 from dual_jax.dual.steps import init, start_selection
+from dual_jax.numerics.precision import in_float32
 
 SHARE = 0.25  # of a device's memory, for the cells of a program
 # Memory of a cell among others to that of one alone: measured, free .9 to 1, simplex 1.2 to 1.4.
@@ -46,6 +47,7 @@ class Outcome(NamedTuple):
 
 
 @jax.jit
+@in_float32
 def pretrain(keys: Key[Array, " s"], pools: Float[Array, "s n d"], config: DualConfig) -> TrainState:
     """Return the states after stage 1, one for each key and pool, along a leading axis.
 
@@ -131,6 +133,7 @@ def cells_at_once(
 
 
 @partial(jax.jit, static_argnames="n_select")
+@in_float32
 def _run(
     keys: Key[Array, " s"],
     states: TrainState,

@@ -1,7 +1,7 @@
 """Where each array of a training state is: on devices in target blocks, or on the host in one piece.
 
 A device has the rows of its own targets and centroids: of C, of P, of their moments, and of the fields of
-`dual_jax.dual.steps.Fixed` that `ROWS_OF` names. All else is on every device. A long fit is saved in one
+`dual_jax.dual.state.Fixed` that `ROWS_OF` names. All else is on every device. A long fit is saved in one
 piece, so that it can go on with other devices, and with exactly the same numbers on the same ones.
 """
 
@@ -42,8 +42,8 @@ def specs(state: TrainState) -> TrainState:
     >>> from dual_jax.dual.steps import init, start_selection
     >>> key, x, config = jax.random.key(0), jax.numpy.ones((6, 3)), DualConfig(n_clusters=2)
     >>> where = specs(start_selection(key, init(key, x, config), x, config))
-    >>> where.params.C, where.fixed.dictionary
-    ((PartitionSpec('samples',),), PartitionSpec())
+    >>> where.params.C == (ROWS,), where.fixed.dictionary == EVERYWHERE
+    (True, True)
     """
 
     def blocks(tree: Any) -> dict[str, Any]:

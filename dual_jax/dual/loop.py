@@ -55,7 +55,7 @@ def run_chunk(
         return state, jax.tree.map(lambda kept, value: kept.at[i].set(value), carry[1], values)
 
     shapes = jax.eval_shape(step, state)[1]
-    empty = jax.tree.map(lambda value: jnp.full(CHUNK, jnp.nan, value.dtype), shapes)
+    empty = jax.tree.map(lambda value: jnp.zeros(CHUNK, value.dtype), shapes)
     state, values = jax.lax.fori_loop(0, n_steps, advance, (state, empty))
     is_done = jnp.arange(CHUNK) < n_steps
     mean = jnp.sum(values["loss"], where=is_done) / n_steps
@@ -67,7 +67,7 @@ def run_chunk(
 def run_stage(
     step: Step, state: Any, n_steps: int, tolerance: float = 0.0
 ) -> tuple[Any, Values, Int[Array, ""]]:
-    """Return the state after a stage, each step's values, NaN where none was run, and the steps that were.
+    """Return the state after a stage, each step's values, 0 after the last, and how many were run.
 
     For code that is traced. Under `vmap` each cell stops for itself, and a chunk is the unit in which cells
     that have stopped are left as they are.
@@ -83,7 +83,9 @@ def run_stage(
     """
     n_chunks, is_even = -(-n_steps // CHUNK), n_steps % CHUNK == 0
     shapes = jax.eval_shape(step, state)[1]
-    empty = jax.tree.map(lambda value: jnp.full(n_chunks * CHUNK, jnp.nan, value.dtype), shapes)
+    empty = jax.tree.map(lambda value: jnp.zeros(n_chunks * CHUNK, value.dtype), shapes)
+    if n_chunks == 0:
+        return state, empty, jnp.zeros((), jnp.int32)
 
     def is_going(carry: Any) -> Bool[Array, ""]:
         chunk, _, _, _, is_over = carry

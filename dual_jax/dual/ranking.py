@@ -1,6 +1,7 @@
 """From a trained state to a ranking of the candidates, on one device or on a mesh."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +17,14 @@ from dual_jax.dual.layout import specs
 from dual_jax.dual.objectives.notation import Block
 from dual_jax.dual.state import TrainState, count_rows, started
 from dual_jax.dual.trained import learnt_space, row_norms
+from dual_jax.numerics.precision import in_float32
+from dual_jax.numerics.xla import OneOff
 from dual_jax.selection.protocol import Selection
 
+FEW_ROWS = 512  # of a pool that is ranked in less time than that program takes to be optimised
 
+
+@in_float32
 def rank(
     state: TrainState,
     x: Float[Array, "n ..."],
@@ -71,8 +77,8 @@ def rank(
     return rank_on_mesh(state, x, config, rows, n_exact, wanted, AXIS if mesh else axis_name, mesh)
 
 
-@partial(jax.jit, static_argnames=("n_exact", "n_select", "axis_name", "mesh"))
-def rank_on_mesh(
+@in_float32
+def _rank_on_mesh(
     state: TrainState,
     x: Array,
     config: DualConfig,
@@ -91,17 +97,25 @@ def rank_on_mesh(
     return on_mesh(run, mesh, where, EVERYWHERE)(state, x, config, is_row)
 
 
+def _is_small(_: TrainState, x: Array, *__: Any) -> bool:
+    return len(x) <= FEW_ROWS
+
+
+rank_on_mesh = OneOff(_rank_on_mesh, _is_small, static_argnums=(4, 5, 6, 7))
+
+
 @partial(jax.jit, static_argnames="mesh")
+@in_float32
 def norms_on(state: TrainState, x: Array, config: DualConfig, mesh: Mesh | None) -> Block:
     """Return `dual_jax.dual.trained.row_norms` of a state that was fitted on a mesh, or on none."""
     fixed = started(state)
-    if len(fixed.targets) < len(x):  # positions of the pool become those of its targets
-        rows = jnp.where(fixed.targets >= 0, fixed.targets, len(x))
-        x = x.at[rows].get(mode="fill", fill_value=0.0)
-        own = jnp.searchsorted(rows, fixed.dictionary)
-        dictionary = jnp.where(fixed.dictionary >= 0, own, -1).astype(jnp.int32)
-        targets = jnp.where(fixed.targets >= 0, jnp.arange(len(rows)), -1)
-        state = state._replace(fixed=fixed._replace(dictionary=dictionary, targets=targets))
+    # Positions of the pool become those of its targets, which may be fewer.
+    rows = jnp.where(fixed.targets >= 0, fixed.targets, len(x))
+    x = x.at[rows].get(mode="fill", fill_value=0.0)
+    own = jnp.searchsorted(rows, fixed.dictionary)
+    dictionary = jnp.where(fixed.dictionary >= 0, own, -1).astype(jnp.int32)
+    targets = jnp.where(fixed.targets >= 0, jnp.arange(len(rows)), -1)
+    state = state._replace(fixed=fixed._replace(dictionary=dictionary, targets=targets))
 
     def run(state: TrainState, x: Array, config: DualConfig) -> Block:
         return row_norms(state, x, config, axis_name=AXIS if mesh else None)

@@ -34,7 +34,9 @@ from dual_jax.dual.state import Fixed, OptState, Params, TrainState, started
 from dual_jax.numerics.arithmetic import TINY, principal_directions, squared_norms
 from dual_jax.numerics.draws import draw_rows
 from dual_jax.numerics.kmeans import kmeans
+from dual_jax.numerics.precision import as_float32, in_float32
 from dual_jax.numerics.statistics import MAX_INPUTS, moments, neighbour_scale, robust_moments
+from dual_jax.numerics.xla import OneOff
 
 
 class PretrainTerms(NamedTuple):
@@ -43,6 +45,7 @@ class PretrainTerms(NamedTuple):
     reconstruction: Float[Array, ""]
 
 
+@in_float32
 def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> TrainState:
     """Return a fresh autoencoder for rows shaped like those of ``x``, and its optimiser.
 
@@ -61,8 +64,9 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
         A setting is out of range, or the modules' outputs do not have the shapes of codes and rows.
     """
     config.check()
+    x, config = as_float32((x, config))
     modules, sample = config.modules(x), jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
-    network = jax.eval_shape(_new_network, key, sample, config)
+    network = jax.eval_shape(_draw_network, key, sample, config)
     code = jax.eval_shape(modules.encoder.apply, network.encoder, sample)
     if code.ndim != 2:
         raise ValueError(f"The encoder returns shape {code.shape} for one row: it must be (1, latent_dim).")
@@ -71,20 +75,27 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
         raise ValueError(
             f"The decoder returns shape {row.shape} for one code: it must hold {sample.size} values."
         )
-    network = _new_network(key, x[:1], config)
-    opt_state = config.optimizer(config.pretrain_learning_rate).init(network)
+    network, opt_state = _new_network(key, x[:1], config)
     return TrainState(Params(network), OptState(opt_state), jnp.zeros((), jnp.int32))
 
 
-@jax.jit
-def _new_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> Autoencoder:
+def _draw_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> Autoencoder:
     key_encoder, key_decoder = jax.random.split(key)
     modules = config.modules(sample)
     encoder = modules.encoder.init(key_encoder, sample)
     return Autoencoder(encoder, modules.decoder.init(key_decoder, modules.encoder.apply(encoder, sample)))
 
 
+def _start_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> tuple[Any, Any]:
+    network = _draw_network(key, sample, config)
+    return network, config.optimizer(config.pretrain_learning_rate).init(network)
+
+
+_new_network = OneOff(_start_network, lambda *_: True)
+
+
 @partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
+@in_float32
 def pretrain_step(
     state: TrainState,
     x: Float[Array, "n ..."],
@@ -110,6 +121,7 @@ def pretrain_step(
     axis_name
         Of the devices that hold the other rows, under `jax.pmap` or `jax.shard_map`; static.
     """
+    x, config = as_float32((x, config))
     is_row = jnp.ones(len(x), bool) if is_row is None else is_row
     modules = config.modules(x)
     n_values = total(jnp.sum(is_row), axis_name) * flat(x).shape[1]
@@ -130,6 +142,7 @@ def pretrain_step(
 
 
 @partial(jax.jit, static_argnames=("sizes", "axis_name"))
+@in_float32
 def start_selection(
     key: Key[Array, ""],
     state: TrainState,
@@ -170,6 +183,7 @@ def start_selection(
         As in `pretrain_step`; the masks are then this device's too.
     """
     key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
+    x, config = as_float32((x, config))
     is_row = jnp.ones(len(x), bool) if is_row is None else is_row
     sizes = sizes or config.sizes(n_devices(axis_name) * len(x), n_devices=n_devices(axis_name))
     is_labeled = is_row & (jnp.zeros(len(x), bool) if labeled is None else labeled)
@@ -190,7 +204,7 @@ def start_selection(
         n_rows=jnp.sum(is_row_all, dtype=jnp.float32),
         x=x_moments,
         x_basis=principal_directions(key_basis, centred, MAX_INPUTS) if is_wide else None,
-        x_sumsq=jnp.sum(squared_norms(rows)) + TINY,
+        x_sumsq=jnp.sum(squared_norms(rows), where=is_row_all) + TINY,
         neighbour=jnp.ones(()),
     )
     u_all = objective.space(rows, z_all, moments(z_all, is_row_all), scales).u
@@ -204,7 +218,7 @@ def start_selection(
     )
     fixed = Fixed(
         dictionary=dictionary.astype(jnp.int32),
-        dictionary_x=rows[dictionary],
+        dictionary_x=jnp.where(dictionary[:, None] >= 0, rows[dictionary], 0.0),
         targets=targets,
         is_labeled=is_labeled,
         is_candidate=is_candidate,
@@ -234,6 +248,7 @@ def _share_out(rows: Array, axis_name: str | None) -> Array:
 
 
 @partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
+@in_float32
 def train_step(
     state: TrainState,
     x: Float[Array, "n ..."],
@@ -272,6 +287,7 @@ def train_step(
     >>> int(state.step), sorted(terms._fields)[:2]
     (1, ['cluster_expression', 'cluster_sparsity'])
     """
+    x, config = as_float32((x, config))
     modules = config.modules(x)
     params, opt_state, step, fixed = *state[:3], started(state)
     is_row = fixed.targets >= 0 if is_row is None else is_row

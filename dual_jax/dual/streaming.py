@@ -28,6 +28,7 @@ from dual_jax.dual.state import TrainState, started
 from dual_jax.dual.trained import code_moments, space_of
 from dual_jax.numerics.chunks import assign
 from dual_jax.numerics.draws import spread_along_clusters
+from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.scaling import Scaler, apply, fit_scaler
 from dual_jax.numerics.statistics import Moments
 from dual_jax.selection.cover import build_cover, power_cost
@@ -65,6 +66,7 @@ class Streamed(NamedTuple):
     sizes: Sizes
 
 
+@in_float32
 def stream(
     key: Key[Array, ""],
     x: Rows,

@@ -19,6 +19,7 @@ from dual_jax.dual.config import DualConfig
 from dual_jax.dual.objectives import OBJECTIVES
 from dual_jax.dual.objectives.notation import Block, Space
 from dual_jax.dual.state import TrainState, started
+from dual_jax.numerics.precision import as_float32, in_float32
 from dual_jax.numerics.statistics import Moments, moments
 
 
@@ -26,12 +27,13 @@ def _frozen(
     state: TrainState, x: Array, config: DualConfig, axis_name: str | None
 ) -> tuple[Space, list[Piece]]:
     """Return the dictionary and the target blocks of a state as it stands."""
-    fixed = started(state)
+    fixed, (x, config) = started(state), as_float32((x, config))
     z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
     dictionary, samples = spaces(z, x, fixed.targets >= 0, fixed, config, axis_name)
     return dictionary, pieces_of(state.params, all_targets(samples, x, fixed))
 
 
+@in_float32
 def coefficients(state: TrainState, x: Float[Array, "n ..."], config: DualConfig) -> Block:
     """Return C (m, n) and P (m, K): column i says how the dictionary rebuilds target i.
 
@@ -59,6 +61,7 @@ def coefficients(state: TrainState, x: Float[Array, "n ..."], config: DualConfig
     return Block(*(jnp.concatenate(parts).T for parts in transpose(blocks)))
 
 
+@in_float32
 def row_norms(
     state: TrainState, x: Float[Array, "n ..."], config: DualConfig, *, axis_name: str | None = None
 ) -> Block:
@@ -72,6 +75,7 @@ def row_norms(
     return jax.tree.map(jnp.sqrt, sums)
 
 
+@in_float32
 def learnt_space(
     state: TrainState,
     x: Float[Array, "n ..."],
@@ -81,17 +85,20 @@ def learnt_space(
     axis_name: str | None = None,
 ) -> Float[Array, "N q"]:
     """Return all rows in the space of the selection block: codes, or inputs and codes."""
+    x, config = as_float32((x, config))
     is_row = jnp.ones(len(x), bool) if is_row is None else is_row
     z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
     return gather_rows(spaces(z, x, is_row, started(state), config, axis_name)[1].u, axis_name)
 
 
+@in_float32
 def code_moments(state: TrainState, x: Float[Array, "n ..."], config: DualConfig) -> Moments:
     """Return the moments of a pool's codes: with them `space_of` places other rows beside its own."""
     z = config.modules(x).encoder.apply(state.params.network.encoder, x)
     return moments(z, jnp.ones(len(x), bool))
 
 
+@in_float32
 def space_of(
     state: TrainState, x: Float[Array, "m ..."], codes: Moments, config: DualConfig
 ) -> Float[Array, "m q"]:

@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.methods.facts import FACTS, Facts
+from dual_jax.numerics.precision import float32_types
+from dual_jax.numerics.scaling import check_spread
 from dual_jax.selection.protocol import Selection, pickable, row_mask
 
 
@@ -66,13 +68,15 @@ class Method:
             When ``x`` is no (n, d) table, a mask has another length, or ``n_select`` is not between 1 and the
             number of rows that may be picked (which is only known outside ``jit``).
         """
-        x = jnp.asarray(x, jnp.float32)
-        if x.ndim != 2:
-            raise ValueError(f"x has shape {x.shape}, wanted (n, d): one row a sample.")
-        labeled = row_mask(labeled, len(x), "labeled")
-        candidates = pickable(len(x), labeled, row_mask(candidates, len(x), "candidates", default=True))
-        _check_budget(n_select, candidates)
-        return self.select(key, x, int(n_select), labeled=labeled, candidates=candidates, **knobs)
+        with float32_types():
+            x = jnp.asarray(x, jnp.float32)
+            if x.ndim != 2:
+                raise ValueError(f"x has shape {x.shape}, wanted (n, d): one row a sample.")
+            check_spread(x)
+            labeled = row_mask(labeled, len(x), "labeled")
+            candidates = pickable(len(x), labeled, row_mask(candidates, len(x), "candidates", default=True))
+            _check_budget(n_select, candidates)
+            return self.select(key, x, int(n_select), labeled=labeled, candidates=candidates, **knobs)
 
     def is_nested_for(self, n: int, n_select: int, knobs: Mapping[str, Any]) -> bool:
         """Return whether of n rows the picks of each budget up to ``n_select`` begin those of a larger."""

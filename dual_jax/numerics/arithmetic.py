@@ -18,21 +18,6 @@ def matmul(a: Float[Array, "... m k"], b: Float[Array, "... k n"]) -> Float[Arra
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def transposed_matmul(a: Float[Array, "b m"], b: Float[Array, "b p"]) -> Float[Array, "m p"]:
-    """Return ``a.T @ b`` for a large a and a small b, at full float32 precision.
-
-    On a CPU as ``(b.T @ a).T``: there the product of a transposed array packs it first, which takes as long
-    again. The barriers keep the compiler from turning it back.
-    """
-    barrier = jax.lax.optimization_barrier
-    return jax.lax.platform_dependent(
-        a,
-        b,
-        cpu=lambda a, b: barrier(matmul(barrier(b.T), a)).T,
-        default=lambda a, b: matmul(a.T, b),
-    )
-
-
 def safe_sqrt(x: Float[Array, "..."], floor: float = TINY) -> Float[Array, "..."]:
     """Return ``sqrt(x + floor)``, whose gradient is finite where ``x`` is zero."""
     return jnp.sqrt(x + floor)

@@ -15,6 +15,8 @@ from jaxtyping import Array, Float, Int, Key
 from dual_jax.devices.collectives import device_index, gather_rows, n_devices, total
 from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_norms
 from dual_jax.numerics.chunks import Chunks, centred_chunks, default_chunk, nearest, nearest_all
+from dual_jax.numerics.precision import in_float32
+from dual_jax.numerics.scaling import check_spread
 from dual_jax.numerics.seeding import greedy_seeds
 
 
@@ -47,6 +49,7 @@ class _Labelled(NamedTuple):
     n_turns: Int[Array, ""]
 
 
+@in_float32
 def kmeans(
     key: Key[Array, ""],
     x: Float[ArrayLike, "n d"],
@@ -144,9 +147,8 @@ def _kmeans(
 
 
 def _as_float(x: ArrayLike) -> Array:
-    """Return ``x`` as an array of at least float32."""
-    x = jnp.asarray(x)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    """Return ``x`` as an array of float32."""
+    return jnp.asarray(x).astype(jnp.float32)
 
 
 def _check(x: Array, n_clusters: int, weights: Array, init: Array | None, axis_name: str | None) -> None:
@@ -164,6 +166,7 @@ def _check(x: Array, n_clusters: int, weights: Array, init: Array | None, axis_n
         raise ValueError(f"init has shape {init.shape}, but {(n_clusters, x.shape[1])} is wanted.")
     if not isinstance(x, jax.core.Tracer) and not jnp.isfinite(x).all():
         raise ValueError("x holds NaN or infinite values: impute them or drop their rows first.")
+    check_spread(x)
     if isinstance(weights, jax.core.Tracer):
         return
     if not (weights >= 0).all():

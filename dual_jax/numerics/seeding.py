@@ -22,9 +22,9 @@ def greedy_seeds(
     """Return seeds by greedy k-means++: of 2 + log K rows drawn by D^2, each time the one that gains most.
 
     Row i is drawn with probability ``w_i D_i / sum_j w_j D_j``, D_i the squared distance to the nearest seed
-    so far, and the drawn row that lowers ``sum_i w_i D_i`` most is the next seed. The first seed is the first
-    row drawn; it is in the same loop because a second copy doubles compilation. Source: Arthur and
-    Vassilvitskii, SODA 2007.
+    so far, and the drawn row that lowers ``sum_i w_i D_i`` most is the next seed. Without ``reached`` the
+    first seed is the first row drawn; it is in the same loop because a second copy doubles compilation.
+    Source: Arthur and Vassilvitskii, SODA 2007.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def greedy_seeds(
     reached
         D before the first seed, for rows that other centres serve; infinite by default.
     """
-    n_trials = 2 + int(math.log(n_clusters))
+    n_trials, n_plain = 2 + int(math.log(n_clusters)), 1 if reached is None else 0
 
     def add(k: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         seeds, closest = state
@@ -49,7 +49,7 @@ def greedy_seeds(
             return (weights * jnp.minimum(closest, squared_differences(trials, x))).sum(1)
 
         potentials = total(jax.lax.map(potential, (*rows, closest)).sum(0), axis_name)
-        seed = trials[jnp.where(k == 0, 0, jnp.argmin(potentials))]
+        seed = trials[jnp.where(k < n_plain, 0, jnp.argmin(potentials))]
         distances = jax.lax.map(lambda x: squared_differences(seed[None], x)[0], rows.x)
         return seeds.at[k].set(seed), jnp.minimum(closest, distances)
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from dual_jax.numerics.arithmetic import squared_differences
 from dual_jax.numerics.chunks import assign
+from dual_jax.numerics.precision import in_float32
 from dual_jax.selection.cover import build_cover, power_cost
 from dual_jax.selection.protocol import Selection
 from dual_jax.selection.swaps import nearest
@@ -39,6 +40,7 @@ class Explanation(NamedTuple):
     distance: Float[np.ndarray, " k"]
 
 
+@in_float32
 def explain(
     u: Float[ArrayLike, "n q"],
     picks: Selection,

@@ -63,8 +63,8 @@ KEPT = """
     except KeyboardInterrupt:
         pass
     steps = []
-    keeper, note = Checkpoint(folder), lambda chunk: steps.append([chunk.stage, chunk.step])
-    again = dj.fit(key, x, config, mesh=mesh, checkpointer=keeper, callbacks=[note])
+    checkpointer, note = Checkpoint(folder), lambda chunk: steps.append([chunk.stage, chunk.step])
+    again = dj.fit(key, x, config, mesh=mesh, checkpointer=checkpointer, callbacks=[note])
     whole = dj.fit(key, x, config, mesh=mesh)
     selector = dj.DUALSelector(9, max_iter=5, pretrain_iter=5, devices=jax.devices()).fit(x)
     selector.save(f"{folder}/selector.npz")

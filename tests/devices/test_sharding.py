@@ -61,7 +61,7 @@ def by_pmap(config, n_devices):
     state = in_blocks(start(config), n_devices, N)
     where = specs(state)
     local = -(-N // n_devices)
-    x = np.pad(X, [(0, n_devices * local - N), (0, 0)], constant_values=np.nan)
+    x = np.pad(X, [(0, n_devices * local - N), (0, 0)])
 
     def deal_out(leaf, spec):
         return leaf.reshape(n_devices, -1, *leaf.shape[1:]) if spec == ROWS else np.stack([leaf] * n_devices)

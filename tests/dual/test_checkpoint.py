@@ -182,8 +182,8 @@ x = jnp.sin(jnp.arange(155.0) ** 1.3).reshape(31, 5)
 config = dj.DualConfig(
     hidden=(8,), latent_dim=3, n_clusters=4, pretrain_steps=3000, steps=1500, tolerance=0.0
 )
-keeper, seen = Checkpoint(sys.argv[1], seconds=0.0) if len(sys.argv) > 1 else None, []
-fitted = dj.fit(jax.random.key(0), x, config, checkpointer=keeper, callbacks=[seen.append])
+checkpointer, seen = Checkpoint(sys.argv[1], seconds=0.0) if len(sys.argv) > 1 else None, []
+fitted = dj.fit(jax.random.key(0), x, config, checkpointer=checkpointer, callbacks=[seen.append])
 print(fitted.ranking.indices.tolist(), fitted.ranking.scores.tolist())
 print(seen[0].stage, seen[0].step, file=sys.stderr)
 """

@@ -17,13 +17,9 @@ from dual_jax.dual.objectives.notation import (
     Terms,
     Weights,
 )
-from dual_jax.numerics.arithmetic import (
-    matmul,
-    safe_sqrt,
-    squared_norms,
-    transposed_matmul,
-)
+from dual_jax.numerics.arithmetic import matmul, safe_sqrt, squared_norms
 from dual_jax.numerics.statistics import Moments
+from dual_jax.numerics.xla import mask_entries, transposed_matmul, zero_entries
 
 
 def terms(
@@ -61,50 +57,27 @@ def combine(
 ) -> tuple[Float[Array, "b p"], Float[Array, " m"]]:
     """Return ``C^T z`` and the sums of squares of the rows of C for a block of targets.
 
-    The gradient, written by hand, is 0 where an entry is not free. On a CPU, where a masked copy of a block
-    takes as long as a product, only the targets' own entries are looked after: C is read as it lies
-    (`cleared` has been there), and unused places have codes of 0, padded targets no gradient.
+    The gradient, written by hand, is 0 where an entry is not free. On a CPU the mask is not applied as a copy
+    (see `dual_jax.numerics.xla.mask_entries`): the targets' own entries are set to 0 before, unused places
+    have codes of 0, and padded targets get no gradient.
     """
     return _combine_forward(raw, z, is_free, own)[0]
 
 
 def _combine_forward(raw: Array, z: Array, is_free: Array, own: Array) -> tuple[tuple[Array, Array], Any]:
-    c = _where_free(raw, is_free)
+    c = mask_entries(raw, is_free)
     return (matmul(c, z), jnp.sum(c**2, axis=0)), (raw, z, is_free, own)
 
 
 def _combine_backward(kept: tuple[Array, ...], of: tuple[Array, Array]) -> tuple[Any, ...]:
     raw, z, is_free, own = kept
     of_rebuilt, of_sums = of
-    c = _where_free(raw, is_free)
-    of_c = cleared(_where_free(matmul(of_rebuilt, z.T), is_free), own)
+    c = mask_entries(raw, is_free)
+    of_c = zero_entries(mask_entries(matmul(of_rebuilt, z.T), is_free), own)
     return of_c + 2.0 * c * of_sums, transposed_matmul(c, of_rebuilt), None, None
 
 
 combine.defvjp(_combine_forward, _combine_backward)
-
-
-def _where_free(block: Float[Array, "b m"], is_free: Bool[Array, "b m"]) -> Float[Array, "b m"]:
-    """Return a block with 0 where it is not free; on a CPU as it is: see `combine`."""
-    return jax.lax.platform_dependent(
-        block,
-        is_free,
-        cpu=lambda block, _: block,
-        default=lambda block, is_free: jnp.where(is_free, block, 0.0),
-    )
-
-
-def cleared(block: Float[Array, "b m"], own: Int[Array, " b"]) -> Float[Array, "b m"]:
-    """Return a block with 0 at its targets' own entries, on a CPU; elsewhere masks see to it.
-
-    Those alone are written, in place where the block may be used up.
-    """
-    return jax.lax.platform_dependent(
-        block,
-        own,
-        cpu=lambda block, own: block.at[jnp.arange(len(block)), own].set(0.0, mode="drop"),
-        default=lambda block, _: block,
-    )
 
 
 def _coefficients(

@@ -17,14 +17,9 @@ from dual_jax.dual.objectives.notation import (
     Terms,
     Weights,
 )
-from dual_jax.numerics.arithmetic import (
-    matmul,
-    safe_divide,
-    safe_sqrt,
-    squared_norms,
-    transposed_matmul,
-)
+from dual_jax.numerics.arithmetic import matmul, safe_divide, safe_sqrt, squared_norms
 from dual_jax.numerics.statistics import Moments, bounded_gain
+from dual_jax.numerics.xla import transposed_matmul
 
 SHARPNESS = 10.0  # of the simplex: a step of B of 0.1 multiplies a coefficient by e
 
