@@ -23,7 +23,7 @@ SPLITS = "dataset_dict.json"  # in a folder of several of these
 class Remarks(NamedTuple):
     """What a schema says: the columns of a frame's index or its range, and columns of class labels."""
 
-    index: tuple[str, ...]
+    index_names: tuple[str, ...]
     labels: tuple[str, ...]
     counted: range | None
 
@@ -163,7 +163,7 @@ def with_range(table: Any, remarks: Remarks, n_rows: int) -> tuple[Any, tuple[st
     import pyarrow as pa
 
     if remarks.counted is None or len(remarks.counted) != n_rows or RANGE in table.column_names:
-        return table, remarks.index
+        return table, remarks.index_names
     return table.append_column(RANGE, pa.array(remarks.counted[: table.num_rows])), (RANGE,)
 
 

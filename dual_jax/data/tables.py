@@ -57,7 +57,7 @@ class Pool(NamedTuple):
 class RawTable(NamedTuple):
     """A table as its file holds it, a pyarrow table with distinct names of columns, and what was read of it.
 
-    ``index`` and ``labels`` are columns that the file's own notes call the index of a frame and class labels;
+    ``index_names`` and ``labels`` are columns that the file's own notes call the index of a frame and class labels;
     ``decimal`` is the decimal mark in columns of text.
     """
 
@@ -66,7 +66,7 @@ class RawTable(NamedTuple):
     sha256: str
     has_names: bool
     decimal: str
-    index: tuple[str, ...]
+    index_names: tuple[str, ...]
     labels: tuple[str, ...]
     guesses: tuple[str, ...]
 
@@ -211,7 +211,7 @@ def _sorted(raw: RawTable, wishes: Wishes) -> Columns:
         raw.where,
         raw.table,
         wishes,
-        index=raw.index,
+        index=raw.index_names,
         labels=raw.labels,
         has_names=raw.has_names,
         decimal=raw.decimal,
@@ -275,7 +275,7 @@ def map_pool(
 def _map_parquet(where: str, wishes: Wishes) -> Pool:
     x = RowGroups(where, wishes)
     first = x.first
-    if first.id_name is not None:
+    if x.ids is not None:
         check_ids(x.ids, f"{where}: column {first.id_name!r}")
     return Pool(
         x,
@@ -362,7 +362,7 @@ def read_labeled(path: str | PathLike[str], id_column: str | None, pool: Pool) -
     raw = read_table(path, header=True, decimal=".")
     names, where = raw.table.column_names, raw.where
     of_picks = "id" if {"index", "id"} <= set(names) else None
-    known = [name for name in (id_column, pool.id_name, of_picks) if name in names]
+    known = [name for name in (id_column, pool.id_name, of_picks) if name is not None and name in names]
     if known and pool.ids is not None:
         rows, ids = read_column(path, known[0]), pool.ids
     elif "index" in names:
