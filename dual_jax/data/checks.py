@@ -317,6 +317,8 @@ def _check_cells(x: Shaped[Table, "n d"], name: str, names: Sequence[str] | None
         raise InputError(
             f"{value:g} {where} does not fit float32 (up to {FLOAT32_MAX:.1e}): rescale the column"
         )
-    what = "a missing cell, NaN" if np.isnan(value) else str(value)
+    what = str(value)
+    if np.isnan(value):
+        what = "NaN" if names is None else "a missing cell, NaN"
     how = ' by --impute median (impute="median")' if name == POOL else ""
     raise InputError(f"{name} has {what} {where}: fill such cells{how} or leave them out")
