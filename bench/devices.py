@@ -9,20 +9,20 @@ own. The exchanged bytes are read from the compiled program: in and out of a dev
 import argparse
 import dataclasses
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import dual_jax as dj
 from bench.record import lines_of, write
 from bench.step import CONFIGURATIONS, P, pool, rows_and_places
-from dual_jax.devices.mesh import deal
+from dual_jax.devices.mesh import shard_rows
 from dual_jax.dual.ahead import exchanges
-from dual_jax.dual.loop import begin_selection, run_steps
+from dual_jax.dual.fitting import Rows, advance, begin_selection
 
 DEVICES = (1, 2, 4, 8)
 STRONG, WEAK = (4000, 4000), (4000, 1000)  # rows and dictionary: of the pool, of each device
@@ -34,16 +34,16 @@ def measure(n_devices: int, size: tuple[int, int], objective: str) -> dict[str, 
     n, m = size
     mesh = dj.make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
     config = dataclasses.replace(CONFIGURATIONS[objective], dictionary_size=m, n_targets=n, n_clusters=8)
-    config = config.for_pool(n, n_devices=n_devices)
-    x = deal(pool(n), mesh, jnp.nan)
-    nobody, all_rows = (deal(np.full(n, value), mesh, False) for value in (False, True))
-    state = dj.init(jax.random.key(1), x, config)
-    state = begin_selection(jax.random.key(2), state, x, config, nobody, all_rows, mesh)
-    program = run_steps.lower(state, x, config, STEPS, "train", STEPS, mesh).compile()
+    sizes = config.sizes(n, n_devices=n_devices)
+    nobody, everybody = (shard_rows(np.full(n, value), mesh) for value in (False, True))
+    rows = Rows(shard_rows(pool(n), mesh), everybody)
+    state = dj.init(jax.random.key(1), rows.x, config)
+    state = begin_selection(jax.random.key(2), state, rows, config, nobody, everybody, sizes, mesh)
+    program = advance.lower(state, math.inf, STEPS, rows, config, "train", mesh, 1).compile()
     times = []
     for _ in range(1 + REPEATS):
         start = time.perf_counter()
-        state, _ = jax.block_until_ready(program(state, x, config, STEPS))
+        state = jax.block_until_ready(program(state, math.inf, STEPS, rows, config)).state
         times.append((time.perf_counter() - start) / STEPS)
     moved, memory = [exchange.n_bytes for exchange in exchanges(program.as_text())], program.memory_analysis()
     return {

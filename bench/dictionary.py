@@ -27,8 +27,9 @@ import numpy as np
 
 import dual_jax as dj
 from dual_jax.data.datasets import Dataset, load, waveform_generator
-from dual_jax.dual.network import total_loss
-from dual_jax.dual.steps import TrainState, learnt_space
+from dual_jax.dual.objectives.notation import total_loss
+from dual_jax.dual.state import TrainState
+from dual_jax.dual.trained import learnt_space
 from dual_jax.evaluation.experiment import Cell, Entry, Picked, cells, finished, judge, order_key
 from dual_jax.evaluation.judges import Split, budgets, halve
 from dual_jax.evaluation.records import Record, append, read

@@ -27,7 +27,8 @@ from bench.record import apart, kept, peak_mib, write
 from dual_jax.data.datasets import load
 from dual_jax.evaluation.judges import JUDGES, Table, quiet
 from dual_jax.numerics.scaling import apply, fit_scaler
-from dual_jax.selection.coverage import greedy, power_cost
+from dual_jax.selection.cover import build_cover, power_cost
+from dual_jax.selection.coverage import greedy
 
 N_SELECT, FEATURES, GROUPS = 1000, 64, 50
 BUDGETS = (50, 100, 200, 500, 1000)
@@ -47,7 +48,7 @@ def compiled(function: Callable[[], Any]) -> dict[str, float]:
 def cover(n: int) -> dict[str, Any]:
     """Return the cost of ordering `N_SELECT` rows by the exact greedy read-out."""
     u = jnp.asarray(mixture(n, FEATURES, GROUPS))
-    run = jax.jit(lambda u: greedy(u, N_SELECT, power_cost(0.5)).indices)
+    run = jax.jit(lambda u: greedy(build_cover(u, power_cost(0.5)), N_SELECT).indices)
     return compiled(lambda: run(u))
 
 

@@ -30,7 +30,9 @@ ENTRIES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in M
     "maed_rbf": ("maed", {"kernel": "rbf"}),
 }
 LARGE_ENTRIES = ("facility", "kcenter", "ted", "typiclust", "dcs", "kmeans")
-LIMIT_S = dict.fromkeys(ENTRIES, 60.0) | dict.fromkeys(("dual", "dual_paper", "dual_wo"), float("inf"))
+LIMIT_S = dict.fromkeys(ENTRIES, 60.0) | {
+    name: float("inf") for name, method in METHODS.items() if method.facts.family == "deep"
+}
 LIMIT_S |= dict.fromkeys((*LARGE_ENTRIES, "ted_rbf", "rrqr"), 5.0)
 LIMIT_MIB = 1000e6 / 2**20  # of the large pool
 

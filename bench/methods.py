@@ -45,11 +45,11 @@ def similarities(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def ours(name: str, n_select: int, **knobs: Any) -> Prepared:
-    import importlib
-
     import jax
 
-    select = getattr(importlib.import_module(f"dual_jax.methods.{name}"), name)
+    from dual_jax.methods import METHODS
+
+    select = METHODS[name]
     return lambda x: np.asarray(select(jax.random.key(0), jax.device_put(x), n_select, **knobs).indices)
 
 
@@ -58,11 +58,15 @@ def our_facility(n_select: int) -> Prepared:
 
 
 def our_medoids(n_select: int) -> Prepared:
-    from dual_jax.selection.coverage import greedy, power_cost
+    from dual_jax.selection.cover import build_cover, power_cost
+    from dual_jax.selection.coverage import greedy
     from dual_jax.selection.swaps import refine
 
-    cost = power_cost(1.0)
-    return lambda x: np.asarray(refine(x, greedy(x, n_select, cost).indices, cost).indices)
+    def pick(x: Any) -> np.ndarray:
+        cover = build_cover(x, power_cost(1.0))
+        return np.asarray(refine(cover, greedy(cover, n_select).indices).indices)
+
+    return pick
 
 
 def apricot(n_select: int) -> Prepared:

@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import dual_jax as dj
 from bench.record import write
 from dual_jax.devices.hardware import kind_of
+from dual_jax.devices.machine import calibrated
 from dual_jax.dual.ahead import devices_for, lower, memory_of
-from dual_jax.dual.loop import CHUNK, begin_selection, run_steps
-from dual_jax.dual.machine import calibrated
+from dual_jax.dual.fitting import Rows, advance, begin_selection
 from dual_jax.dual.plan import VECTOR, outside
 
 ON_CPU = (
@@ -47,18 +47,18 @@ REPEATS = {"pretrain": (4, 10), "train": (4, 3), "start": (1, 1), "rank": (1, 1)
 
 def measured(n: int, d: int, config: dj.DualConfig) -> dict[str, float]:
     """Return the seconds of a step of each stage."""
-    config = config.for_pool(n)
-    x = jax.random.normal(jax.random.key(0), (n, d))
+    x, sizes = jax.random.normal(jax.random.key(0), (n, d)), config.sizes(n)
     key, nobody = jax.random.key(1), jnp.zeros(n, bool)
-    state = dj.init(key, x, config)
+    rows, state = Rows(x, ~nobody), dj.init(key, x, config)
 
     def steps(stage: str) -> None:
         nonlocal state
-        state, _ = run_steps(state, x, config, REPEATS[stage][1], stage, CHUNK, None)
-        jax.block_until_ready(state)
+        n_steps = REPEATS[stage][1]
+        state = jax.block_until_ready(advance(state, math.inf, n_steps, rows, config, stage, None, 1)).state
 
     def start() -> dj.TrainState:
-        return jax.block_until_ready(begin_selection(key, state, x, config, nobody, ~nobody, None))
+        begun = begin_selection(key, state, rows, config, nobody, ~nobody, sizes, None)
+        return jax.block_until_ready(begun)
 
     seconds = {"pretrain": least(lambda: steps("pretrain"), "pretrain"), "start": least(start, "start")}
     state = start()
@@ -94,8 +94,8 @@ def compare(n: int, d: int, config: dj.DualConfig, devices: str = "cpu:1") -> di
         for name, stage in expected.stages.items()
     }
     of_fit = sum(stage.n_steps * seconds[name] for name, stage in expected.stages.items())
-    sizes = {"n": n, "d": d, "m": expected.config.dictionary_size, "objective": config.objective}
-    sizes |= {"k": expected.config.clusters(n), "outside": outside(expected.device.platform)}
+    sizes = {"n": n, "d": d, "m": expected.sizes.n_places, "objective": config.objective}
+    sizes |= {"k": expected.sizes.n_clusters, "outside": outside(expected.device.platform)}
     rates = {"bytes_per_s": expected.device.bandwidth, "operations_per_s": expected.device.rate}
     return {**sizes, **rates, "fit_seconds_ratio": expected.seconds / of_fit, "stages": stages}
 

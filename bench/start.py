@@ -49,7 +49,7 @@ def measure(n: int, d: int) -> Iterator[dict[str, float]]:
     One part after the other, as each is done.
     """
     x, config = jax.random.normal(jax.random.key(0), (n, d)), dj.DualConfig(tolerance=0.0)
-    yield {"n": n, "d": d, "m": config.for_pool(n).dictionary_size or n}
+    yield {"n": n, "d": d, "m": config.sizes(n).n_places}
     start = time.perf_counter()
     programs = lower((n, d), config, jax.devices()[:1])
     yield {"trace_s": time.perf_counter() - start}

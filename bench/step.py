@@ -30,7 +30,7 @@ import numpy as np
 import dual_jax as dj
 from bench.record import as_size, save, write
 from dual_jax.devices.hardware import host
-from dual_jax.dual.machine import calibrated
+from dual_jax.devices.machine import calibrated
 
 D, P, HIDDEN = 40, 32, (128, 64)
 REPEATS = 15
@@ -78,7 +78,7 @@ def ours(objective: str, n: int, m: int) -> dict[str, Any]:
     Beside them the time of a step of the network alone, which the floor leaves out.
     """
     x = pool(n)
-    config = dataclasses.replace(CONFIGURATIONS[objective], dictionary_size=m, n_targets=n).for_pool(n)
+    config = dataclasses.replace(CONFIGURATIONS[objective], dictionary_size=m, n_targets=n)
     state = dj.init(jax.random.key(1), x, config)
 
     def pretrain() -> None:

@@ -18,7 +18,8 @@ from bench.kmeans import mixture
 from bench.record import write
 from dual_jax.data.datasets import load, waveform_generator
 from dual_jax.numerics.scaling import apply, fit_scaler
-from dual_jax.selection.coverage import greedy, power_cost
+from dual_jax.selection.cover import build_cover, power_cost
+from dual_jax.selection.coverage import greedy
 from dual_jax.selection.swaps import refine
 
 COST = power_cost(0.5)
@@ -33,9 +34,9 @@ def pools() -> dict[str, np.ndarray]:
 
 def measure(name: str, x: np.ndarray, n_picks: int) -> list[dict[str, Any]]:
     """Return both objectives from the greedy's picks and from random ones."""
-    distances = np.sqrt(cdist(x, x))
+    distances, cover = np.sqrt(cdist(x, x)), build_cover(jnp.asarray(x), COST)
     starts = {
-        "greedy": np.asarray(greedy(jnp.asarray(x), n_picks, COST).indices),
+        "greedy": np.asarray(greedy(cover, n_picks).indices),
         "random": np.random.default_rng(0).choice(len(x), n_picks, replace=False),
     }
 
@@ -44,7 +45,7 @@ def measure(name: str, x: np.ndarray, n_picks: int) -> list[dict[str, Any]]:
 
     records = []
     for start, picks in starts.items():
-        ours = objective(np.asarray(refine(jnp.asarray(x), jnp.asarray(picks), COST).indices))
+        ours = objective(np.asarray(refine(cover, jnp.asarray(picks)).indices))
         theirs = objective(kmedoids.fasterpam(distances, picks.astype(np.uint64)).medoids.astype(np.int64))
         record = {"pool": name, "n": len(x), "n_picks": n_picks, "start": start, "before": objective(picks)}
         records.append({**record, "ours": ours, "fasterpam": theirs, "ratio": ours / theirs})

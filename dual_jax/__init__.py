@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from dual_jax.devices.mesh import make_mesh
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import fit, rank
+from dual_jax.dual.fitting import fit
 from dual_jax.dual.network import Module, dense
 from dual_jax.dual.plan import Plan, plan
-from dual_jax.dual.steps import (
-    TrainState,
-    coefficients,
-    init,
-    pretrain_step,
-    start_selection,
-    train_step,
-)
+from dual_jax.dual.ranking import rank
+from dual_jax.dual.state import TrainState
+from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
+from dual_jax.dual.trained import coefficients
 from dual_jax.numerics.kmeans import KMeansResult, kmeans
 from dual_jax.numerics.scaling import beside
 from dual_jax.selection.explanation import Explanation, explain
@@ -29,12 +25,14 @@ if TYPE_CHECKING:
     from dual_jax.dual.streaming import stream
     from dual_jax.estimators.archive import export, load
     from dual_jax.estimators.dual_selector import DUALSelector
+    from dual_jax.estimators.query_strategy import QueryStrategy
     from dual_jax.estimators.selector import Selector
     from dual_jax.methods import METHODS
 
 _LAZY = {
     "DUALSelector": "dual_jax.estimators.dual_selector",
     "METHODS": "dual_jax.methods",
+    "QueryStrategy": "dual_jax.estimators.query_strategy",
     "export": "dual_jax.estimators.archive",
     "load": "dual_jax.estimators.archive",
     "Selector": "dual_jax.estimators.selector",
@@ -49,6 +47,7 @@ __all__ = [
     "KMeansResult",
     "Module",
     "Plan",
+    "QueryStrategy",
     "Selection",
     "Selector",
     "TrainState",

@@ -24,7 +24,7 @@ os.environ.setdefault("DUAL_JAX_NO_COMPILE_CACHE", "1")  # a cache would outlive
 @pytest.fixture(autouse=True)
 def _forget_when_there_are_many():
     """Free compiled programs between two tests when there are many."""
-    from dual_jax.dual.machine import forget_programs_if_many
+    from dual_jax.devices.machine import forget_programs_if_many
 
     forget_programs_if_many()
 

@@ -1,7 +1,8 @@
-"""The command line, ``dual-jax COMMAND``: a file a command.
+"""The command line, ``dual-jax COMMAND``: one file for each command.
 
-A command first finds every mistake of its caller and then returns the work that is left, so that no mistake
-costs a training run. What is heavy to import is imported by the command that needs it.
+A command checks its whole request before it trains anything. What is invalid in a request is an
+`dual_jax.data.errors.InputError`, wherever it is found: one line and exit status 2. Any other exception is a
+failure: exit status 1. Heavy packages are imported by the command that needs them.
 """
 
 import argparse
@@ -14,22 +15,21 @@ from typing import NoReturn
 
 from dual_jax import __version__
 from dual_jax.cli import compare, data, plan, reproduce, select
-from dual_jax.data.checks import LateMistake
+from dual_jax.data.errors import InputError
 
-MISTAKES = (ValueError, TypeError, ImportError, OSError)  # before the work; during it they are failures
-OK, FAILURE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILURE, INVALID, INTERRUPTED = 0, 1, 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with one line for a mistake."""
+    """argparse, with one line for an invalid request."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, and leave with status 2."""
-        self.exit(MISTAKE, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+        self.exit(INVALID, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 1 for a failure, 2 for a mistake, 130 for Ctrl-C.
+    """Run a command; return 0, or 1 for a failure, 2 for an invalid request, 130 for Ctrl-C.
 
     Parameters
     ----------
@@ -46,11 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(words)
     except SystemExit as stop:
         return int(stop.code or OK)
-    mistakes: tuple[type[Exception], ...] = MISTAKES
     try:
-        work = args.prepare(args, shlex.join(["dual-jax", *words]))
-        mistakes = (LateMistake,)
-        work()
+        args.run(args, shlex.join(["dual-jax", *words]))
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -58,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("dual-jax: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
-        status = MISTAKE if isinstance(error, mistakes) else FAILURE
+        status = INVALID if isinstance(error, InputError) else FAILURE
         _complain(error, status, args.traceback)
         return status
     return OK
@@ -69,7 +66,7 @@ def _complain(error: Exception, status: int, with_traceback: bool) -> None:
     if with_traceback:
         traceback.print_exception(error)
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    if status == MISTAKE:
+    if status == INVALID:
         text = " ".join(lines)
     elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         text = f"out of memory: use a smaller pool or a device with more memory ({lines[0]})"

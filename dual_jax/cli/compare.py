@@ -2,17 +2,14 @@
 
 import argparse
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dual_jax.cli.options import (
-    METHODS,
     NO_CACHE,
     SCALINGS,
-    Work,
     add_common,
     check_folder,
     do_jobs,
@@ -20,7 +17,9 @@ from dual_jax.cli.options import (
     listed,
     seed_number,
 )
+from dual_jax.data.errors import InputError
 from dual_jax.data.storage import write_atomically
+from dual_jax.methods.facts import FACTS
 
 if TYPE_CHECKING:
     from dual_jax.data.datasets import Dataset
@@ -54,16 +53,16 @@ def add(commands: Any) -> None:
     add("--out", type=Path, required=True, metavar="DIR", help="the folder of results")
     add("--seed", type=seed_number, default=0, help="default: %(default)s")
     add_common(parser)
-    parser.set_defaults(prepare=_prepare)
+    parser.set_defaults(run=_run)
 
 
-def _prepare(args: argparse.Namespace, command: str) -> Work:
-    """Return the comparison that is asked for, ready to run, after finding all mistakes in it."""
+def _run(args: argparse.Namespace, command: str) -> None:
+    """Check the whole request, then run the comparison."""
     check_folder(args.out)
-    methods = listed("--methods", args.methods, METHODS)
+    methods = listed("--methods", args.methods, [*FACTS])
     picks = _budgets(args.budgets)
     if args.repeats < 2:
-        raise ValueError(f"--repeats {args.repeats}: one half cannot tell what is chance; give 2 or more")
+        raise InputError(f"--repeats {args.repeats}: one half cannot tell what is chance; give 2 or more")
     from dual_jax.plots.maps import check_suffix
 
     check_suffix("curves.png")
@@ -75,7 +74,7 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     data, x_sha256 = _labelled(args)
     n_pool = len(data.x) // 2
     if picks and picks[-1] > n_pool:
-        raise ValueError(f"--budgets asks for {picks[-1]} picks, and a pool, half of the table, has {n_pool}")
+        raise InputError(f"--budgets asks for {picks[-1]} picks, and a pool, half of the table, has {n_pool}")
     protocol = Protocol(
         "compare",
         (data.name,),
@@ -88,7 +87,7 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     )
     study = open_study(protocol, data._replace(note=x_sha256), args.out / "records", args.seed)
     _check_records(study, args.out)
-    return partial(_compare, args, study)
+    _compare(args, study)
 
 
 def _budgets(text: str | None) -> tuple[int, ...]:
@@ -98,9 +97,9 @@ def _budgets(text: str | None) -> tuple[int, ...]:
     try:
         numbers = tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:
-        raise ValueError(f"--budgets {text!r} is no list of numbers: write 10,20,50") from None
+        raise InputError(f"--budgets {text!r} is no list of numbers: write 10,20,50") from None
     if numbers[0] < 1:
-        raise ValueError(f"--budgets {numbers[0]}: a budget is at least 1")
+        raise InputError(f"--budgets {numbers[0]}: a budget is at least 1")
     return numbers
 
 
@@ -113,7 +112,7 @@ def _labelled(args: argparse.Namespace) -> tuple["Dataset", str]:
     from dual_jax.data.tables import read_column, read_pool
 
     if args.label_column is not None and args.labels is not None:
-        raise ValueError("give --label-column or --labels, not both")
+        raise InputError("give --label-column or --labels, not both")
     is_file = os.path.isfile(args.pool)
     exclude = [args.label_column] if args.label_column is not None else []
     pool = read_pool(args.pool, id_column=args.id_column, exclude=exclude, data_dir=args.data_dir)
@@ -125,7 +124,7 @@ def _labelled(args: argparse.Namespace) -> tuple["Dataset", str]:
         own = datasets.load(args.pool, args.data_dir)
         labels = np.array(own.class_names)[own.y]
     else:
-        raise ValueError(
+        raise InputError(
             f"{args.pool} needs labels to compare by: name their --label-column or give --labels FILE"
         )
     x = np.asarray(check_pool(pool.x, impute=args.impute, dtype=np.float64))
@@ -141,7 +140,7 @@ def _from_npy(path: Path) -> np.ndarray:
 
     where, suffix, data = read_contents(path)
     if suffix != ".npy":
-        raise ValueError(f"--labels {where} must be a .npy file; of a table name the --label-column")
+        raise InputError(f"--labels {where} must be a .npy file; of a table name the --label-column")
     return np.asarray(parse_npy(where, data))
 
 
@@ -150,21 +149,21 @@ def _classes(labels: np.ndarray, n_rows: int) -> tuple[np.ndarray, tuple[str, ..
     from dual_jax.data.cells import is_missing
 
     if labels.shape != (n_rows,):
-        raise ValueError(
+        raise InputError(
             f"the labels have shape {labels.shape}, wanted ({n_rows},): one for each row of the pool"
         )
     texts = labels.astype(str)
     if missing := [row for row, text in enumerate(texts) if is_missing(text)]:
         cell = str(texts[missing[0]])
         seen = f" ({cell!r} stands for a missing cell: rename it if it is a class)" if cell.strip() else ""
-        raise ValueError(
+        raise InputError(
             f"row {missing[0]} has no label{seen}: compare needs all of them; leave such rows out"
         )
     names, y = np.unique(texts, return_inverse=True)
     if len(names) < 2:
-        raise ValueError(f"all labels are {names[0]!r}: comparing needs two classes or more")
+        raise InputError(f"all labels are {names[0]!r}: comparing needs two classes or more")
     if len(names) > n_rows // 2:
-        raise ValueError(
+        raise InputError(
             f"{len(names)} classes in {n_rows} rows: these labels look like numbers, not classes"
         )
     return y.astype(np.int32), tuple(names.tolist())
@@ -178,7 +177,7 @@ def _check_records(study: "Study", out: Path) -> None:
         if record.get("kind") == "data":
             seen = record["data"], record["note"], record["scale"]
             if seen != (study.data.name, study.data.note, study.protocol.scale):
-                raise ValueError(f"{out} holds results of another table or scaling: give another --out")
+                raise InputError(f"{out} holds results of another table or scaling: give another --out")
 
 
 def _compare(args: argparse.Namespace, study: "Study") -> None:

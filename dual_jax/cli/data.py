@@ -3,11 +3,11 @@
 import argparse
 import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dual_jax.cli.options import Work, add_common
+from dual_jax.cli.options import add_common
+from dual_jax.data.errors import InputError
 
 
 def add(commands: Any) -> None:
@@ -16,22 +16,16 @@ def add(commands: Any) -> None:
         metavar="COMMAND", required=True
     )
     listing = data.add_parser("list", help="show them, and where each comes from")
-    listing.set_defaults(prepare=_prepare_list)
+    listing.set_defaults(run=_list)
     fetching = data.add_parser("fetch", help="download them into the cache, or into --data-dir")
     fetching.add_argument("names", nargs="+", metavar="NAME", help="as in `dual-jax data list`")
-    fetching.set_defaults(prepare=_prepare_fetch)
+    fetching.set_defaults(run=_fetch)
     for parser in (listing, fetching):
         add_common(parser)
 
 
-def _prepare_list(args: argparse.Namespace, command: str) -> Work:
-    """Return the listing of built-in data sets, after looking whether its folder exists."""
-    _check_folder(args.data_dir)
-    return partial(_list, args.data_dir)
-
-
-def _prepare_fetch(args: argparse.Namespace, command: str) -> Work:
-    """Return the downloads, after looking whether they are known, can be made and can be written."""
+def _fetch(args: argparse.Namespace, command: str) -> None:
+    """Download each data set that is not there, after a check that all of them can be."""
     from dual_jax.data.fetch import downloader
     from dual_jax.data.published import cache_dir, check_name
 
@@ -41,12 +35,12 @@ def _prepare_fetch(args: argparse.Namespace, command: str) -> Work:
     _check_folder(args.data_dir)
     folder = args.data_dir or cache_dir()
     _make_writable(folder)
-    return partial(_fetch, args.names, folder)
+    _download(args.names, folder)
 
 
 def _check_folder(data_dir: Path | None) -> None:
     if data_dir is not None and not data_dir.is_dir():
-        raise ValueError(f"--data-dir {data_dir} is no folder: give the one that holds the data sets")
+        raise InputError(f"--data-dir {data_dir} is no folder: give the one that holds the data sets")
 
 
 def _make_writable(folder: Path) -> None:
@@ -57,21 +51,22 @@ def _make_writable(folder: Path) -> None:
     except OSError:
         is_writable = False
     if not is_writable:
-        raise ValueError(f"cannot write into {folder}: choose another folder with --data-dir")
+        raise InputError(f"cannot write into {folder}: choose another folder with --data-dir")
 
 
-def _list(data_dir: Path | None) -> None:
+def _list(args: argparse.Namespace, command: str) -> None:
     """Print each built-in data set with its size and where it comes from."""
     from dual_jax.data import datasets
 
+    _check_folder(args.data_dir)
     print(f"{'name':<15} {'rows':>7} {'features':>8} {'classes':>7}  from")
     for name in datasets.names():
-        rows, features, classes, place = datasets.describe(name, data_dir)
+        rows, features, classes, place = datasets.describe(name, args.data_dir)
         origin = place or f"missing: dual-jax data fetch {name}"
         print(f"{name:<15} {rows:>7,} {features:>8,} {classes:>7}  {origin}")
 
 
-def _fetch(names: list[str], folder: Path) -> None:
+def _download(names: list[str], folder: Path) -> None:
     """Download each data set that is not there, one after another, also when one fails."""
     from dual_jax.data.fetch import fetch
 

@@ -3,46 +3,17 @@
 import argparse
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dual_jax.data.errors import InputError
 
 if TYPE_CHECKING:
     from dual_jax.evaluation.paper.jobs import Job
 
 NO_CACHE = "DUAL_JAX_NO_COMPILE_CACHE"
-METHODS = (  # listed here, so that the help need not import them
-    "activeft",
-    "alfs",
-    "alnr",
-    "alsr",
-    "arss",
-    "cted",
-    "dcs",
-    "dcted",
-    "dpp",
-    "dual",
-    "dual_paper",
-    "dual_wo",
-    "facility",
-    "herding",
-    "kcenter",
-    "kmeans",
-    "llr",
-    "maed",
-    "medoids",
-    "probcover",
-    "random",
-    "rrqr",
-    "rrss",
-    "smrs",
-    "ted",
-    "typiclust",
-    "usl",
-)
 SCALINGS = ("standard", "global", "l2", "none")
-
-Work = Callable[[], None]
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -62,13 +33,13 @@ def check_writable(path: Path) -> None:
     """Raise ValueError when no file of that name can be written, before any work is done for it."""
     target = path.resolve()
     if target.is_dir():
-        raise ValueError(f"cannot write {path}: it is a folder; give the name of a file in it")
+        raise InputError(f"cannot write {path}: it is a folder; give the name of a file in it")
     if not target.parent.is_dir():
-        raise ValueError(f"cannot write {path}: the folder {target.parent} does not exist; create it first")
+        raise InputError(f"cannot write {path}: the folder {target.parent} does not exist; create it first")
     if not os.access(target.parent, os.W_OK | os.X_OK) or (
         target.exists() and not os.access(target, os.W_OK)
     ):
-        raise ValueError(f"cannot write {path}: permission denied; choose another folder or name")
+        raise InputError(f"cannot write {path}: permission denied; choose another folder or name")
 
 
 def listed(option: str, text: str, known: Sequence[str]) -> list[str]:
@@ -77,7 +48,7 @@ def listed(option: str, text: str, known: Sequence[str]) -> list[str]:
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         seen = unknown[0] if unknown else text
-        raise ValueError(f"{option} {seen!r} is not known here: choose from {', '.join(known)}")
+        raise InputError(f"{option} {seen!r} is not known here: choose from {', '.join(known)}")
     return names
 
 
@@ -85,16 +56,16 @@ def check_folder(out: Path, option: str = "--out") -> None:
     """Raise ValueError when results cannot be written to a folder of that name."""
     target = out.resolve()
     if target.exists() and not target.is_dir():
-        raise ValueError(f"{option} {out} is a file: give a folder")
+        raise InputError(f"{option} {out} is a file: give a folder")
     if not target.exists() and not target.parent.is_dir():
-        raise ValueError(f"{option} {out}: the folder {target.parent} does not exist; create it first")
+        raise InputError(f"{option} {out}: the folder {target.parent} does not exist; create it first")
     if not os.access(target if target.exists() else target.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"{option} {out}: permission denied; choose another folder")
+        raise InputError(f"{option} {out}: permission denied; choose another folder")
 
 
 def do_jobs(work: Sequence["Job"]) -> None:
     """Do the pieces one after another, and say after each what is left by the pace so far."""
-    from dual_jax.dual.machine import forget_programs_if_many
+    from dual_jax.devices.machine import forget_programs_if_many
     from dual_jax.estimators.progress import span
 
     start, done, total = time.perf_counter(), 0.0, sum(job.seconds for job in work)

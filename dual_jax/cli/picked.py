@@ -1,38 +1,38 @@
-"""A selection that is ready to run, and what came out of it."""
+"""What ``dual-jax select`` reads and what comes out: the records that its outputs are written from."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dual_jax.cli.embeddings import Beside
-
 if TYPE_CHECKING:
+    from dual_jax.cli.embeddings import Embedding
     from dual_jax.data.tables import Pool
     from dual_jax.selection.explanation import Explanation
 
 
-class Task(NamedTuple):
-    """A selection that is ready to run: pool, checked numbers, who is labelled, how many to pick, knobs."""
+class Source(NamedTuple):
+    """What was read: the pool with its missing cells filled, its embedding, and the rows with a label."""
 
     pool: "Pool"
-    x: np.ndarray
-    beside: Beside | None
+    n_imputed: int
+    embedding: "Embedding | None"
     is_labeled: np.ndarray
-    n_select: int
-    knobs: dict[str, Any]
 
 
 class Picked(NamedTuple):
-    """What a method gives back.
+    """What came out, in pick order, and how.
 
-    Positions, their scores, all settings in force, whether fewer picks would be the first of these, the
-    terms of DUAL's loss a step, what explains the picks and DUAL's row norms, where they are asked for.
+    ``used`` are the rows as the method used them, None for a pool that stays on disk. ``settings`` are all
+    settings in force, ``history`` the terms of DUAL's loss at each step, ``norms`` DUAL's row norms.
     """
 
+    source: Source
     indices: np.ndarray
     scores: np.ndarray
-    settings: dict[str, Any]
     is_nested: bool
-    history: dict[str, dict[str, np.ndarray]]
-    why: "Explanation | None"
-    norms: dict[str, np.ndarray]
+    knobs: dict[str, Any]
+    settings: dict[str, Any]
+    used: Any = None
+    history: dict[str, dict[str, np.ndarray]] = {}  # noqa: RUF012
+    why: "Explanation | None" = None
+    norms: dict[str, np.ndarray] = {}  # noqa: RUF012

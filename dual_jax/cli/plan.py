@@ -2,10 +2,9 @@
 
 import argparse
 import dataclasses
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dual_jax.cli.options import Work
+from dual_jax.data.errors import InputError, input_errors
 
 if TYPE_CHECKING:
     from dual_jax.devices.hardware import Device
@@ -28,34 +27,35 @@ def add(commands: Any) -> None:
     add("--compile", action="store_true", help="ask the compiler what memory it takes; minutes when large")
     add("--calibrate", action="store_true", help="measure the rates of this machine for a second")
     add("--traceback", action="store_true", help="show where an error comes from")
-    parser.set_defaults(prepare=_prepare)
+    parser.set_defaults(run=_run)
 
 
-def _prepare(args: argparse.Namespace, command: str) -> Work:
-    """Return the printing of the plan, after finding every mistake in what is asked."""
+def _run(args: argparse.Namespace, command: str) -> None:
+    """Check the whole request, then print the plan."""
     from dual_jax.devices.hardware import parse_devices
+    from dual_jax.devices.machine import free_memory
     from dual_jax.dual.ahead import devices_for
     from dual_jax.dual.config import DualConfig
-    from dual_jax.dual.machine import free_memory
     from dual_jax.dual.plan import plan
 
     config = DualConfig.paper() if args.method == "dual_paper" else DualConfig()
     config = dataclasses.replace(config, dictionary_size=args.dictionary_size)
-    expected = plan(args.pool_size, args.features, config, args.devices)
+    with input_errors():
+        expected = plan(args.pool_size, args.features, config, args.devices)
     if parse_devices(args.devices)[0] == "cpu":
         free = free_memory() / expected.n_devices
         expected = expected.on(expected.device._replace(memory=free, preset=free))
     if args.calibrate:
         _check_is_here(expected.device)
     chips = devices_for(args.devices) if args.compile else None
-    return partial(_show, args, expected, chips, config)
+    _show(args, expected, chips, config)
 
 
 def _check_is_here(device: "Device") -> None:
     import jax
 
     if jax.default_backend() != device.platform:
-        raise ValueError(
+        raise InputError(
             f"--calibrate measures this machine, which has a {jax.default_backend()}: leave it out, or plan "
             "for a device that is here"
         )
@@ -63,7 +63,7 @@ def _check_is_here(device: "Device") -> None:
 
 def _show(args: argparse.Namespace, expected: "Plan", chips: Any, config: "DualConfig") -> None:
     if args.calibrate:
-        from dual_jax.dual.machine import calibrated
+        from dual_jax.devices.machine import calibrated
 
         expected = expected.on(calibrated(expected.device, expected.n_devices))
     compiled: dict[str, Memory | None] = {}
@@ -97,11 +97,11 @@ def _table(args: argparse.Namespace, expected: "Plan", compiled: dict[str, "Memo
 
 
 def _title(args: argparse.Namespace, expected: "Plan") -> str:
-    n, config = args.pool_size, expected.config
+    n, sizes = args.pool_size, expected.sizes
     return (
         f"{n:,} x {args.features:,} on {args.devices}, {args.method}: a dictionary of "
-        f"{config.dictionary_size:,} rows, {config.n_clusters:,} clusters, target blocks of "
-        f"{min(config.block_rows or n, n):,} rows"
+        f"{sizes.n_places:,} rows, {sizes.n_clusters:,} clusters, target blocks of "
+        f"{min(sizes.block_rows, n):,} rows"
     )
 
 

@@ -3,13 +3,11 @@
 import argparse
 import os
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dual_jax.cli.options import (
     NO_CACHE,
-    Work,
     add_common,
     check_folder,
     do_jobs,
@@ -17,6 +15,7 @@ from dual_jax.cli.options import (
     listed,
     seed_number,
 )
+from dual_jax.data.errors import InputError
 
 if TYPE_CHECKING:
     from dual_jax.evaluation.paper.jobs import Job
@@ -65,17 +64,17 @@ def add(commands: Any) -> None:
     )
     add("--seed", type=seed_number, default=0, help="default: %(default)s")
     add_common(parser)
-    parser.set_defaults(prepare=_prepare)
+    parser.set_defaults(run=_run)
 
 
-def _prepare(args: argparse.Namespace, command: str) -> Work:
-    """Return the experiments that are asked for, after finding all mistakes in that."""
+def _run(args: argparse.Namespace, command: str) -> None:
+    """Check the whole request, then run the experiments and draw them."""
     figures = listed("--figure", args.figure, (*FIGURES, "all", CHECK))
     asked = set(FIGURES) if "all" in figures else set(figures)
     protocol_name = _protocol(args, set(figures))
     asked = {"2"} if protocol_name == CHECK else asked
     if not args.limit > 0:
-        raise ValueError(f"--limit {args.limit} leaves every method out: give minutes above 0")
+        raise InputError(f"--limit {args.limit} leaves every method out: give minutes above 0")
     check_folder(args.out)
     from dual_jax.plots.maps import check_suffix
 
@@ -84,10 +83,11 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
         from dual_jax.evaluation.records import read_folder
 
         if args.data or args.methods:
-            raise ValueError("--draw-only draws all records of the folder: leave --data and --methods out")
+            raise InputError("--draw-only draws all records of the folder: leave --data and --methods out")
         if not read_folder(args.out / "records"):
-            raise ValueError(f"{args.out / 'records'} holds no records: run without --draw-only first")
-        return partial(_draw, args.out, asked)
+            raise InputError(f"{args.out / 'records'} holds no records: run without --draw-only first")
+        _draw(args.out, asked)
+        return
     if not os.environ.get(NO_CACHE):
         keep_compiled_programs()
     from dual_jax.data.datasets import load
@@ -99,19 +99,19 @@ def _prepare(args: argparse.Namespace, command: str) -> Work:
     methods = _methods(protocol, args.methods)
     folder = args.out / "records"
     studies = [open_study(protocol, load(name, args.data_dir), folder, args.seed) for name in names]
-    return partial(_run, args, studies, asked, methods)
+    _do(args, studies, asked, methods)
 
 
 def _protocol(args: argparse.Namespace, asked: set[str]) -> str:
     """Return the protocol that the options name together."""
     if CHECK in asked and (len(asked) > 1 or args.quick or args.draw_only or args.protocol != "fair"):
-        raise ValueError(
+        raise InputError(
             "--figure check stands alone: leave out other figures, --quick, --protocol, --draw-only"
         )
     if args.quick and args.protocol != "fair":
-        raise ValueError(f"--quick is a small run of protocol fair: leave it out for {args.protocol}")
+        raise InputError(f"--quick is a small run of protocol fair: leave it out for {args.protocol}")
     if args.protocol == "paper" and not asked <= {"2", "3", "all"}:
-        raise ValueError("protocol paper has figures 2 and 3: ask for those, or for protocol fair")
+        raise InputError("protocol paper has figures 2 and 3: ask for those, or for protocol fair")
     return CHECK if CHECK in asked else QUICK if args.quick else args.protocol
 
 
@@ -127,7 +127,7 @@ def _methods(protocol: "Protocol", text: str | None) -> list[str]:
     return [RANDOM, *(listed("--methods", text, tuple(known)) if text else known)]
 
 
-def _run(
+def _do(
     args: argparse.Namespace, studies: Iterable["Study"], asked: set[str], methods: Sequence[str]
 ) -> None:
     """Say what the work will take, do it, and draw what it gave."""

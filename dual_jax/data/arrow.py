@@ -1,7 +1,8 @@
 """Parquet, Arrow, Feather, JSON lines and saved Hugging Face data sets to a table of pyarrow.
 
-pyarrow is imported when a file is read, and reads without threads of its own: a process that ended while it
-still started some was aborted by the C++ runtime ("terminate called without an active exception").
+pyarrow is imported when a file is read. It gets streams of its own, not Python's, and reads these files
+without threads: one that let go of a Python object while the process ended was aborted by the C++ runtime
+("terminate called without an active exception", https://github.com/apache/arrow/issues/36389 and 50482).
 """
 
 import hashlib

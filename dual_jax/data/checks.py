@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from dual_jax.data.errors import InputError
+from dual_jax.data.errors import InputError, InputTypeError
 from dual_jax.data.foreign import as_array, as_known, column_names
 from dual_jax.data.ids import is_gap, positions_of, text_of_id
 
@@ -19,10 +19,6 @@ IMPUTATIONS = ("median",)
 POOL = "the pool"
 
 Table = np.ndarray | jax.Array
-
-
-class LateMistake(InputError):
-    """A mistake of the caller that only the work itself can find."""
 
 
 def check_pool(
@@ -147,7 +143,7 @@ def check_n_select(n_select: Any, n_open: int) -> int:
     except TypeError:
         count = None
     if count is None or isinstance(n_select, bool | np.bool_):
-        raise TypeError(f"n_to_select must be an integer, got {n_select!r}")
+        raise InputTypeError(f"n_to_select must be an integer, got {n_select!r}")
     if not 1 <= count <= n_open:
         raise InputError(f"n_to_select={count} is not between 1 and the {n_open} candidates without a label")
     return count
@@ -246,7 +242,7 @@ def _in_order(
 def _positions(given: Shaped[np.ndarray, " k"], n: int, name: str) -> Int[np.ndarray, " k"]:
     """Return integers as positions, after checking that they are."""
     if given.dtype.kind not in "iu":
-        raise TypeError(
+        raise InputTypeError(
             f"{name} must be positions (integers) or a boolean mask, as the pool has no ids; "
             f"got {given.tolist()[0]!r}"
         )
@@ -263,7 +259,7 @@ def _module_of(x: Table) -> ModuleType:
 def as_numbers(x: Any, name: str = POOL) -> Shaped[Table, "..."]:
     """Return ``x`` as an array of real numbers."""
     if hasattr(x, "toarray") and hasattr(x, "nnz"):
-        raise TypeError("sparse tables are not supported: pass x.toarray() if it fits in memory")
+        raise InputTypeError("sparse tables are not supported: pass x.toarray() if it fits in memory")
     x = as_known(x)
     table = x if isinstance(x, jax.Array) else _from_objects(as_array(x), name)
     if jnp.issubdtype(table.dtype, jnp.complexfloating):
@@ -283,7 +279,7 @@ def _from_objects(table: Shaped[np.ndarray, "..."], name: str) -> Shaped[np.ndar
         is_missing = np.frompyfunc(is_gap, 1, 1)(table).astype(bool)
         return np.where(is_missing, np.nan, table).astype(np.float64)
     except (TypeError, ValueError) as error:
-        raised = TypeError if isinstance(error, TypeError) else InputError
+        raised = InputTypeError if isinstance(error, TypeError) else InputError
         raise raised(f"{name} holds a cell that is no number, encode or drop its column: {error}") from error
 
 

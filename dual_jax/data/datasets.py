@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray, Shaped, UInt8
 
 from dual_jax.data.checks import impute_median
+from dual_jax.data.errors import InputError
 from dual_jax.data.files import parsing
 from dual_jax.data.published import DataDir, cache_dir, find_file, find_folder, paths_of
 
@@ -93,7 +94,7 @@ def load(name: str, data_dir: DataDir = None) -> Dataset:
     class_sizes = np.unique(dataset.y, return_counts=True)[1].tolist()
     seen = dataset.x.shape, tuple(sorted(class_sizes, reverse=True))
     if seen != (source.shape, source.class_sizes):
-        raise ValueError(
+        raise InputError(
             f"{name} is not the published file: {seen[0]} instead of {source.shape} (rows, features), or "
             "other class sizes; it may be truncated or edited, get it again"
         )
@@ -137,7 +138,7 @@ def _source(name: str) -> _Source:
     if name not in SOURCES:
         close = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"no built-in data set {name!r}; {hint}known: {', '.join(names())}")
+        raise InputError(f"no built-in data set {name!r}; {hint}known: {', '.join(names())}")
     return SOURCES[name]
 
 
@@ -168,7 +169,7 @@ def waveform_generator(key: PRNGKeyArray | int, n: int) -> Dataset:
     (1000, 40)
     """
     if n < 1:
-        raise ValueError(f"n={n} rows: ask for at least 1")
+        raise InputError(f"n={n} rows: ask for at least 1")
     key_class, key_mix, key_noise = jax.random.split(jax.random.key(key) if isinstance(key, int) else key, 3)
     label = jax.random.randint(key_class, (n,), 0, 3)
     mix = jax.random.uniform(key_mix, (n, 1))
@@ -265,7 +266,7 @@ def _gesture(data_dir: DataDir) -> Dataset:
         raw, processed = (find_file(f"gesture_phase/{video}_{part}.csv", data_dir) for part in ("raw", "va3"))
         positions, motion = _cells(raw), _cells(processed, header=1)
         if len(positions) - 5 != len(motion):
-            raise ValueError(f"{raw} and {processed} do not have the published rows; get them again")
+            raise InputError(f"{raw} and {processed} do not have the published rows; get them again")
         tables.append(np.hstack([_numbers(raw, positions[5:, :18]), _numbers(processed, motion[:, :32])]))
         letters.append(motion[:, -1])
     phases = {"D": "Rest", "P": "Preparation", "S": "Stroke", "H": "Hold", "R": "Retraction"}

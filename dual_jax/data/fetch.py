@@ -16,6 +16,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from dual_jax import __version__
+from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.data.files import parsing
 from dual_jax.data.published import DOWNLOADS, SHA256, cache_dir, check_name
 from dual_jax.data.storage import write_atomically
@@ -76,7 +77,7 @@ def downloader() -> Any:
     try:
         from pooch import HTTPDownloader
     except ImportError as error:
-        raise ImportError('downloading needs pooch: pip install "dual-jax[data]"') from error
+        raise MissingPackageError('downloading needs pooch: pip install "dual-jax[data]"') from error
     headers = {"User-Agent": f"dual_jax/{__version__}", "Accept-Encoding": "identity"}
     return HTTPDownloader(chunk_size=1 << 16, timeout=TIMEOUT, headers=headers)
 
@@ -162,8 +163,8 @@ def _check_complete(where: str, data: bytes, absent: Collection[str]) -> None:
         return
     file = Path(next(iter(absent))).name
     if any(content.startswith(LZW) for content in _unpacked(where, data)):
-        raise ValueError(f"{where} holds LZW files, which Python cannot unpack: `uncompress {file}.Z` does")
-    raise ValueError(f"{where} does not hold the published {file}: it is not there or has another sha256")
+        raise InputError(f"{where} holds LZW files, which Python cannot unpack: `uncompress {file}.Z` does")
+    raise InputError(f"{where} does not hold the published {file}: it is not there or has another sha256")
 
 
 def _unpacked(where: str, data: bytes) -> Iterator[bytes]:
@@ -204,7 +205,7 @@ def _members(where: str, data: bytes, room: int) -> Iterator[bytes]:
 def _within(where: str, content: bytes, room: int) -> bytes:
     """Return the content after checking that it has not filled the room that was left."""
     if len(content) > room:
-        raise ValueError(f"{where} unpacks to more than {LIMIT:,} bytes: it is not the published archive")
+        raise InputError(f"{where} unpacks to more than {LIMIT:,} bytes: it is not the published archive")
     return content
 
 
@@ -215,7 +216,7 @@ def _check_member(where: str, member: zipfile.ZipInfo) -> None:
     """
     name = PureWindowsPath(member.filename)  # knows both kinds of slash, and drives
     if name.anchor or ".." in name.parts or stat.S_ISLNK(member.external_attr >> 16):
-        raise ValueError(
+        raise InputError(
             f"{where} holds {member.filename!r}, a link or a name that points out of the archive: "
             "it is not the published one"
         )

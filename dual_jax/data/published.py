@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from dual_jax.data.errors import InputError
+
 VARIABLE = "DUAL_JAX_DATA"
 DataDir = str | os.PathLike[str] | None
 
@@ -23,7 +25,7 @@ def paths_of(name: str) -> list[str]:
 def check_name(name: str) -> None:
     """Raise ValueError when no data set of that name has files to fetch."""
     if name not in DOWNLOADS:
-        raise ValueError(
+        raise InputError(
             f"there is nothing to fetch for {name!r}: known are {', '.join(DOWNLOADS)}; "
             "other built-in sets come with scikit-learn"
         )
@@ -42,7 +44,7 @@ def find_file(relative: str, data_dir: DataDir = None) -> Path:
         return folder / relative
     name = next((name for name in DOWNLOADS if relative in paths_of(name)), "NAME")
     looked = " or ".join(map(str, _folders(data_dir)))
-    raise ValueError(
+    raise InputError(
         f"data file {relative} is not found in {looked}: run `dual-jax data fetch {name}`, or give the "
         f"folder that holds it with --data-dir (data_dir=) or ${VARIABLE}"
     )

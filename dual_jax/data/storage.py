@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dual_jax.data.errors import InputError
+
 PACKAGES = ("dual-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
 ABOUT = "about"  # name of the JSON text among the arrays
 HALVES = "bfloat16"  # names, in that text, of the arrays of this type
@@ -59,9 +61,9 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str | Writer) -
     target = Path(path).resolve()
     write = data if callable(data) else _writer(data)
     if target.is_dir():
-        raise ValueError(f"{path} is a folder; give the name of a file in it")
+        raise InputError(f"{path} is a folder; give the name of a file in it")
     if not target.parent.is_dir():
-        raise ValueError(f"cannot write {path}: the folder {target.parent} does not exist; create it first")
+        raise InputError(f"cannot write {path}: the folder {target.parent} does not exist; create it first")
     if target.exists() and not target.is_file():
         with target.open("wb") as file:
             write(file)
@@ -109,10 +111,10 @@ def write_arrays(path: str | os.PathLike[str], kind: str, about: dict[str, Any],
     about : dict
         Anything that JSON can hold.
     tree : pytree
-        Its leaves are stored under their paths in it.
+        Its leaves are stored under the names of `_name`, for instance ``pool/x``.
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    arrays = {jax.tree_util.keystr(where): np.asarray(leaf) for where, leaf in leaves}
+    arrays = {_name(where): np.asarray(leaf) for where, leaf in leaves}
     # NumPy's files know no bfloat16: such arrays are kept as their bits, and the text names them.
     halves = [name for name, array in arrays.items() if array.dtype == jnp.bfloat16]
     arrays |= {name: arrays[name].view(np.uint16) for name in halves}
@@ -120,6 +122,11 @@ def write_arrays(path: str | os.PathLike[str], kind: str, about: dict[str, Any],
         {"format": FORMAT, "kind": kind, HALVES: halves, **about}, allow_nan=False, default=_from_numpy
     )
     write_atomically(path, lambda file: np.savez(file, **{ABOUT: np.array(text)}, **arrays))  # type: ignore
+
+
+def _name(where: Any) -> str:
+    """Return the keys, fields and places that lead to a leaf of a pytree, joined by ``/``."""
+    return jax.tree_util.keystr(where, simple=True, separator="/")
 
 
 def _from_numpy(value: Any) -> Any:
@@ -132,7 +139,7 @@ def _from_numpy(value: Any) -> Any:
 def read_arrays(
     path: str | os.PathLike[str], kind: str, *, with_arrays: bool = True
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return what `write_arrays` wrote: what the arrays are, and the arrays by their path, or none of them.
+    """Return what `write_arrays` wrote: what the arrays are, and the arrays by their names, or none of them.
 
     Raises
     ------
@@ -146,21 +153,34 @@ def read_arrays(
             arrays = {name: file[name] for name in names if with_arrays or name == ABOUT}
         about = json.loads(str(arrays.pop(ABOUT)))
     except FileNotFoundError:
-        raise ValueError(f"there is no file {path}") from None
+        raise InputError(f"there is no file {path}") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no dual-jax {kind}, or broken: {error}") from error
+        raise InputError(f"{path} is no dual-jax {kind}, or broken: {error}") from error
     if not isinstance(about, dict) or about.get("kind") != kind:
-        raise ValueError(f"{path} is no dual-jax {kind}")
+        raise InputError(f"{path} is no dual-jax {kind}")
     if not isinstance(number := about.get("format"), int) or number > FORMAT:
-        raise ValueError(f"{path} has format {number} and this version reads up to {FORMAT}: upgrade")
+        raise InputError(f"{path} has format {number} and this version reads up to {FORMAT}: upgrade")
     halves = about.pop(HALVES, [])
     return about, {
         name: array.view(jnp.bfloat16) if name in halves else array for name, array in arrays.items()
     }
 
 
-def filled(like: Any, arrays: dict[str, np.ndarray], *, path: str | os.PathLike[str] = "") -> Any:
+def filled(
+    like: Any, arrays: dict[str, np.ndarray], within: str, *, path: str | os.PathLike[str] = ""
+) -> Any:
     """Return a pytree of the structure and shapes of ``like`` with its leaves taken from ``arrays``.
+
+    Parameters
+    ----------
+    like : pytree
+        Of arrays or their shapes.
+    arrays : dict
+        From `read_arrays`.
+    within : str
+        The key under which the pytree was in the one that was written.
+    path : path
+        Of the file, for the error.
 
     Raises
     ------
@@ -169,12 +189,12 @@ def filled(like: Any, arrays: dict[str, np.ndarray], *, path: str | os.PathLike[
     """
 
     def leaf(where: Any, shape: Any) -> np.ndarray:
-        name = jax.tree_util.keystr(where)
+        name = f"{within}/{_name(where)}"
         array = arrays.get(name)
         if array is None or (array.shape, array.dtype) != (shape.shape, shape.dtype):
             seen = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
             wanted = f"{shape.dtype}{list(shape.shape)}"
-            raise ValueError(f"{path} holds {seen} for {name}, wanted {wanted}: it is of other settings")
+            raise InputError(f"{path} holds {seen} for {name}, wanted {wanted}: it is of other settings")
         return array
 
     return jax.tree_util.tree_map_with_path(leaf, like)

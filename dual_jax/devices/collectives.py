@@ -1,7 +1,7 @@
 """Every exchange between devices, as the identity when there is only one.
 
-A function that takes ``axis_name`` sees the rows of its own device; with ``axis_name=None`` it sees them
-all. Nothing here is ever differentiated: gradients are taken of the local part and summed afterwards (the
+A function that takes ``axis_name`` gets the rows of its own device; with ``axis_name=None`` it gets all
+rows. Nothing here is ever differentiated: gradients are taken of the local part and summed afterwards (the
 transpose of a ``psum`` differs between ``pmap`` and ``shard_map``, an explicit sum does not).
 """
 

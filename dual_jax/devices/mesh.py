@@ -1,6 +1,6 @@
-"""Devices: the mesh, how rows are laid out on it, and where each part of a state lives.
+"""Devices: the mesh, and how rows are laid out on it.
 
-Rows are dealt out in order, in equal shares; rows of NaN fill up the last share.
+Rows are sharded in order, in equal shares; padding fills the last share.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,17 +28,21 @@ def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
-def deal(rows: Any, mesh: Mesh | None, fill: float | bool) -> Array:
-    """Return rows as equal shares on the mesh's devices, filled up at the end; untouched without a mesh."""
+def shard_rows(rows: Any, mesh: Mesh | None) -> Array:
+    """Return rows sharded equally over the mesh, padded by zeros at the end; as given without a mesh.
+
+    Rows of NumPy go from the host to each device as its own share; no device ever holds them all.
+    """
     if mesh is None:
         return jnp.asarray(rows)
-    missing = -len(rows) % mesh.size
-    padded = jnp.pad(jnp.asarray(rows), [(0, missing)] + [(0, 0)] * (rows.ndim - 1), constant_values=fill)
-    return put(padded, NamedSharding(mesh, ROWS))
+    if missing := -len(rows) % mesh.size:
+        xp = jnp if isinstance(rows, jax.Array) else np
+        rows = xp.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
+    return put(rows, NamedSharding(mesh, ROWS))
 
 
 def put(array: Any, sharding: NamedSharding) -> Array:
-    """Return an array, which every process has, as it lies on the devices of them all."""
+    """Return an array that every process holds, placed on the devices of all processes."""
     if jax.process_count() == 1:
         return jax.device_put(array, sharding)
     # Between processes device_put compares the numbers, and NaN is not equal to itself.
@@ -63,12 +67,3 @@ def on_mesh(function: Callable, mesh: Mesh | None, in_specs: Any, out_specs: Any
     if mesh is None:
         return function
     return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
-
-
-def specs(tree: Any, is_split: Callable[[str], bool]) -> Any:
-    """Return where each array of a tree lives: rows dealt out where ``is_split(path)``, else everywhere."""
-
-    def spec(path: Any, leaf: Any) -> PartitionSpec:
-        return ROWS if leaf.ndim and is_split(jax.tree_util.keystr(path)) else EVERYWHERE
-
-    return jax.tree_util.tree_map_with_path(spec, tree)

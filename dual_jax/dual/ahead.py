@@ -1,6 +1,6 @@
 """The programs of a fit, compiled before it runs: for devices that are here, and for a TPU that is not.
 
-libtpu's wheel holds a TPU's whole compiler. It says what memory a program takes, and needs no TPU.
+libtpu's wheel holds a TPU's whole compiler. It tells the memory of a program, and needs no TPU.
 """
 
 import importlib.util
@@ -15,13 +15,16 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
 from jax.sharding import NamedSharding
-from jaxtyping import Array
 
+from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.devices.hardware import ACCELERATORS, kind_of, parse_devices
-from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh, specs
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import CHUNK, begin_selection, is_split, rank_on_mesh, run_steps
-from dual_jax.dual.steps import TrainState, init
+from dual_jax.dual.fitting import Rows, advance, begin_selection
+from dual_jax.dual.layout import specs
+from dual_jax.dual.ranking import rank_on_mesh
+from dual_jax.dual.state import TrainState
+from dual_jax.dual.steps import init
 from dual_jax.selection.protocol import Selection
 
 SQUARES = ((1, 1), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))  # v5e and v6e
@@ -30,8 +33,8 @@ OF_HOST = 4  # chips of a host as libtpu takes it; a smaller topology has to say
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 # Name, shape, operation and operands, with or without their shapes.
 DEFINITION = re.compile(r"%([\w.-]+) = (\(.*?\)|\S+) ([\w-]+)\((.*?)\)(?:, |$)", re.MULTILINE)
-# Where there is no TPU, libtpu would ask the cloud for one, complain of what nobody told it, and lock itself
-# against the compiler of another process as if they shared a chip.
+# Without a TPU, libtpu would ask the cloud for one, warn about settings that are missing, and lock out the
+# compiler of another process as if both used one chip.
 WITHOUT_CHIP = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_SKIP_MDS_QUERY": "1",
@@ -44,7 +47,7 @@ class Memory(NamedTuple):
     """Bytes of a program on each device."""
 
     arguments: int
-    results: int  # beside those that take the place of arguments
+    results: int  # without those that reuse the memory of arguments
     temporaries: int
 
     @property
@@ -61,7 +64,7 @@ class Exchange(NamedTuple):
 
 
 def memory_of(program: jax.stages.Lowered) -> Memory | None:
-    """Return what the compiler says that a program takes; None when it says that the memory does not do."""
+    """Return the bytes of a program by the compiler; None when it finds that memory is not enough."""
     try:
         found: Any = program.compile().memory_analysis()
     except jax.errors.JaxRuntimeError as error:
@@ -73,7 +76,7 @@ def memory_of(program: jax.stages.Lowered) -> Memory | None:
 
 
 def exchanges(text: str) -> list[Exchange]:
-    """Return every collective of a compiled program, one in a loop once.
+    """Return every collective of a compiled program; one inside a loop counts once.
 
     Parameters
     ----------
@@ -91,7 +94,7 @@ def exchanges(text: str) -> list[Exchange]:
     for name, _, operation, operands in definitions:
         if operation.removesuffix("-start") in COLLECTIVES:
             sent = sum(results.get(operand, 0) for operand in re.findall(r"%([\w.-]+)", operands))
-            # The first half of an asynchronous one returns what goes in beside what will come out.
+            # The first half of an asynchronous collective returns its operand and its result.
             received = results[name] - (sent if operation.endswith("-start") else 0)
             found.append(Exchange(operation.removesuffix("-start"), max(sent, received)))
     return found
@@ -116,7 +119,7 @@ def devices_for(devices: str) -> list[Any]:
     Raises
     ------
     ValueError
-        This machine has not so many such devices, or a TPU has no such topology.
+        This machine has fewer such devices, or there is no such topology of TPUs.
     ImportError
         libtpu is not installed.
     """
@@ -127,7 +130,7 @@ def devices_for(devices: str) -> list[Any]:
     n_devices, found = math.prod(sizes), _here(kind, platform)
     if len(found) < n_devices:
         more = f"; XLA_FLAGS=--xla_force_host_platform_device_count={n_devices} gives more"
-        raise ValueError(
+        raise InputError(
             f"devices={devices!r} cannot be compiled for: this machine has {len(found)} of that kind"
             + (more if kind == "cpu" else ", and only a TPU need not be here")
         )
@@ -137,14 +140,14 @@ def devices_for(devices: str) -> list[Any]:
 def _here(kind: str, platform: str) -> list[Any]:
     try:
         found = jax.devices(platform)
-    except RuntimeError:  # there is no such backend
+    except RuntimeError:  # no such backend
         return []
     return [device for device in found if kind_of(device.device_kind) == kind]
 
 
 def _chips(kind: str, sizes: tuple[int, ...]) -> list[Any]:
     if importlib.util.find_spec("libtpu") is None:
-        raise ImportError('compiling for a TPU needs libtpu: pip install "dual-jax[tpu]"')
+        raise MissingPackageError('compiling for a TPU needs libtpu: pip install "dual-jax[tpu]"')
     known = {math.prod(shape): shape for shape in (CUBES if kind == "v4" else SQUARES)}
     shape = sizes if len(sizes) > 1 else known.get(sizes[0], ())
     for variable, value in WITHOUT_CHIP.items():
@@ -159,7 +162,7 @@ def _chips(kind: str, sizes: tuple[int, ...]) -> list[Any]:
         if shape in known.values():
             raise
         numbers = ", ".join(map(str, known))
-        raise ValueError(
+        raise InputError(
             f"{kind} has no topology of {'x'.join(map(str, sizes))} chips: use one of {numbers} chips"
         ) from error
 
@@ -179,35 +182,40 @@ def lower(
     """
     every, n = make_mesh(devices), shape[0]
     mesh, axis_name = (every, AXIS) if every.size > 1 else (None, None)
-    config = config.for_pool(n, n_devices=every.size)
+    sizes = config.sizes(n, n_devices=every.size)
 
     def placed(tree: Any) -> Any:
         def place(leaf: Any, spec: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(every, spec))
 
-        return jax.tree.map(place, tree, specs(tree, is_split))
+        return jax.tree.map(place, tree, specs(tree))
 
     def dealt(n_rows: int, row: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
         n_padded = -(-n_rows // every.size) * every.size
         return jax.ShapeDtypeStruct((n_padded, *row), dtype, sharding=NamedSharding(every, ROWS))
 
-    x, n_targets = dealt(n, shape[1:], jnp.float32), config.targets(n)
-    targets, mask = dealt(n_targets, shape[1:], jnp.float32), dealt(n_targets, (), bool)
+    x, n_targets = dealt(n, shape[1:], jnp.float32), sizes.n_targets
+    pool, mask = Rows(x, dealt(n, (), bool)), dealt(n_targets, (), bool)
+    targets = Rows(dealt(n_targets, shape[1:], jnp.float32), mask)
     key, n_steps = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((), jnp.int32)
     fresh = placed(jax.eval_shape(init, key, x, config))
-    begin = partial(begin_selection, mesh=mesh)
+    begin = partial(begin_selection.optimized, sizes=sizes, mesh=mesh)
     begun = placed(jax.eval_shape(begin, key, fresh, targets, config, mask, mask))
     of_pool = jax.ShapeDtypeStruct(x.shape[:1], bool, sharding=NamedSharding(every, EVERYWHERE))
     trained = begun._replace(fixed=begun.fixed._replace(is_labeled=of_pool, is_candidate=of_pool))
 
-    def ranking(state: TrainState, x: Array, config: DualConfig) -> Selection:
+    def ranking(state: TrainState, rows: Rows, config: DualConfig) -> Selection:
         n_exact = n if config.readout == "norms" else min(n, config.n_exact)
-        return rank_on_mesh(state, x, config, n_exact, n, axis_name, mesh)
+        return rank_on_mesh(state, rows.x, config, rows.is_row, n_exact, n, axis_name, mesh)
 
+    def chunk(state: TrainState, rows: Rows, stage: str, n_batches: int = 1) -> jax.stages.Lowered:
+        return advance.lower(state, mean, n_steps, rows, config, stage, mesh, n_batches)
+
+    mean = jax.ShapeDtypeStruct((), jnp.float32)
     return {
-        "pretrain": run_steps.lower(fresh, x, config, n_steps, "pretrain", CHUNK, mesh, config.batches(n)),
-        "start": begin_selection.lower(key, fresh, targets, config, mask, mask, mesh),
-        "train": run_steps.lower(begun, targets, config, n_steps, "train", CHUNK, mesh),
-        # C and its moments are not read, but they are there.
-        "rank": jax.jit(ranking, keep_unused=True).lower(trained, x, config),
+        "pretrain": chunk(fresh, pool, "pretrain", sizes.n_batches),
+        "start": begin_selection.lower(key, fresh, targets, config, mask, mask, sizes, mesh),
+        "train": chunk(begun, targets, "train"),
+        # C and its moments are not read, but they are in memory.
+        "rank": jax.jit(ranking, keep_unused=True).lower(trained, pool, config),
     }

@@ -1,6 +1,7 @@
-"""Keeping a long fit in a folder, so that it goes on after a kill as if nothing had been."""
+"""Saving a long fit in a folder, so that it continues after a crash as if it had never stopped."""
 
 import hashlib
+import math
 import os
 import signal
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dual_jax.data.checks import LateMistake
+from dual_jax.data.errors import InputError
 from dual_jax.data.storage import (
     UNFINISHED,
     as_json,
@@ -24,8 +25,8 @@ from dual_jax.data.storage import (
     versions,
     write_arrays,
 )
-from dual_jax.dual.loop import Chunk, Stand
-from dual_jax.dual.steps import TrainState
+from dual_jax.dual.loop import Chunk, Progress
+from dual_jax.dual.state import TrainState
 
 NAME = "fit.npz"
 KIND = "checkpoint"
@@ -33,27 +34,27 @@ SECONDS = 30.0
 
 
 class Checkpoint:
-    """A folder that keeps where a fit stands; give it to `dual_jax.fit` as ``keeper``.
+    """A folder that saves the progress of a fit; give it to `dual_jax.fit` as ``checkpointer``.
 
-    The same fit started again with the same folder goes on from there: on the same devices with the very same
-    numbers, on others with what their rounding leaves. A finished fit is kept too, so that starting it again
-    takes no time. Another pool, seed, setting, or version of the package is refused. Of several processes the
-    first one writes, into a folder that all of them read; one that is stopped leaves the last writing.
+    The same fit, started again with the same folder, continues from there: on the same devices with exactly
+    the same numbers, on others up to rounding. A finished fit is saved too, so that starting it again takes
+    no time. Another pool, seed, setting, or version of the package is refused. Of several processes the
+    first one writes, into a folder that all of them read. If one is killed, the last saved state remains.
 
     Parameters
     ----------
     folder : path
-        It is made when it does not exist.
+        Created if it does not exist.
     seconds : float
-        Time between two writings; a stopped fit is written at once.
+        Time between two saves; a stopped fit is saved at once.
 
     Examples
     --------
     >>> import tempfile, jax, dual_jax as dj
     >>> x, config = jax.random.normal(jax.random.key(0), (40, 5)), dj.DualConfig(pretrain_steps=50, steps=10)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     first = dj.fit(jax.random.key(1), x, config, keeper=Checkpoint(folder))
-    ...     again = dj.fit(jax.random.key(1), x, config, keeper=Checkpoint(folder))
+    ...     first = dj.fit(jax.random.key(1), x, config, checkpointer=Checkpoint(folder))
+    ...     again = dj.fit(jax.random.key(1), x, config, checkpointer=Checkpoint(folder))
     >>> bool((first.ranking.indices == again.ranking.indices).all())
     True
     """
@@ -66,51 +67,54 @@ class Checkpoint:
         self._written = 0.0
 
     def places(self) -> int | None:
-        """Return how many rows may rebuild others in the fit that is kept; None where there is none."""
+        """Return the dictionary size of the saved fit; None without one."""
         path = self.folder / NAME
         return _read(path, with_arrays=False)[0].get("places") if path.exists() else None
 
-    def open(self, inputs: Any, shapes: Callable[[str], TrainState]) -> Stand | None:
-        """Return where the fit of these inputs stands, or None when the folder holds none.
+    def open(self, inputs: Any, shapes: Callable[[str], TrainState]) -> Progress | None:
+        """Return the progress of the fit of these inputs, or None if the folder holds none.
 
         Raises
         ------
-        LateMistake
+        InputError
             The folder holds the fit of other inputs, or cannot be used.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LateMistake(f"cannot use {self.folder} to keep the fit: {error.strerror}") from error
+            raise InputError(f"cannot use {self.folder} to keep the fit: {error.strerror}") from error
         if jax.process_index() == 0:
-            for rest in self.folder.glob(f"{UNFINISHED}*.tmp"):  # of a writing that was killed
+            for rest in self.folder.glob(f"{UNFINISHED}*.tmp"):  # of a save that was killed
                 rest.unlink(missing_ok=True)
         self._fingerprint, self._written = _fingerprint(inputs), time.monotonic()
-        self._places = inputs[2].dictionary_size
+        self._places = inputs[3].n_places
         path = self.folder / NAME
         self._check_shared(path)
         if not path.exists():
             return None
         about, arrays = _read(path)
         if about["inputs"] != self._fingerprint:
-            raise LateMistake(
+            raise InputError(
                 f"{self.folder} keeps the fit of another pool, seed, setting or version: give an empty "
                 f"folder, or delete {path} if that fit is not needed any more"
             )
         history: dict[str, dict[str, np.ndarray]] = {stage: {} for stage in about["history"]}
         for stage, names in about["history"].items():
-            history[stage] = {name: arrays.pop(f"['history']['{stage}']['{name}']") for name in names}
-        state = filled({"state": shapes(about["stage"])}, arrays, path=path)["state"]
-        return Stand(about["stage"], about["step"], state, history)
+            history[stage] = {name: arrays[f"history/{stage}/{name}"] for name in names}
+        state = filled(shapes(about["stage"]), arrays, "state", path=path)
+        mean_loss = math.inf if about["mean_loss"] is None else about["mean_loss"]
+        return Progress(about["stage"], about["step"], state, mean_loss, about["is_over"], history)
 
-    def keep(self, stand: Callable[[], Stand], *, at_once: bool = False) -> None:
-        """Write where the fit stands when the time has come, or ``at_once``."""
+    def save(self, progress: Callable[[], Progress], *, at_once: bool = False) -> None:
+        """Write the progress of the fit if it is time, or ``at_once``."""
         if not at_once and not self._is_due():
             return
-        stage, step, state, history = stand()
+        stage, step, state, mean_loss, is_over, history = progress()
         about = {
             "stage": stage,
             "step": step,
+            "mean_loss": mean_loss if math.isfinite(mean_loss) else None,
+            "is_over": is_over,
             "inputs": self._fingerprint,
             "places": self._places,
             "history": {stage: list(terms) for stage, terms in history.items()},
@@ -125,18 +129,18 @@ class Checkpoint:
         return bool(_of_all(is_due)[0])
 
     def _check_shared(self, path: Path) -> None:
-        _of_all(0)  # the first process has come here, and so is done with its last writing
+        _of_all(0)  # the first process is here, so its last save is complete
         sizes = _of_all(path.stat().st_size % (1 << 31) if path.exists() else 0)
         if (sizes != sizes[0]).any():
-            raise LateMistake(f"the processes find different fits in {self.folder}: give one that all share")
+            raise InputError(f"the processes find different fits in {self.folder}: give one that all share")
 
 
 @contextmanager
 def stopping_at_a_break() -> Iterator[Callable[[Chunk], None]]:
-    """Give a callback for a fit that ends it at its next break once Ctrl-C has come, so that it is kept.
+    """Give a callback that ends a fit after the chunk in which Ctrl-C is pressed, so that it is saved.
 
-    A second Ctrl-C ends it at once. Outside the main thread, which alone hears it, and where a handler from
-    outside of Python hears it, nothing changes.
+    A second Ctrl-C ends it at once. Outside the main thread, which alone receives the signal, and if a
+    handler from outside of Python is installed, nothing changes.
     """
     former = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or former is None:
@@ -163,11 +167,11 @@ def _read(path: Path, *, with_arrays: bool = True) -> tuple[dict[str, Any], dict
     try:
         return read_arrays(path, KIND, with_arrays=with_arrays)
     except ValueError as error:
-        raise LateMistake(str(error)) from error
+        raise InputError(str(error)) from error
 
 
 def _of_all(number: int) -> np.ndarray:
-    """Return the number that each process has, in their order."""
+    """Return one number from each process, in order."""
     if jax.process_count() == 1:
         return np.array([number])
     from jax.experimental.multihost_utils import process_allgather
@@ -176,20 +180,20 @@ def _of_all(number: int) -> np.ndarray:
 
 
 def _fingerprint(inputs: Any) -> str:
-    """Return a sum over everything that decides the picks: key, pool, settings, masks, and the versions."""
-    key, x, config, labeled, candidates = inputs
+    """Return a checksum of all that decides the picks: key, pool, settings, masks, and the versions."""
+    key, x, config, sizes, labeled, candidates = inputs
     digest = hashlib.sha256()
     for array in (jax.random.key_data(key), x, labeled, candidates):
         digest.update(np.ascontiguousarray(array).tobytes() + str(np.shape(array)).encode())
-    # Blocks follow the devices, and how many picks are ranked exactly is no matter of training.
-    settings = configuration(config) | {"block_rows": None, "n_exact": None}
+    # Blocks depend on the devices, and the number of exact picks does not affect training.
+    settings = configuration(config) | sizes._asdict() | {"block_rows": None, "n_exact": None}
     told_apart = {name: _identity(value) for name, value in settings.items()}
     digest.update(as_json(told_apart | versions()).encode())
     return digest.hexdigest()
 
 
 def _identity(value: Any, depth: int = 6) -> Any:
-    """Return what tells a setting from another: of a function its name, and what it was made with."""
+    """Return a text that identifies a setting; for a function, its name and bound arguments."""
     inside = partial(_identity, depth=depth - 1)
     if isinstance(value, tuple | list | dict):
         return [*map(inside, value.items() if isinstance(value, dict) else value)]

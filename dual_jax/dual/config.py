@@ -3,31 +3,59 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
-from dual_jax.dual.network import OBJECTIVES, Autoencoder, Module, Weights, dense
+from dual_jax.data.errors import InputError
+from dual_jax.dual.network import Autoencoder, Module, dense
+from dual_jax.dual.objectives import OBJECTIVES
+from dual_jax.dual.objectives.notation import Weights
 
 MAX_COEFFICIENTS = 1 << 25
 MIN_DICTIONARY = 1024
 MAX_TARGETS = 1 << 15
-# Of a target block of C, which shares a processor's last cache with its gradient and moments. The simplex's
-# temporaries exceed that either way, and its blocks compile slowly: 5 s for 4 of them, 12 s for 8.
+# Bytes of a target block of C, which shares a processor's last cache with its gradient and moments. The
+# temporaries of the simplex exceed the cache in any case, and its blocks compile slowly: 5 s for 4, 12 s for
+# 8.
 BLOCK_BYTES = {"free": 8 << 20, "simplex": 16 << 20}
-MAX_BLOCKS = 64  # blocks are unrolled, so more would lengthen compilation
+MAX_BLOCKS = 64  # blocks are unrolled: more would compile longer
 
 Readout = Literal["greedy", "refine", "norms"]
+
+
+class Sizes(NamedTuple):
+    """What `DualConfig.sizes` decides for one pool; the settings themselves say what was asked.
+
+    Attributes
+    ----------
+    n_targets
+        Rows that C rebuilds.
+    n_places
+        m, the rows of the dictionary.
+    n_clusters
+        K.
+    block_rows
+        Targets in a block of C, on each device.
+    n_batches
+        Steps of stage 1 that use each row of the pool once.
+    """
+
+    n_targets: int
+    n_places: int
+    n_clusters: int
+    block_rows: int
+    n_batches: int
 
 
 @dataclasses.dataclass(frozen=True)
 class DualConfig:
     """Settings of DUAL. Weights, rates and the power are pytree leaves: a new value does not compile again.
 
-    The defaults are the recommended configuration (ours, one setting for all data);
-    `DualConfig.paper` is the released one. A grid of weights is one ``jax.vmap`` over a config whose leaves
+    The defaults are the recommended configuration: ours, one setting for all data. `DualConfig.paper` is the
+    released one. A grid of weights is one ``jax.vmap`` over a config whose leaves
     have a leading axis.
 
     Parameters
@@ -57,13 +85,14 @@ class DualConfig:
         A stage stops when the mean loss of a chunk of steps has improved by less than this share of the
         chunk before; 0 runs all steps.
     n_exact
-        Picks that the read-out orders exactly in a full ranking; the rest follow by their remaining gain.
+        Picks that the read-out orders exactly in a full ranking; the others follow by their remaining gain.
     optimizer, coefficient_optimizer
         Optax factories ``learning_rate -> GradientTransformation``; the second, for C and P, must work entry
         by entry because it is applied block by block.
     moments_dtype
-        Type in which that optimiser's arrays for C and P rest, computed in float32: ``"bfloat16"`` takes half
-        of their memory, two thirds of the whole with Adam, and rounds by chance so that averages stay right.
+        Storage dtype of that optimiser's arrays for C and P; steps compute in float32. ``"bfloat16"`` halves
+        their memory, which with Adam leaves two thirds of the whole, and uses stochastic rounding so that
+        averages stay unbiased.
     encoder, decoder
         Any pure ``Module(init, apply)`` pairs instead of the dense layers.
     dictionary_size
@@ -71,15 +100,15 @@ class DualConfig:
         them as long as C has at most 2^25 entries (0.4 GB with Adam's moments), or 1,024 rows of a larger
         pool if that is more.
     n_targets
-        Rows that C rebuilds; of a larger pool so many are drawn, at least half of them from the rows that may
-        be picked, and all rows are still ranked. None for 2^15, or as many as the dictionary holds if that is
-        more. With the read-out ``"norms"`` it is all.
+        Rows that C rebuilds. From a larger pool this number is drawn, at least half of it from the rows that
+        may be picked; all rows are still ranked. None for 2^15, or the dictionary size if that is more. With
+        the read-out ``"norms"`` C rebuilds all rows.
     batch_rows
-        Rows in a step of stage 1: of a larger pool so many at even distances, the next ones in the next step;
-        None for all.
+        Rows in a step of stage 1. From a larger pool a step takes every k-th row, and the next step starts
+        one row later. None for all rows.
     block_rows
-        Targets in a block of C; None for blocks that fit the processor's cache. With these the temporaries of
-        a step on a CPU are below a tenth of a full C from 20,000 rows on, below a sixth with the simplex.
+        Targets in a block of C; None for blocks that fit the processor's cache. The temporaries of a step on
+        a CPU are then below a tenth of a full C from 20,000 rows on; with the simplex below a sixth.
     coefficient_seeds
         Seeds of the random start of C and P of the free objective; None draws them from the key.
     """
@@ -152,13 +181,8 @@ class DualConfig:
         return Autoencoder(encoder, decoder)
 
     def clusters(self, n: int) -> int:
-        """Return K for a pool of n rows."""
+        """Return K for n targets."""
         return self.n_clusters or max(1, min(int(2 * math.sqrt(n)), n // 3))
-
-    def places(self, n: int, n_usable: int) -> int:
-        """Return m, the size of the dictionary, for n rows of which ``n_usable`` may be in it."""
-        limit = self.dictionary_size or max(MIN_DICTIONARY, MAX_COEFFICIENTS // n)
-        return max(1, min(n_usable, limit))
 
     def rows_in_block(self, n_targets: int, m: int) -> int:
         """Return how many targets a block of C holds, of ``n_targets`` with m coefficients each."""
@@ -166,10 +190,40 @@ class DualConfig:
             return self.block_rows
         most = max(BLOCK_BYTES[self.objective] // (4 * m), 1)
         n_blocks = min(-(-n_targets // most), MAX_BLOCKS)
-        return -(-n_targets // n_blocks)  # of equal size, for the largest decides the memory
+        return -(-n_targets // n_blocks)  # of equal size, because the largest decides the memory
+
+    def sizes(self, n: int, n_usable: int | None = None, n_devices: int = 1) -> Sizes:
+        """Return the sizes of a fit to a pool of n rows: what was asked, or what a rule decides.
+
+        Parameters
+        ----------
+        n
+            Rows of the pool.
+        n_usable
+            Rows among the targets that may rebuild others, labelled rows and candidates; all by default.
+        n_devices
+            Devices that share the targets.
+
+        Examples
+        --------
+        >>> DualConfig().sizes(178)
+        Sizes(n_targets=178, n_places=178, n_clusters=26, block_rows=178, n_batches=1)
+        """
+        n_targets = n
+        if self.readout != "norms":
+            n_targets = min(n, self.n_targets or max(MAX_TARGETS, self.dictionary_size or 0))
+        limit = self.dictionary_size or max(MIN_DICTIONARY, MAX_COEFFICIENTS // n_targets)
+        n_places = max(1, min(n_targets if n_usable is None else n_usable, n_targets, limit))
+        return Sizes(
+            n_targets,
+            n_places,
+            self.clusters(n_targets),
+            self.rows_in_block(-(-n_targets // n_devices), n_places),
+            1 if self.batch_rows is None else -(-n // self.batch_rows),
+        )
 
     def as_json(self) -> dict[str, Any]:
-        """Return the settings for JSON; an optax factory by its name, other functions left out."""
+        """Return the settings for JSON: optax factories by name, without other functions."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: _plain(value) for name, value in fields.items() if not _is_own(value)}
 
@@ -184,48 +238,22 @@ class DualConfig:
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := settings.keys() - known:
-            raise ValueError(f"the setting {min(unknown)!r} is not known to this version: upgrade dual-jax")
+            raise InputError(f"the setting {min(unknown)!r} is not known to this version: upgrade dual-jax")
         values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()}
         for name in ("optimizer", "coefficient_optimizer"):
             if name in values:
                 values[name] = getattr(optax, values[name])
         if missing := _FUNCTIONS - values.keys():
             if like is None:
-                raise ValueError(
+                raise InputError(
                     f"it was made with its own {' and '.join(sorted(missing))}, which no file can hold: give "
                     "config= with the same"
                 )
             values |= {name: getattr(like, name) for name in missing}
         return cls(**values)
 
-    def targets(self, n: int) -> int:
-        """Return how many rows of a pool of n C rebuilds."""
-        if self.readout == "norms":
-            return n
-        return min(n, self.n_targets or max(MAX_TARGETS, self.dictionary_size or 0))
-
-    def batches(self, n: int) -> int:
-        """Return in how many steps stage 1 sees a pool of n rows once."""
-        return 1 if self.batch_rows is None else -(-n // self.batch_rows)
-
-    def for_pool(self, n: int, n_usable: int | None = None, n_devices: int = 1) -> "DualConfig":
-        """Return these settings with K, m and the rows of a block as they are for a pool of n rows.
-
-        Of a pool that is larger than ``n_targets`` these are the numbers for its targets.
-        """
-        n = n_targets = self.targets(n)
-        m = self.places(n, n if n_usable is None else min(n, n_usable))
-        block_rows = self.rows_in_block(-(-n // n_devices), m)
-        return dataclasses.replace(
-            self,
-            n_clusters=self.clusters(n),
-            dictionary_size=m,
-            n_targets=n_targets,
-            block_rows=block_rows,
-        )
-
     def check(self) -> None:
-        """Raise ValueError naming the first setting that is out of range; traced values are let through."""
+        """Raise ValueError that names the first setting out of range; traced values are not checked."""
         for name in ("alpha", "beta", "gamma", "eta"):
             _check_range(name, getattr(self, name), 0.0, inclusive=True)
         for name in ("temperature", "learning_rate", "pretrain_learning_rate"):
@@ -237,21 +265,21 @@ class DualConfig:
             ("moments_dtype", ("float32", "bfloat16")),
         ):
             if getattr(self, name) not in choices:
-                raise ValueError(
+                raise InputError(
                     f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(choices)}."
                 )
         _check_range("tolerance", self.tolerance, 0.0, inclusive=True)
         for name, low in (("latent_dim", 1), ("pretrain_steps", 0), ("steps", 0), ("n_exact", 1)):
             if not _is_count(found := getattr(self, name), low):
-                raise ValueError(f"{name}={found!r} is out of range: it must be an integer, at least {low}.")
+                raise InputError(f"{name}={found!r} is out of range: it must be an integer, at least {low}.")
         for name in ("n_clusters", "dictionary_size", "n_targets", "batch_rows", "block_rows"):
             value = getattr(self, name)
             if value is not None and not _is_count(value, 1):
-                raise ValueError(
+                raise InputError(
                     f"{name}={value!r} is out of range: it must be an integer, at least 1, or None."
                 )
         if not isinstance(self.hidden, tuple) or not all(_is_count(width, 1) for width in self.hidden):
-            raise ValueError(f"hidden={self.hidden!r} must be a tuple of widths, such as (128, 64).")
+            raise InputError(f"hidden={self.hidden!r} must be a tuple of widths, such as (128, 64).")
 
 
 def _is_count(value: Any, low: int) -> bool:
@@ -259,7 +287,7 @@ def _is_count(value: Any, low: int) -> bool:
 
 
 def _is_own(value: Any) -> bool:
-    """Return whether a setting is a function, or a pair of them, that has no name to be found by."""
+    """Return whether a setting is a function, or a pair of functions, that cannot be found by name."""
     name = getattr(value, "__name__", "")
     return isinstance(value, Module) or (callable(value) and getattr(optax, name, None) is not value)
 
@@ -280,7 +308,7 @@ def _check_range(name: str, value: Any, low: float, high: float = math.inf, *, i
     if not np.all(np.isfinite(values) & is_above & (values <= high)):
         wanted = f"{'at least' if inclusive else 'above'} {low:g}"
         wanted += f" and at most {high:g}" if high < math.inf else ""
-        raise ValueError(f"{name}={value!r} is out of range: it must be finite and {wanted}.")
+        raise InputError(f"{name}={value!r} is out of range: it must be finite and {wanted}.")
 
 
 _FUNCTIONS = {"optimizer", "coefficient_optimizer", "encoder", "decoder"}

@@ -1,7 +1,7 @@
 """DUAL with many weights on many pools: the cells of a grid as one compiled program.
 
 Every cell of a pool starts from the same pre-trained network and the same C and P, as in the released code,
-so the autoencoder is trained once a pool. Cells then run side by side under ``vmap``, as many as fit.
+so the autoencoder is trained once per pool. Then as many cells as fit run together under ``vmap``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +14,16 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import rank
-from dual_jax.dual.network import total_loss
+from dual_jax.dual.fitting import Rows, stage_step
+from dual_jax.dual.loop import run_stage
 from dual_jax.dual.plan import here
-from dual_jax.dual.steps import TrainState, init, pretrain_step, start_selection, train_step
+from dual_jax.dual.ranking import rank
+from dual_jax.dual.state import TrainState
+from dual_jax.dual.steps import init, start_selection
+from dual_jax.numerics.precision import in_float32
 
-SHARE = 0.25  # of a device's memory, for the cells of a program
-# Memory of a cell among others to that of one alone: measured, free .9 to 1, simplex 1.2 to 1.4.
+SHARE = 0.25  # of a device's memory, for the cells of one program
+# Memory of a cell among others, relative to that of one alone: measured, free .9 to 1, simplex 1.2 to 1.4.
 AMONG_OTHERS = {"free": 1.0, "simplex": 1.4}
 
 
@@ -44,18 +47,17 @@ class Outcome(NamedTuple):
 
 
 @jax.jit
+@in_float32
 def pretrain(keys: Key[Array, " s"], pools: Float[Array, "s n d"], config: DualConfig) -> TrainState:
     """Return the states after stage 1, one for each key and pool, along a leading axis.
 
-    Each is what `dual_jax.dual.loop.train` has after stage 1 with the same key and no tolerance.
+    Each is what `dual_jax.dual.fitting.train` has after stage 1 with the same key.
     """
 
     def train(key: Key[Array, ""], x: Float[Array, "n d"]) -> TrainState:
         key_init, _ = jax.random.split(key)
-        state = init(key_init, x, config)
-        return jax.lax.fori_loop(
-            0, config.pretrain_steps, lambda _, state: pretrain_step(state, x, config)[0], state
-        )
+        step = stage_step("pretrain", Rows(x, jnp.ones(len(x), bool)), config)
+        return run_stage(step, init(key_init, x, config), config.pretrain_steps, config.tolerance)[0]
 
     return jax.vmap(train)(keys, pools)
 
@@ -79,13 +81,13 @@ def select(
     states
         From `pretrain`, with the same keys.
     configs
-        They differ in weights and rates only; the rest is part of the program.
+        They differ in weights and rates only; other settings are part of the program.
     n_select
-        Picks a cell.
+        Picks of each cell.
     cells
         Pairs (pool, configuration); all by default.
     max_bytes
-        For the cells that run side by side; by default a quarter of the memory of the device.
+        For the cells that run together; by default a quarter of the memory of the device.
 
     Raises
     ------
@@ -108,7 +110,7 @@ def select(
     size = cells_at_once(len(cells), pools.shape[1:], configs[0], max_bytes)
     for start in range(0, len(cells), size):
         chunk = list(cells[start : start + size])
-        # The last program is filled up with its last cell, so that it is the same program.
+        # The last program repeats its last cell, so that it has the same shape.
         at = jnp.array(chunk + chunk[-1:] * (size - len(chunk))).T
         picks, losses = _run(keys, states, pools, stacked, at, n_select)
         results = zip(chunk, np.asarray(picks), np.asarray(losses), strict=False)
@@ -131,6 +133,7 @@ def cells_at_once(
 
 
 @partial(jax.jit, static_argnames="n_select")
+@in_float32
 def _run(
     keys: Key[Array, " s"],
     states: TrainState,
@@ -139,19 +142,16 @@ def _run(
     cells: Int[Array, "2 c"],
     n_select: int,
 ) -> tuple[Int[Array, "c k"], Float[Array, " c"]]:
-    """Return picks and last loss of stages 2 and 3 for cells side by side."""
+    """Return picks and last loss of stages 2 and 3 for cells that run together."""
 
     def run(pool: Int[Array, ""], cell: Int[Array, ""]) -> tuple[Int[Array, " k"], Float[Array, ""]]:
         x, config = pools[pool], jax.tree.map(lambda leaf: leaf[cell], configs)
         _, key_selection = jax.random.split(keys[pool])
         state = jax.tree.map(lambda leaf: leaf[pool], states)
         state = start_selection(key_selection, state, x, config)
-
-        def step(_: Int[Array, ""], carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
-            state, terms = train_step(carry[0], x, config)
-            return state, total_loss(terms, config.weights)
-
-        state, loss = jax.lax.fori_loop(0, config.steps, step, (state, jnp.zeros(())))
+        step = stage_step("train", Rows(x, jnp.ones(len(x), bool)), config)
+        state, values, n_done = run_stage(step, state, config.steps, config.tolerance)
+        loss = values["loss"][n_done - 1] if config.steps else jnp.zeros(())
         return rank(state, x, config, n_select).indices, loss
 
     return jax.vmap(run)(*cells)

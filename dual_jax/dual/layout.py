@@ -1,16 +1,64 @@
-"""A training state in one piece on the host, whatever devices and target blocks it was dealt out to.
+"""Where each array of a training state is: on devices in target blocks, or on the host in one piece.
 
-What is kept of a long fit is this form, so that it goes on with other devices, and with the very same
-numbers on the same ones.
+A device has the rows of its own targets and centroids: of C, of P, of their moments, and of the fields of
+`dual_jax.dual.state.Fixed` that `ROWS_OF` names. All else is on every device. A long fit is saved in one
+piece, so that it can continue on other devices, and with exactly the same numbers on the same devices.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from dual_jax.devices.mesh import on_host
-from dual_jax.dual.steps import Fixed, TrainState, cuts
+from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_host
+from dual_jax.dual.blocks import cuts
+from dual_jax.dual.state import Fixed, TrainState
+
+
+class RowCounts(NamedTuple):
+    """How many rows of each kind there are."""
+
+    targets: int
+    centroids: int
+    pool: int
+
+
+# Fields of `Fixed` with a row per target, centroid, or row of the pool. The last are on every device.
+ROWS_OF = {
+    "targets": "targets",
+    "centroids": "centroids",
+    "sizes": "centroids",
+    "is_labeled": "pool",
+    "is_candidate": "pool",
+}
+
+
+def specs(state: TrainState) -> TrainState:
+    """Return where each array of a state is: `ROWS` with a row per target or centroid, else `EVERYWHERE`.
+
+    Examples
+    --------
+    >>> from dual_jax.dual.config import DualConfig
+    >>> from dual_jax.dual.steps import init, start_selection
+    >>> key, x, config = jax.random.key(0), jax.numpy.ones((6, 3)), DualConfig(n_clusters=2)
+    >>> where = specs(start_selection(key, init(key, x, config), x, config))
+    >>> where.params.C == (ROWS,), where.fixed.dictionary == EVERYWHERE
+    (True, True)
+    """
+
+    def blocks(tree: Any) -> dict[str, Any]:
+        return {
+            part: jax.tree.map(lambda leaf: ROWS if leaf.ndim else EVERYWHERE, getattr(tree, part))
+            for part in ("C", "P")
+        }
+
+    where = jax.tree.map(lambda _: EVERYWHERE, state)
+    params = where.params._replace(**blocks(state.params))
+    opt_state = where.opt_state._replace(**blocks(state.opt_state))
+    if state.fixed is None:
+        return TrainState(params, opt_state, where.step)
+    sharded = {name: ROWS for name, kind in ROWS_OF.items() if kind != "pool"}
+    return TrainState(params, opt_state, where.step, where.fixed._replace(**sharded))
 
 
 def in_one_piece(
@@ -25,7 +73,7 @@ def in_one_piece(
     n, n_clusters
         Targets and clusters, without padding.
     n_pool
-        Rows of the pool, where the targets are but some of them.
+        Rows of the pool, if the targets are only some of them.
     """
     state = on_host(state)
     if state.fixed is None:
@@ -43,14 +91,14 @@ def in_one_piece(
     def both(tree: Any) -> Any:
         return tree._replace(C=join(tree.C, n), P=join(tree.P, n_clusters))
 
-    fixed = _cut(state.fixed, n, n_clusters, n_pool or n)
+    fixed = _resized_fixed(state.fixed, RowCounts(n, n_clusters, n_pool or n))
     return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 
 
 def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
     """Return a state that is in one piece as it is on ``n_shares`` devices; the inverse of `in_one_piece`.
 
-    The shares of C and P lie one behind the other in each block, as a mesh deals them out.
+    Each block of C and P holds the shares of all devices in order, as a mesh shards them.
     """
     if state.fixed is None:
         return state
@@ -62,7 +110,7 @@ def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
         def leaf(array: np.ndarray, own: slice) -> np.ndarray:
             if array.ndim == 0:
                 return array
-            shares = _padded(array, n_own * n_shares).reshape(n_shares, n_own, *array.shape[1:])
+            shares = _resized(array, n_own * n_shares).reshape(n_shares, n_own, *array.shape[1:])
             return shares[:, own].reshape(-1, *array.shape[1:])
 
         return tuple(jax.tree.map(lambda array, own=own: leaf(array, own), whole) for own in rows)
@@ -71,30 +119,18 @@ def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
         of_c = split(tree.C[0], [block.C for block in blocks], n_local)
         return tree._replace(C=of_c, P=split(tree.P[0], [block.P for block in blocks], k_local))
 
-    fixed = _padded_fixed(state.fixed, n_local * n_shares, k_local * n_shares, n_shares)
+    n_pool = -(-len(state.fixed.is_labeled) // n_shares) * n_shares
+    fixed = _resized_fixed(state.fixed, RowCounts(n_local * n_shares, k_local * n_shares, n_pool))
     return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 
 
-def _cut(fixed: Fixed, n: int, n_clusters: int, n_pool: int) -> Fixed:
-    return fixed._replace(
-        targets=fixed.targets[:n],
-        is_labeled=fixed.is_labeled[:n_pool],
-        is_candidate=fixed.is_candidate[:n_pool],
-        centroids=fixed.centroids[:n_clusters],
-        sizes=fixed.sizes[:n_clusters],
-    )
+def _resized_fixed(fixed: Fixed, n_rows: RowCounts) -> Fixed:
+    """Return what stage 2 decided with this number of rows of each kind: cut, or padded at the end."""
+    of = {name: (getattr(fixed, name), getattr(n_rows, kind)) for name, kind in ROWS_OF.items()}
+    fill = {"targets": -1}
+    return fixed._replace(**{name: _resized(array, n, fill.get(name, 0)) for name, (array, n) in of.items()})
 
 
-def _padded_fixed(fixed: Fixed, n: int, n_clusters: int, n_shares: int) -> Fixed:
-    n_pool = -(-len(fixed.is_labeled) // n_shares) * n_shares
-    return fixed._replace(
-        targets=_padded(fixed.targets, n, -1),
-        is_labeled=_padded(fixed.is_labeled, n_pool),
-        is_candidate=_padded(fixed.is_candidate, n_pool),
-        centroids=_padded(fixed.centroids, n_clusters),
-        sizes=_padded(fixed.sizes, n_clusters),
-    )
-
-
-def _padded(array: Any, n: int, fill: int = 0) -> Any:
-    return np.pad(array, [(0, n - len(array))] + [(0, 0)] * (array.ndim - 1), constant_values=fill)
+def _resized(array: Any, n: int, fill: int = 0) -> Any:
+    missing = [(0, max(n - len(array), 0))] + [(0, 0)] * (array.ndim - 1)
+    return np.pad(array[:n], missing, constant_values=fill)

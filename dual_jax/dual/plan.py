@@ -16,39 +16,43 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from dual_jax.data.errors import InputError
 from dual_jax.devices.hardware import ACCELERATORS, Device, at_hand, host, parse_devices
-from dual_jax.dual.config import DualConfig
-from dual_jax.dual.network import MAX_INPUTS, SCALE_SAMPLE
+from dual_jax.dual.blocks import at_rest
+from dual_jax.dual.config import DualConfig, Sizes
 from dual_jax.dual.readout import MAX_EXACT, MIN_SHORTLIST, N_TARGETS, PER_PICK
-from dual_jax.dual.steps import at_rest, init
-from dual_jax.numerics.kmeans import CPU_SCORES, SCORES
+from dual_jax.dual.steps import init
+from dual_jax.numerics.chunks import CPU_SCORES, SCORES
+from dual_jax.numerics.statistics import MAX_INPUTS, SCALE_SAMPLE
+from dual_jax.selection.cover import TILE
+from dual_jax.selection.gains import LEADERS
 from dual_jax.selection.swaps import MAX_SWEEPS
 
 FLOAT = 4  # bytes
-MAX_DEVICES = 1 << 12  # times as many as were asked for: advice goes up to that
+MAX_DEVICES = 1 << 12  # times the number that was asked for: advice goes up to that
 
 # Arrays of a target block's size that compiled programs hold at once: while the block is rebuilt and updated,
-# by objective; beside them where its moments rest in bfloat16; while it is drawn at random; while only its
-# norms are wanted. A GPU's are taken to be a CPU's.
+# by objective; in addition with moments in bfloat16; while it is drawn at random; while only its
+# norms are wanted. A GPU is assumed to need the same as a CPU.
 BLOCKS = {
     "cpu": {"free": 1.1, "simplex": 4.2, "bfloat16": 0.1, "drawn": 3.0, "normed": 1.2},
     "tpu": {"free": 0.1, "simplex": 5.5, "bfloat16": 0.1, "drawn": 0.0, "normed": 1.2},
 }
-# Bytes up to which a TPU's compiler keeps on the chip, and not in main memory: a block's arrays, the others
-# of a step, and those of another stage.
+# Bytes up to which a TPU's compiler uses the chip's own memory, and not main memory: a block's arrays, the
+# others of a step, and those of another stage.
 ON_CHIP = {"target block": 100e6, "train": 10e6, "other": 64e6}
 # Bytes an entry of C and step, with those of the block's arrays; Adam's moments in float32 are among them.
 TRAFFIC, ADAM = {"free": 40, "simplex": 84}, 8
 FEATURES = 3  # copies of its rows in the space of the selection block that a step or a read-out holds
 RANKED = 2.5  # the same in the ranking
-VECTOR = 8  # an operation outside of matrix products takes the time of so many inside
+VECTOR = 8  # an operation outside of matrix products takes the time of this many inside
 # Such operations: of an entry of C in a step, by objective, and when it is drawn at random; of a distance of
-# the greedy read-out. A CPU's are fitted by `python -m bench.plan`; others do them while they move the entry.
+# the greedy read-out. A CPU's are fitted by `python -m bench.plan`; other devices do them while they move the
+# entry.
 OUTSIDE = {
     "cpu": {"free": 34, "simplex": 130, "drawn": 400, "distance": 140},
     "tpu": {"free": 0, "simplex": 20, "drawn": 20, "distance": 20},
 }
-TILE, SHORTLIST = 32, 4  # of the greedy read-out: columns of D at once, candidates made exact for a pick
 RESTARTS, TRIALS, ITERATIONS = 4, 2, 100  # of k-means: TRIALS + log K candidates a seed, iterations at most
 
 
@@ -63,13 +67,13 @@ class Cost(NamedTuple):
     operations: float
 
     def seconds(self, device: Device) -> float:
-        """Return the time of the step, one thing after the other."""
+        """Return the time of the step: traffic, exchange and operations in sequence."""
         moving = self.traffic / device.bandwidth + self.exchanged / device.link
         return moving + self.operations / device.rate
 
 
 class Stage(NamedTuple):
-    """A stage on one device: bytes of each array in memory, number of steps, and what a step takes."""
+    """A stage on one device: bytes of each array in memory, number of steps, and the costs of a step."""
 
     arrays: Arrays
     n_steps: int
@@ -83,18 +87,18 @@ class Stage(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a fit takes on each device. ``config`` holds the sizes that are chosen for this pool."""
+    """What a fit takes on each device."""
 
     shape: tuple[int, ...]
-    asked: DualConfig
     config: DualConfig
+    sizes: Sizes
     device: Device
     n_devices: int
     stages: dict[str, Stage]  # "pretrain", "start", "train", "rank"
 
     @property
     def n_bytes(self) -> float:
-        """Bytes on a device in the stage that holds most."""
+        """Bytes on a device in the stage that needs most."""
         return max(stage.n_bytes for stage in self.stages.values())
 
     @property
@@ -109,7 +113,7 @@ class Plan(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """What to do so that it fits; empty when there is nothing to do."""
+        """What to change so that it fits; empty if nothing needs to change."""
         if self.n_bytes <= self.device.preset:
             return ""
         larger_share = "set XLA_PYTHON_CLIENT_MEM_FRACTION=.95, so that JAX takes more of the memory"
@@ -122,12 +126,12 @@ class Plan(NamedTuple):
 
     def on(self, device: Device) -> "Plan":
         """Return this plan for devices with other numbers."""
-        return plan_for(self.shape, self.asked, device, self.n_devices)
+        return plan_for(self.shape, self.config, device, self.n_devices)
 
     @property
     def largest_dictionary(self) -> int:
         """How many rows of a dictionary fit, below the number that is planned for; 0 when not even one."""
-        low, high = 0, self.config.dictionary_size or self.shape[0]
+        low, high = 0, self.sizes.n_places
         while low + 1 < high:
             middle = (low + high) // 2
             fits = self._changed(dictionary_size=middle).fits
@@ -149,7 +153,7 @@ class Plan(NamedTuple):
         return f"spread the rows over {enough} devices" if enough else ""
 
     def _changed(self, n_devices: int | None = None, **settings: Any) -> "Plan":
-        config = dataclasses.replace(self.asked, **{"block_rows": None, **settings})
+        config = dataclasses.replace(self.config, **{"block_rows": None, **settings})
         return plan_for(self.shape, config, self.device, n_devices or self.n_devices)
 
 
@@ -190,7 +194,7 @@ def plan(
     """
     shape = (n, n_features) if isinstance(n_features, int | np.integer) else (n, *n_features)
     if min(shape) < 1:
-        raise ValueError(f"the pool's shape is {shape}: give at least one row and one feature")
+        raise InputError(f"the pool's shape is {shape}: give at least one row and one feature")
     config = config or DualConfig()
     config.check()
     kind, sizes = parse_devices(devices)
@@ -198,15 +202,21 @@ def plan(
     return plan_for(shape, config, host(n_devices) if kind == "cpu" else ACCELERATORS[kind], n_devices)
 
 
-def check_memory(shape: tuple[int, ...], config: DualConfig, mesh: Mesh | None) -> None:
+def check_memory(
+    shape: tuple[int, ...], config: DualConfig, mesh: Mesh | None, sizes: Sizes | None = None
+) -> None:
     """Raise ValueError, with advice, when a fit cannot fit on the devices of a mesh; see `here`."""
-    expected = here(shape, config, mesh)
+    expected = here(shape, config, mesh, sizes=sizes)
     if not expected.fits:
-        raise ValueError(refusal(expected))
+        raise InputError(refusal(expected))
 
 
 def here(
-    shape: tuple[int, ...], config: DualConfig, mesh: Mesh | None, host_memory: float = math.inf
+    shape: tuple[int, ...],
+    config: DualConfig,
+    mesh: Mesh | None,
+    host_memory: float = math.inf,
+    sizes: Sizes | None = None,
 ) -> Plan:
     """Return what a fit takes on the devices at hand, with the memory that they have.
 
@@ -217,18 +227,20 @@ def here(
     mesh
         Without one the fit runs on JAX's default device.
     host_memory
-        Bytes that this process may still take, where the caller knows; only a CPU's devices use them.
+        Bytes that this process may still take, if the caller knows; only CPU devices use them.
+    sizes
+        From `DualConfig.sizes`, by default for a pool whose rows may all rebuild others.
     """
     own = list(mesh.local_devices) if mesh else jax.local_devices()[:1]
     device = at_hand(own[0], len(own))
     if device.platform == "cpu":
         room = min(device.memory, host_memory / len(own))
         device = device._replace(memory=room, preset=room)
-    return plan_for(shape, config, device, mesh.size if mesh else 1)
+    return plan_for(shape, config, device, mesh.size if mesh else 1, sizes)
 
 
 def refusal(expected: Plan) -> str:
-    """Return what to say of a fit that does not fit: its bytes, those that are there, and what to change."""
+    """Return the error text of a fit that does not fit: bytes needed, bytes available, what to change."""
     shape = " x ".join(map(str, expected.shape))
     return (
         f"a pool of {shape} takes {expected.n_bytes / 1e9:,.1f} GB on a device "
@@ -236,7 +248,7 @@ def refusal(expected: Plan) -> str:
     )
 
 
-class _Sizes(NamedTuple):
+class _Counts(NamedTuple):
     """Numbers of rows and columns; ``local`` ones are a device's share."""
 
     n: int
@@ -259,11 +271,17 @@ class _Network(NamedTuple):
     activations: int
 
 
-def plan_for(shape: tuple[int, ...], config: DualConfig, device: Device, n_devices: int) -> Plan:
+def plan_for(
+    shape: tuple[int, ...],
+    config: DualConfig,
+    device: Device,
+    n_devices: int,
+    sizes: Sizes | None = None,
+) -> Plan:
     """Return `plan` for devices with their own numbers; every argument is checked."""
-    asked, config = config, config.for_pool(shape[0], n_devices=n_devices)
-    pool, targets = (_sizes(n, shape, config, n_devices) for n in (shape[0], config.targets(shape[0])))
-    batch = -(-pool.local // config.batches(shape[0]))
+    sizes = sizes or config.sizes(shape[0], n_devices=n_devices)
+    pool, targets = (_counts(n, shape, config, sizes, n_devices) for n in (shape[0], sizes.n_targets))
+    batch = -(-pool.local // sizes.n_batches)
     network = _network(
         shape[1:], config.hidden, config.latent_dim, config.encoder, config.decoder, config.optimizer
     )
@@ -276,17 +294,17 @@ def plan_for(shape: tuple[int, ...], config: DualConfig, device: Device, n_devic
     stages = {
         name: Stage(arrays[name], n_steps[name], cost, cost.seconds(device)) for name, cost in costs.items()
     }
-    return Plan(shape, asked, config, device, n_devices, stages)
+    return Plan(shape, config, sizes, device, n_devices, stages)
 
 
-def _sizes(n: int, shape: tuple[int, ...], config: DualConfig, n_devices: int) -> _Sizes:
-    """Return the sizes for ``n`` rows of the pool, with the m and K that ``config`` holds."""
+def _counts(n: int, shape: tuple[int, ...], config: DualConfig, sizes: Sizes, n_devices: int) -> _Counts:
+    """Return the numbers of rows and columns for ``n`` rows of the pool."""
     d, p, local = math.prod(shape[1:]), config.latent_dim, -(-n // n_devices)
-    m, k = config.dictionary_size or n, config.clusters(n)
+    m, k = sizes.n_places, sizes.n_clusters
     inputs = 0 if config.objective == "free" else min(d, MAX_INPUTS)
     wide = d if 0 < inputs < d else 0
-    block = min(local, config.rows_in_block(local, m))
-    return _Sizes(local * n_devices, local, d, wide, p, p + inputs, m, k, -(-k // n_devices), block)
+    block = min(local, sizes.block_rows)
+    return _Counts(local * n_devices, local, d, wide, p, p + inputs, m, k, -(-k // n_devices), block)
 
 
 @functools.lru_cache
@@ -299,7 +317,7 @@ def _network(
     )
 
     def kept(network: Any, x: Any) -> Any:
-        """Return what differentiation keeps of the way forward."""
+        """Return what differentiation keeps of the forward pass."""
         modules = config.modules(x)
 
         def rebuilt(network: Any) -> Any:
@@ -321,7 +339,7 @@ def _bytes(tree: Any) -> int:
 
 @functools.lru_cache
 def _bytes_an_entry(optimizer: Any, moments_dtype: str) -> int:
-    """Return the bytes that an optimiser keeps for each entry of C."""
+    """Return the bytes that an optimiser needs for each entry of C."""
     n_entries = 1 << 10
     entries = jax.ShapeDtypeStruct((n_entries,), jnp.float32)
     resting = at_rest(optimizer(1.0), moments_dtype, jnp.zeros((), jnp.int32))
@@ -329,8 +347,8 @@ def _bytes_an_entry(optimizer: Any, moments_dtype: str) -> int:
 
 
 def _arrays(
-    pool: _Sizes,
-    targets: _Sizes,
+    pool: _Counts,
+    targets: _Counts,
     batch: int,
     config: DualConfig,
     network: _Network,
@@ -360,9 +378,9 @@ def _off_chip(stage: str, own: Arrays) -> Arrays:
     return own if sum(own.values()) > ON_CHIP.get(stage, ON_CHIP["other"]) else {}
 
 
-def _selection(sizes: _Sizes, moments: int) -> Arrays:
-    """Return what is there from the start of the selection to the end; ``moments`` in bytes an entry."""
-    s = sizes
+def _selection(counts: _Counts, moments: int) -> Arrays:
+    """Return what is in memory from the start of the selection to the end; ``moments`` in bytes an entry."""
+    s = counts
     return {
         "C": FLOAT * s.m * s.local,
         "moments of C": moments * s.m * s.local,
@@ -373,9 +391,10 @@ def _selection(sizes: _Sizes, moments: int) -> Arrays:
     }
 
 
-def _temporary(sizes: _Sizes, config: DualConfig, network: _Network, platform: str) -> dict[str, Arrays]:
-    """Return what each stage holds beside what stays."""
-    s, block, n_blocks = sizes, FLOAT * sizes.block * sizes.m, BLOCKS["tpu" if platform == "tpu" else "cpu"]
+def _temporary(counts: _Counts, config: DualConfig, network: _Network, platform: str) -> dict[str, Arrays]:
+    """Return what each stage needs in addition."""
+    s, block = counts, FLOAT * counts.block * counts.m
+    n_blocks = BLOCKS["tpu" if platform == "tpu" else "cpu"]
     features = FLOAT * FEATURES * s.q * (s.local + s.m)
     rows = FLOAT * s.local * (s.d + s.wide)
     activations: Arrays = {"activations": network.activations * s.local}
@@ -397,13 +416,13 @@ def _temporary(sizes: _Sizes, config: DualConfig, network: _Network, platform: s
 
 
 def outside(platform: str) -> dict[str, int]:
-    """Return what a kind of device is taken to do outside of matrix products: operations of each thing."""
+    """Return the assumed operations outside of matrix products on a kind of device."""
     return OUTSIDE["cpu" if platform == "cpu" else "tpu"]
 
 
 def _costs(
-    pool: _Sizes,
-    targets: _Sizes,
+    pool: _Counts,
+    targets: _Counts,
     batch: int,
     config: DualConfig,
     network: _Network,
@@ -436,8 +455,8 @@ def _costs(
     return {"pretrain": pretrain, "start": start, "train": train, "rank": rank}
 
 
-def _cost_of_ranking(sizes: _Sizes, config: DualConfig, per_distance: int) -> Cost:
-    s = sizes
+def _cost_of_ranking(counts: _Counts, config: DualConfig, per_distance: int) -> Cost:
+    s = counts
     if config.readout == "norms":
         n_entries = s.m * s.local
         return Cost(TRAFFIC[config.objective] / 2 * n_entries, FLOAT * 2 * s.m, 2 * s.q * n_entries)
@@ -446,9 +465,9 @@ def _cost_of_ranking(sizes: _Sizes, config: DualConfig, per_distance: int) -> Co
     if s.n > MAX_EXACT:
         atoms, targets = max(PER_PICK * n_picks, MIN_SHORTLIST), N_TARGETS
     distances = s.local * (atoms * (1 + math.log(n_picks)) + targets)
-    if config.readout == "refine":  # as many sweeps as there may be, which devices do not share
+    if config.readout == "refine":  # the largest number of sweeps, which devices do not share
         distances += MAX_SWEEPS * atoms * s.n
-    exact = s.n * n_picks * (1 + SHORTLIST)
+    exact = s.n * n_picks * (1 + LEADERS)
     return Cost(
         FLOAT * (2 * distances + s.q * exact),
         FLOAT * (s.n * (s.p + s.q) + n_picks * atoms),

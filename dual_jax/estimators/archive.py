@@ -9,10 +9,11 @@ from jax.export import Exported, symbolic_shape
 from jax.export import export as export_program
 from sklearn.utils.validation import check_is_fitted
 
+from dual_jax.data.errors import InputError
 from dual_jax.data.storage import read_arrays
 from dual_jax.dual.config import DualConfig
 from dual_jax.estimators.dual_selector import DUALSelector
-from dual_jax.estimators.request import ARCHIVE
+from dual_jax.estimators.picker import ARCHIVE
 from dual_jax.estimators.selector import Selector
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -50,13 +51,13 @@ def load(path: str | os.PathLike[str], *, config: DualConfig | None = None) -> D
     classes = {kind.__name__: kind for kind in (DUALSelector, Selector)}
     kind = about.get("class")
     if kind not in classes:
-        raise ValueError(f"{path} keeps a {kind}, which this version does not know: upgrade dual-jax")
+        raise InputError(f"{path} keeps a {kind}, which this version does not know: upgrade dual-jax")
     try:
         return classes[kind]._restored(about, arrays, config)
     except KeyError as error:
-        raise ValueError(f"{path} lacks {error}: it is damaged") from error
+        raise InputError(f"{path} lacks {error}: it is damaged") from error
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
 def export(selector: DUALSelector, *, platforms: Sequence[str] = PLATFORMS) -> Exported:
@@ -87,7 +88,8 @@ def export(selector: DUALSelector, *, platforms: Sequence[str] = PLATFORMS) -> E
     (7, 32)
     """
     check_is_fitted(selector)
-    encoder, apply = selector.params_.network.encoder, selector.config_.modules(selector._pool).encoder.apply
+    x = selector._prepared.x
+    encoder, apply = selector.params_.network.encoder, selector._config.modules(x).encoder.apply
     (rows,) = symbolic_shape("m")
-    shape = jax.ShapeDtypeStruct((rows, *selector._pool.shape[1:]), jnp.float32)
+    shape = jax.ShapeDtypeStruct((rows, *x.shape[1:]), jnp.float32)
     return export_program(jax.jit(lambda x: apply(encoder, x)), platforms=tuple(platforms))(shape)

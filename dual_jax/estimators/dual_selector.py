@@ -6,50 +6,57 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from dual_jax.data.checks import check_n_select
-from dual_jax.data.storage import filled, write_arrays
-from dual_jax.devices.mesh import EVERYWHERE, ROWS, deal, make_mesh, on_host, on_mesh
+from dual_jax.data.errors import InputError
+from dual_jax.data.storage import filled
+from dual_jax.devices.mesh import EVERYWHERE, ROWS, make_mesh, on_host, on_mesh, shard_rows
 from dual_jax.dual.checkpoint import Checkpoint, stopping_at_a_break
-from dual_jax.dual.config import DualConfig, Readout
+from dual_jax.dual.config import DualConfig, Readout, Sizes
+from dual_jax.dual.fitting import check_coefficient_optimizer, fit, laid_out, shapes
 from dual_jax.dual.layout import in_one_piece
-from dual_jax.dual.loop import Chunk, fit, laid_out, norms_on, rank, shapes
-from dual_jax.dual.machine import with_room
-from dual_jax.dual.steps import learnt_space, started
+from dual_jax.dual.loop import Chunk
+from dual_jax.dual.ranking import norms_on, rank
+from dual_jax.dual.readout import is_nested
+from dual_jax.dual.room import sizes_with_room
+from dual_jax.dual.state import started
+from dual_jax.dual.trained import learnt_space
 from dual_jax.estimators import progress
 from dual_jax.estimators.logs import Lines
-from dual_jax.estimators.request import (
-    ARCHIVE,
-    Inputs,
-    fit_inputs,
-    kept,
-    read_new_rows,
-    read_request,
-    restore,
-    seed_from,
-    set_picks,
-)
-from dual_jax.selection.explanation import Explanation, explain
-from dual_jax.selection.protocol import Selection
+from dual_jax.estimators.picker import Picker
+from dual_jax.estimators.prepared import Inputs, Prepared, Request, prepare, read_new_rows
 
 TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table is one compilation
 KEPT_PARAMETERS = (
     *("n_to_select", "max_iter", "pretrain_iter", "latent_dim", "readout", "scale", "verbose"),
 )  # those that JSON can hold
+OWN_SETTINGS = {  # fields of the configuration that are parameters of the estimator
+    "steps": "max_iter",
+    "pretrain_steps": "pretrain_iter",
+    "latent_dim": "latent_dim",
+    "readout": "readout",
+}
 ROWS_PER_DEVICE = 1000  # below this another device costs more than it saves
 
 
-class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Training(NamedTuple):
+    """What was asked of a fit, what was decided for its pool, and where it is kept."""
+
+    config: DualConfig
+    sizes: Sizes
+    checkpoint: Checkpoint | None = None
+
+
+class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
     """Say which rows of an unlabelled pool to label: Deep Unsupervised Active Learning.
 
     Parameters
@@ -90,10 +97,15 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Gain or score at the row's place in the ranking; NaN for labelled and forbidden rows.
     history_ : dict
         Stage to term to one number a step.
+    n_exact_ : int
+        Rows that the read-out ordered exactly.
+    is_nested_ : bool
+        Whether a fit for a smaller budget picks the first of these rows.
     n_iter_ : int
         Joint steps that were run.
-    params_, state_, config_
-        The trained network, the whole state, and the settings used, with the sizes chosen for this pool.
+    params_, state_, sizes_
+        The trained network, the whole state, and the sizes decided for this pool: targets, rows of the
+        dictionary, clusters, rows of a block, batches. What was asked for stays in ``config``.
 
     References
     ----------
@@ -144,90 +156,135 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         candidates: Any = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> Self:
-        """Train on the pool and rank its candidates.
+        """Train on the pool and rank its candidates: `run` on what `prepare` returns, which see.
+
+        ``y`` is ignored: no label is ever read.
+        """
+        return self.run(
+            self.prepare(
+                X, embedding=embedding, labeled=labeled, candidates=candidates, checkpoint_dir=checkpoint_dir
+            )
+        )
+
+    def prepare(
+        self,
+        X: Any,
+        *,
+        embedding: Any = None,
+        labeled: Any = None,
+        candidates: Any = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+    ) -> Prepared:
+        """Return the pool ready for `run`: checked, scaled, its sizes decided, its memory planned.
+
+        Nothing is trained, and the estimator stays as it is.
 
         Parameters
         ----------
         X : (n, d) array, frame or sparse matrix
             The pool. A jax array stays on its device.
-        y : ignored
-            No label is ever read.
         embedding : (n, q) array, or function of ``X`` that returns one, optional
-            What else is known of the rows, in a space where distances mean something: it is used beside ``X``
+            What else is known of the rows, in a space where distances mean something: it is joined with ``X``
             and each has one vote, see `dual_jax.numerics.scaling.beside`.
         labeled, candidates : bool mask, positions, or for a frame its index labels instead, optional
             Rows that have a label already: they count as picked. Rows that may be picked: all by default.
         checkpoint_dir : path, optional
-            A folder that keeps the fit every half minute; the same fit started again with it goes on from
+            A folder that keeps the fit every half minute; the same fit started again with it continues from
             there, see `dual_jax.dual.checkpoint`. Ctrl-C then ends the fit at its next break, where it is
             kept; a second one ends it at once.
 
         Raises
         ------
-        ValueError, TypeError
+        InputError
             The pool, its embedding, a mask, the number of picks or a setting cannot be used, or the fit would
-            not fit in memory; the message says what to do.
+            not fit in memory; the message says what to do. It is a ValueError.
         """
-        request = read_request(self, X, embedding, labeled, candidates)
-        config = self._settings(request.n_select)
-        self._inputs, rows = fit_inputs(request, self.scale, embedding)
-        self._pool = jnp.asarray(rows)
-        mesh = self._mesh(len(self._pool))
-        n_usable = int((request.is_labeled | request.is_open).sum())
-        keeper = None if checkpoint_dir is None else Checkpoint(checkpoint_dir)
-        if keeper and config.dictionary_size is None:  # what memory leaves now may be another number
-            config = dataclasses.replace(config, dictionary_size=keeper.places())
-        self._asked = with_room(self._pool.shape, n_usable, config, mesh)
+        decide = partial(self._decide, checkpoint_dir=checkpoint_dir)
+        return prepare(self, X, embedding, labeled, candidates, decide)
+
+    def run(self, prepared: Prepared) -> Self:
+        """Train on a prepared pool and rank its candidates."""
+        training: Training = prepared.settings
+        is_kept = training.checkpoint is not None
         with (
             progress.callback(self.verbose) as report,
-            nullcontext() if checkpoint_dir is None else stopping_at_a_break() as stop,
+            stopping_at_a_break() if is_kept else nullcontext() as stop,
         ):
             watching = [callback for callback in (report, stop) if callback]
             fitted = fit(
-                jax.random.key(seed_from(self.random_state)),
-                self._pool,
-                self._asked,
-                mesh=mesh,
-                labeled=jnp.asarray(request.is_labeled),
-                candidates=jnp.asarray(request.is_open),
+                jax.random.key(prepared.seed),
+                prepared.x,
+                training.config,
+                mesh=self._mesh(len(prepared.x)),
+                sizes=training.sizes,
+                labeled=jnp.asarray(prepared.is_labeled),
+                candidates=jnp.asarray(prepared.is_open),
                 callbacks=[Lines(), *self.callbacks, *watching],
-                keeper=keeper,
+                checkpointer=training.checkpoint,
             )
-        self.state_, self.history_, self.n_exact_ = fitted.state, fitted.history, fitted.n_exact
-        self.params_ = fitted.state.params
-        n_places = len(started(self.state_).dictionary)
-        self.config_ = self._asked.for_pool(len(self._pool), n_places, mesh.size if mesh else 1)
-        self.n_iter_ = len(self.history_["train"].get("loss", ()))
-        set_picks(self, request, fitted.ranking)
+        self._prepared = prepared._replace(settings=training._replace(checkpoint=None))
+        self.n_exact_ = fitted.n_exact
+        self._set_fit(fitted.state, fitted.history)
+        self._set_picks(prepared, fitted.ranking)
         return self
 
-    def select(self, n_select: int) -> Int[np.ndarray, " k"]:
-        """Return the positions of the best ``n_select`` candidates from the same fit, best first.
+    def _set_fit(self, state: Any, history: dict[str, dict[str, np.ndarray]]) -> None:
+        """Set the attributes that say what was trained."""
+        self.state_, self.params_, self.history_ = state, state.params, history
+        self.sizes_ = self._prepared.settings.sizes
+        self.n_iter_ = len(history["train"].get("loss", ()))
 
-        The order is `ranking_`'s up to ``n_exact_``; beyond it, and for the read-out "refine", which is for
-        one budget, it is computed anew.
-        """
+    def _decide(self, request: Request, checkpoint_dir: str | os.PathLike[str] | None) -> Training:
+        """Return the settings for a pool, after checking them and the memory that they take."""
+        asked = DualConfig() if self.config is None else self.config
+        own = {field: getattr(self, name) for field, name in OWN_SETTINGS.items()}
+        config = dataclasses.replace(asked, **{k: v for k, v in own.items() if v is not None})
+        n_exact = request.n_select if config.readout == "refine" else max(request.n_select, config.n_exact)
+        config = dataclasses.replace(config, n_exact=n_exact)
+        config.check()
+        check_coefficient_optimizer(config)
+        checkpoint = None if checkpoint_dir is None else Checkpoint(checkpoint_dir)
+        # What memory leaves now may be another number than what it left to a fit that goes on.
+        n_places = checkpoint.places() if checkpoint and config.dictionary_size is None else None
+        n_usable = int((request.is_labeled | request.is_open).sum())
+        mesh = self._mesh(request.shape[0])
+        sizes = sizes_with_room(request.shape, n_usable, config, mesh, n_places)
+        if sizes.n_clusters > sizes.n_targets:
+            raise InputError(
+                f"n_clusters={sizes.n_clusters} exceeds the {sizes.n_targets} rows: ask for fewer."
+            )
+        return Training(config, sizes, checkpoint)
+
+    @property
+    def is_nested_(self) -> bool:
+        """Whether a fit for a smaller budget picks the first of these rows."""
         check_is_fitted(self)
-        n_select = check_n_select(n_select, len(self.ranking_))
-        is_prefix = self.config_.readout != "refine" and n_select <= self.n_exact_
-        if is_prefix or n_select == len(self.sample_indices_):
-            return self.ranking_[:n_select]
-        mesh = self._mesh(len(self._pool))
-        picks = rank(self.state_, deal(self._pool, mesh, np.nan), self.config_, n_select, mesh=mesh)
+        return is_nested(self._config.readout, len(self.scores_), self.n_exact_)
+
+    @property
+    def _config(self) -> DualConfig:
+        """The settings of the fit: ``config`` with the estimator's own parameters."""
+        return self._prepared.settings.config
+
+    def _begins_with(self, n_select: int) -> bool:
+        return self._config.readout != "refine"
+
+    def _ranked_again(self, n_select: int) -> Int[np.ndarray, " k"]:
+        mesh = self._mesh(len(self._prepared.x))
+        pool, is_row = self._sharded(mesh)
+        picks = rank(self.state_, pool, self._config, n_select, is_row=is_row, mesh=mesh)
         return np.asarray(picks.indices)
 
-    def explain(self) -> Explanation:
-        """Return for each pick its gain, its cluster, whom it represents, and the nearest row before it.
+    def _sharded(self, mesh: Mesh | None) -> tuple[Any, Any]:
+        """Return the pool on the devices of a mesh, and which of its rows are no padding."""
+        x = self._prepared.x
+        return shard_rows(x, mesh), shard_rows(np.ones(len(x), bool), mesh)
 
-        All of that in the learnt space; the clusters are those that the network was trained with.
-        """
-        check_is_fitted(self)
-        fixed, n = started(self.state_), len(self._pool)
-        pool = deal(self._pool, self._mesh(n), np.nan)
-        u = on_host(_learnt_space(self.state_, pool, self.config_))[:n]  # from all devices
-        picks = Selection(self.sample_indices_, self.scores_[self.sample_indices_])
-        centroids = np.asarray(fixed.centroids)[np.asarray(fixed.sizes) > 0]
-        return explain(u, picks, centroids, labeled=np.asarray(fixed.is_labeled)[:n])
+    def _clustered(self) -> tuple[Float[Any, "n q"], Float[Any, "k q"]]:
+        fixed, n = started(self.state_), len(self._prepared.x)
+        pool, is_row = self._sharded(self._mesh(n))
+        u = on_host(_learnt_space(self.state_, pool, self._config, is_row=is_row))  # from all devices
+        return u[:n], np.asarray(fixed.centroids)[np.asarray(fixed.sizes) > 0]
 
     def row_norms(self) -> dict[str, Float[np.ndarray, " m"]]:
         """Return the l2 norms of the rows of C and of P, a number for each row of the dictionary.
@@ -236,8 +293,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         ``state_.fixed.dictionary``.
         """
         check_is_fitted(self)
-        mesh = self._mesh(len(self._pool))
-        norms = norms_on(self.state_, deal(self._pool, mesh, np.nan), self.config_, mesh)
+        mesh = self._mesh(len(self._prepared.x))
+        norms = norms_on(self.state_, self._sharded(mesh)[0], self._config, mesh)
         return {name: np.asarray(values) for name, values in norms._asdict().items()}
 
     def transform(self, X: Any, *, embedding: Any = None) -> Float[Any, "m p"]:
@@ -251,8 +308,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             Wanted when the fit had an array beside ``X``; a function that was fitted with is called again.
         """
         check_is_fitted(self)
-        rows = read_new_rows(self, self._inputs, X, embedding)
-        mesh = self._mesh(len(self._pool))
+        rows = read_new_rows(self, self._prepared.inputs, X, embedding)
+        mesh = self._mesh(len(self._prepared.x))
         size = TRANSFORM_ROWS * (mesh.size if mesh else 1)
         codes = [self._encode(rows[start : start + size], size, mesh) for start in range(0, len(rows), size)]
         return jnp.concatenate(codes) if isinstance(rows, jax.Array) else np.concatenate(on_host(codes))
@@ -261,103 +318,72 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Return the codes of the pool after fitting to it; parameters are those of ``fit``."""
         return self.fit(X, y, **fit_params).transform(X, embedding=fit_params.get("embedding"))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fit to a file that `dual_jax.load` reads: arrays and JSON, nothing that runs.
-
-        Devices, callbacks and functions of one's own (an encoder, an optimiser) are left out. Of several
-        processes all must call, and the first one writes.
-
-        Raises
-        ------
-        ValueError
-            When the file cannot be written.
-        """
-        check_is_fitted(self)
-        mesh, n = self._mesh(len(self._pool)), len(self._pool)
-        fixed = started(self.state_)
-        n_targets = self.config_.targets(n)
-        n_clusters = self.config_.clusters(n_targets)
-        common, picks = kept(self)
-        about = common | {
+    def _contents(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        prepared, sizes = self._prepared, self.sizes_
+        n, mesh = len(prepared.x), self._mesh(len(prepared.x))
+        about = {
             "parameters": {name: getattr(self, name) for name in KEPT_PARAMETERS},
             "random_state": self.random_state if isinstance(self.random_state, Integral) else None,
-            "config": self._asked.as_json(),
-            "inputs": self._inputs.as_json(),
-            "n_clusters": n_clusters,
-            "n_places": len(fixed.dictionary),
+            "config": prepared.settings.config.as_json(),
+            "inputs": prepared.inputs.as_json(),
+            "sizes": sizes._asdict(),
             "history": {stage: list(terms) for stage, terms in self.history_.items()},
         }
+        n_shares = mesh.size if mesh else 1
         tree = {
-            "state": in_one_piece(self.state_, n_targets, n_clusters, mesh.size if mesh else 1, n),
-            "pool": self._pool,
-            "picks": picks,
-            "inputs": self._inputs.arrays(),
+            "state": in_one_piece(self.state_, sizes.n_targets, sizes.n_clusters, n_shares, n),
+            "pool": prepared.x,
+            "inputs": prepared.inputs.arrays(),
             "history": self.history_,
         }
-        if jax.process_index() == 0:
-            write_arrays(path, ARCHIVE, about, tree)
+        return about, tree
 
     @classmethod
     def _restored(
         cls, about: dict[str, Any], arrays: dict[str, np.ndarray], config: DualConfig | None
     ) -> Self:
         """Return the estimator that `save` wrote."""
-        settings = DualConfig.from_json(about["config"], config)
-        self = cls(**about["parameters"], random_state=about["random_state"], config=settings)
-        self._asked = settings
-        restore(self, about, arrays)
-        self._pool = jnp.asarray(arrays["['pool']"])
-        self._inputs = Inputs.from_json(about["inputs"], lambda place: arrays["['inputs']" + place])
-        n, mesh = len(self._pool), self._mesh(len(self._pool))
-        n_places, n_clusters = about["n_places"], about["n_clusters"]
-        used = settings.for_pool(n, n_places, mesh.size if mesh else 1)
-        self.config_ = dataclasses.replace(used, n_clusters=n_clusters, dictionary_size=n_places)
-        n_targets, mask = settings.targets(n), jnp.zeros(n, bool)
-        like = shapes(self._pool[:n_targets], self.config_, "train")
+        asked = DualConfig.from_json(about["config"], config)
+        self = cls(**about["parameters"], random_state=about["random_state"], config=asked)
+        self._restore_picks(about, arrays)
+        x = jnp.asarray(arrays["pool"])
+        n, mesh = len(x), self._mesh(len(x))
+        sizes, n_devices = Sizes(**about["sizes"]), mesh.size if mesh else 1
+        block_rows = asked.rows_in_block(-(-sizes.n_targets // n_devices), sizes.n_places)
+        sizes = sizes._replace(block_rows=block_rows)
+        like, mask = shapes(x[: sizes.n_targets], asked, sizes, "train"), jnp.zeros(n, bool)
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
-        state = filled({"state": like}, arrays)["state"]
-        self.state_ = laid_out(state, used.block_rows or n, mesh)
-        self.params_ = self.state_.params
-        self.history_ = {
-            stage: {name: arrays[f"['history']['{stage}']['{name}']"] for name in names}
+        state = filled(like, arrays, "state")
+        is_labeled, is_open = np.asarray(started(state).is_labeled), np.zeros(n, bool)
+        is_open[self.ranking_] = True  # every candidate is ranked
+        inputs = Inputs.from_json(about["inputs"], lambda name: arrays[f"inputs/{name}"])
+        budget, seed = len(self.sample_indices_), about["random_state"] or 0
+        training = Training(asked, sizes)
+        self._prepared = Prepared(x, inputs, is_labeled, is_open, budget, seed, None, {}, training)
+        history = {
+            stage: {name: arrays[f"history/{stage}/{name}"] for name in names}
             for stage, names in about["history"].items()
         }
-        self.n_iter_ = len(self.history_["train"].get("loss", ()))
+        self._set_fit(laid_out(state, block_rows, mesh), history)
         return self
 
     def _encode(self, rows: Float[Any, "m d"], size: int, mesh: Mesh | None) -> Float[Array, "m p"]:
         """Return the codes of at most ``size`` rows, dealt out over a mesh; one shape serves every table."""
-        padded = deal(jnp.pad(rows, [(0, size - len(rows)), (0, 0)]), mesh, 0.0)
-        return _encoded(self.params_.network.encoder, padded, self.config_, mesh)[: len(rows)]
+        padded = shard_rows(jnp.pad(rows, [(0, size - len(rows)), (0, 0)]), mesh)
+        return _encoded(self.params_.network.encoder, padded, self._config, mesh)[: len(rows)]
 
     @property
     def _n_features_out(self) -> int:
-        return _encoded.eval_shape(self.params_.network.encoder, self._pool[:1], self.config_, None).shape[1]
-
-    def _settings(self, n_select: int) -> DualConfig:
-        """Return the configuration with this estimator's own parameters put in."""
-        config = DualConfig() if self.config is None else self.config
-        names = {
-            "steps": "max_iter",
-            "pretrain_steps": "pretrain_iter",
-            "latent_dim": "latent_dim",
-            "readout": "readout",
-        }
-        own = {field: getattr(self, name) for field, name in names.items()}
-        config = dataclasses.replace(config, **{k: v for k, v in own.items() if v is not None})
-        n_exact = n_select if config.readout == "refine" else max(n_select, config.n_exact)
-        config = dataclasses.replace(config, n_exact=n_exact)
-        config.check()
-        return config
+        encoder, row = self.params_.network.encoder, self._prepared.x[:1]
+        return _encoded.eval_shape(encoder, row, self._config, None).shape[1]
 
     def _mesh(self, n: int) -> Mesh | None:
         return mesh_for(n, self.devices)
 
     def __sklearn_tags__(self) -> Tags:
-        """Say that the output is float32 whatever comes in, and that sparse input is made dense."""
+        """Say that the output is float32 whatever comes in."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
-        tags.input_tags.sparse = True
         return tags
 
 
@@ -365,7 +391,7 @@ def mesh_for(n: int, devices: Sequence[jax.Device] | None = None) -> Mesh | None
     """Return the devices for a pool of n rows as a mesh, or None for JAX's default device alone."""
     if devices is not None:
         if not len(devices):
-            raise ValueError("devices is empty: name at least one, or None for those that pay.")
+            raise InputError("devices is empty: name at least one, or None for those that pay.")
         return None if list(devices) == jax.devices()[:1] else make_mesh(devices)
     is_worth = jax.default_backend() != "cpu"
     devices = jax.devices()[: max(1, n // ROWS_PER_DEVICE)] if is_worth else jax.devices()[:1]

@@ -4,6 +4,7 @@ import logging
 import os
 from typing import Any
 
+from dual_jax.data.errors import MissingPackageError
 from dual_jax.dual.loop import Chunk
 from dual_jax.estimators.progress import in_words
 
@@ -43,7 +44,7 @@ class TensorBoard:
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
-            raise ImportError(NEEDS_TENSORBOARD) from error
+            raise MissingPackageError(NEEDS_TENSORBOARD) from error
         self._writer: Any = SummaryWriter(os.fspath(folder))
 
     def __call__(self, chunk: Chunk) -> None:

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int, Shaped
 from sklearn.base import BaseEstimator
 
 from dual_jax.data.checks import as_mask
+from dual_jax.data.errors import InputError
 from dual_jax.estimators.dual_selector import DUALSelector
 from dual_jax.estimators.selector import Selector
 
@@ -94,7 +95,7 @@ class QueryStrategy(BaseEstimator):
         X = np.asarray(X)
         is_labeled = ~_is_missing(np.asarray(y), self.missing_label)
         if is_labeled.shape != (len(X),):
-            raise ValueError(f"y has shape {is_labeled.shape}, wanted ({len(X)},): one for each sample")
+            raise InputError(f"y has shape {is_labeled.shape}, wanted ({len(X)},): one for each sample")
         offset, is_open = 0, ~is_labeled
         if candidates is not None:
             candidates = np.asarray(candidates)

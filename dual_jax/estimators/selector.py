@@ -4,47 +4,41 @@ import difflib
 import inspect
 import math
 import numbers
-import os
 import typing
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
-from sklearn.base import BaseEstimator
-from sklearn.utils import Tags
+from jaxtyping import Float, Int
 from sklearn.utils.validation import check_is_fitted
 
-from dual_jax.data.checks import LateMistake, check_n_select
-from dual_jax.data.storage import write_arrays
+from dual_jax.data.errors import InputError, InputTypeError, input_errors
 from dual_jax.dual.config import DualConfig
-from dual_jax.estimators.request import ARCHIVE, fit_inputs, kept, read_request, restore, seed_from, set_picks
-from dual_jax.methods import METHODS
+from dual_jax.estimators.picker import Picker
+from dual_jax.estimators.prepared import Prepared, Request, prepare
+from dual_jax.methods import METHODS, Method
 from dual_jax.numerics.kmeans import kmeans
-from dual_jax.selection.explanation import Explanation, explain
 from dual_jax.selection.protocol import Selection
 
 MAX_RANKED = 256  # candidates that any method ranks whole in about a second
 WANTED = {bool: "True or False", int: "an integer", float: "a number", str: "a word"}
 
 
-class _Task(NamedTuple):
-    """All that picks depend on besides their number."""
+class Task(NamedTuple):
+    """What picks depend on besides the pool: the method and its knobs, and how many rows it ranks."""
 
     method: str
     knobs: dict[str, Any]
-    seed: int
-    x: Float[Array, "n d"]
-    is_labeled: Bool[np.ndarray, " n"]
-    is_open: Bool[np.ndarray, " n"]
+    n_exact: int
 
 
-POOL = ("x", "is_labeled", "is_open")  # the arrays of a task
+POOL = ("x", "is_labeled", "is_open")  # the arrays of a prepared pool that a file keeps
 
 
-class Selector(BaseEstimator):
+class Selector(Picker):
     """Say which rows of an unlabelled pool to label, by any method of `dual_jax.METHODS`.
 
     It has no encoder and so no ``transform``; as the last step of a pipeline it picks from what the steps
@@ -121,107 +115,94 @@ class Selector(BaseEstimator):
     def fit(
         self, X: Any, y: Any = None, *, embedding: Any = None, labeled: Any = None, candidates: Any = None
     ) -> Self:
-        """Pick from the pool.
+        """Pick from the pool: `run` on what `prepare` returns, which see.
+
+        ``y`` is ignored: no label is ever read.
+        """
+        return self.run(self.prepare(X, embedding=embedding, labeled=labeled, candidates=candidates))
+
+    def prepare(
+        self, X: Any, *, embedding: Any = None, labeled: Any = None, candidates: Any = None
+    ) -> Prepared:
+        """Return the pool ready for `run`: checked and scaled, and the knobs checked by the method itself.
+
+        Nothing is picked, and the estimator stays as it is.
 
         Parameters
         ----------
-        X : (n, d) array, frame or sparse matrix
-            The pool. A jax array stays on its device.
-        y : ignored
-            No label is ever read.
-        embedding : (n, q) array, or function of ``X`` that returns one, optional
-            What else is known of the rows, in a space where distances mean something: it is used beside ``X``
-            and each has one vote, see `dual_jax.numerics.scaling.beside`.
-        labeled, candidates : bool mask, positions, or for a frame its index labels instead, optional
-            Rows that have a label already: they count as picked. Rows that may be picked: all by default.
+        X, embedding, labeled, candidates
+            As in `dual_jax.DUALSelector.prepare`.
 
         Raises
         ------
-        ValueError, TypeError
+        InputError
             The method, a knob, the pool, its embedding, a mask or the number of picks cannot be used; the
-            message says what to do.
+            message says what to do. It is a ValueError, and a TypeError where a type is wrong.
         """
-        knobs = check_knobs(self.method, self._knobs)
-        request = read_request(self, X, embedding, labeled, candidates)
-        x = jnp.asarray(fit_inputs(request, self.scale, embedding)[1])
-        seed = seed_from(self.random_state)
-        task = _Task(self.method, knobs, seed, x, request.is_labeled, request.is_open)
+        return prepare(self, X, embedding, labeled, candidates, self._decide)
+
+    def _decide(self, request: Request) -> Task:
+        """Return the method, its knobs after their check, and how many rows to rank."""
+        knobs, n = check_knobs(self.method, self._knobs), request.shape[0]
+        method, n_open = METHODS[self.method], int(request.is_open.sum())
+        is_whole = n_open <= MAX_RANKED and method.is_nested_for(n, n_open, knobs)
+        n_exact = n_open if is_whole else request.n_select
+        if knobs:
+            with input_errors():
+                _check_by_method(method, knobs, request.shape, n_exact)
+        return Task(self.method, knobs, n_exact)
+
+    def run(self, prepared: Prepared) -> Self:
+        """Pick from a prepared pool."""
+        task: Task = prepared.settings
+        ranking = _picks(prepared, task.n_exact)
+        self._prepared = prepared
         self._set_task(task)
-        n_open = int(request.is_open.sum())
-        self.n_exact_ = n_open if self._is_nested_to(n_open) and n_open <= MAX_RANKED else request.n_select
-        set_picks(self, request, _picks(task, self.n_exact_))
+        self._set_picks(prepared, ranking)
         return self
 
     @property
     def is_nested_(self) -> bool:
         """Whether the first picks are the same for every budget up to ``n_exact_``."""
         check_is_fitted(self)
-        return self._is_nested_to(self.n_exact_)
+        task: Task = self._prepared.settings
+        return METHODS[task.method].is_nested_for(len(self.scores_), self.n_exact_, task.knobs)
 
-    def _is_nested_to(self, n_select: int) -> bool:
-        task = self._task
-        return METHODS[task.method].is_nested_for(len(task.x), n_select, task.knobs)
+    def _begins_with(self, n_select: int) -> bool:
+        return self.is_nested_
 
-    def _set_task(self, task: _Task) -> None:
-        """Set the task and what follows from it alone."""
-        self._task = task
+    def _ranked_again(self, n_select: int) -> Int[np.ndarray, " k"]:
+        return np.asarray(_picks(self._prepared, n_select).indices)
+
+    def _clustered(self) -> tuple[Float[Any, "n q"], Float[Any, "k q"]]:
+        x, key = self._prepared.x, jax.random.key(self._prepared.seed)
+        return x, kmeans(key, x, DualConfig().clusters(len(x)), n_restarts=1).centroids
+
+    def _set_task(self, task: Task) -> None:
+        """Set the attributes that follow from the task alone."""
+        self.n_exact_ = task.n_exact
         defaults = {name: knob.default for name, knob in _knobs_of(task.method).items()}
         self.knobs_ = defaults | task.knobs
 
-    def select(self, n_select: int) -> Int[np.ndarray, " k"]:
-        """Return the positions of the best ``n_select`` candidates from the same fit, best first.
-
-        They are the first of ``ranking_`` as far as it goes where the method is nested; beyond it, and for
-        other methods, they are computed anew.
-        """
-        check_is_fitted(self)
-        n_select = check_n_select(n_select, int(self._task.is_open.sum()))
-        if n_select == self.n_exact_ or (self.is_nested_ and n_select < self.n_exact_):
-            return self.ranking_[:n_select]
-        return np.asarray(_picks(self._task, n_select).indices)
-
-    def explain(self) -> Explanation:
-        """Return for each pick its gain, its cluster, whom it represents, and the nearest row before it.
-
-        All of that in the scaled pool, beside its embedding where it has one; the clusters are those of
-        k-means with ``min(2 sqrt(n), n / 3)`` centroids.
-        """
-        check_is_fitted(self)
-        x, key = self._task.x, jax.random.key(self._task.seed)
-        centroids = kmeans(key, x, DualConfig().clusters(len(x)), n_restarts=1).centroids
-        picks = Selection(self.sample_indices_, self.scores_[self.sample_indices_])
-        return explain(x, picks, centroids, labeled=self._task.is_labeled)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the picks, and all that another budget needs, to a file that `dual_jax.load` reads.
-
-        Raises
-        ------
-        ValueError
-            When the file cannot be written.
-        """
-        check_is_fitted(self)
-        about, picks = kept(self)
-        about["parameters"] = {"method": self.method, "n_to_select": self.n_to_select, "scale": self.scale}
-        about |= {"knobs": self._task.knobs, "seed": self._task.seed}
-        pool = {name: getattr(self._task, name) for name in POOL}
-        write_arrays(path, ARCHIVE, about, {"pool": pool, "picks": picks})
+    def _contents(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        parameters = {"method": self.method, "n_to_select": self.n_to_select, "scale": self.scale}
+        prepared = self._prepared
+        about = {"parameters": parameters, "knobs": prepared.settings.knobs, "seed": prepared.seed}
+        return about, {"pool": {name: getattr(prepared, name) for name in POOL}}
 
     @classmethod
-    def _restored(cls, about: dict[str, Any], arrays: dict[str, np.ndarray], config: Any) -> Self:
+    def _restored(
+        cls, about: dict[str, Any], arrays: dict[str, np.ndarray], config: DualConfig | None
+    ) -> Self:
         """Return the estimator that `save` wrote."""
         self = cls(**about["parameters"], random_state=about["seed"], **about["knobs"])
-        x, *masks = (arrays[f"['pool']['{name}']"] for name in POOL)
-        knobs = check_knobs(self.method, self._knobs)
-        self._set_task(_Task(self.method, knobs, about["seed"], jnp.asarray(x), *masks))
-        restore(self, about, arrays)
+        self._restore_picks(about, arrays)
+        x, is_labeled, is_open = (arrays[f"pool/{name}"] for name in POOL)
+        task = Task(self.method, check_knobs(self.method, self._knobs), self.n_exact_)
+        budget, seed = len(self.sample_indices_), about["seed"]
+        self._prepared = Prepared(jnp.asarray(x), None, is_labeled, is_open, budget, seed, None, {}, task)
+        self._set_task(task)
         return self
-
-    def __sklearn_tags__(self) -> Tags:
-        """Say that sparse input is made dense."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
 
 def check_knobs(method: str, knobs: dict[str, Any]) -> dict[str, Any]:
@@ -241,28 +222,39 @@ def check_knobs(method: str, knobs: dict[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(method, str) or method not in METHODS:
         hint = _hint(method, METHODS)
-        raise ValueError(f"method={method!r} is unknown{hint}: use one of {', '.join(METHODS)}")
+        raise InputError(f"method={method!r} is unknown{hint}: use one of {', '.join(METHODS)}")
     known = _knobs_of(method)
     unknown = [name for name in knobs if name not in known]
     if unknown:
         hint = _hint(unknown[0], [*known, *Selector._get_param_names()])
-        raise ValueError(f"{method} has no knob {unknown[0]!r}{hint}; it takes {', '.join(known) or 'none'}")
+        raise InputError(f"{method} has no knob {unknown[0]!r}{hint}; it takes {', '.join(known) or 'none'}")
     return {name: _checked(value, known[name]) for name, value in knobs.items()}
 
 
-def _picks(task: _Task, n_select: int) -> Selection:
-    """Return the picks of a task, after checking that the method has kept to finite numbers."""
+def _check_by_method(method: Method, knobs: dict[str, Any], shape: tuple[int, int], n_exact: int) -> None:
+    """Let a method check its knobs, before any work; what it traces for that is cached for the run."""
+    if method.facts.family == "deep":
+        DualConfig(**knobs).check()
+        return
+    x, mask = jax.ShapeDtypeStruct(shape, np.float32), jax.ShapeDtypeStruct(shape[:1], bool)
+    key = jax.eval_shape(jax.random.key, 0)
+    jax.eval_shape(partial(method, n_select=n_exact, **knobs), key, x, labeled=mask, candidates=mask)
+
+
+def _picks(prepared: Prepared, n_select: int) -> Selection:
+    """Return the picks of a method, after checking that it has kept to finite numbers."""
+    task: Task = prepared.settings
     picks = METHODS[task.method](
-        jax.random.key(task.seed),
-        task.x,
+        jax.random.key(prepared.seed),
+        prepared.x,
         n_select,
-        labeled=jnp.asarray(task.is_labeled),
-        candidates=jnp.asarray(task.is_open),
+        labeled=jnp.asarray(prepared.is_labeled),
+        candidates=jnp.asarray(prepared.is_open),
         **task.knobs,
     )
     if not np.isfinite(picks.scores).all():
         given = " with " + ", ".join(f"{k}={v!r}" for k, v in task.knobs.items()) if task.knobs else ""
-        raise LateMistake(
+        raise InputError(
             f"{task.method}{given} gave a score that is no finite number: scale the features "
             '(scale="standard") or change the knobs'
         )
@@ -285,11 +277,11 @@ def _checked(value: Any, knob: inspect.Parameter) -> Any:
     accepted: Any = {bool: bool | np.bool_, int: numbers.Integral, float: numbers.Real, str: str}[kind]
     is_bool = isinstance(value, bool | np.bool_)
     if not isinstance(value, accepted) or is_bool is not (kind is bool):
-        raise TypeError(f"{knob.name}={value!r} cannot be used: it must be {WANTED[kind]}")
+        raise InputTypeError(f"{knob.name}={value!r} cannot be used: it must be {WANTED[kind]}")
     if kind is int and value < 1:
-        raise ValueError(f"{knob.name}={value!r} is out of range: it must be at least 1")
+        raise InputError(f"{knob.name}={value!r} is out of range: it must be at least 1")
     if kind is float and not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{knob.name}={value!r} is out of range: it must be finite and at least 0")
+        raise InputError(f"{knob.name}={value!r} is out of range: it must be finite and at least 0")
     return kind(value)
 
 

@@ -1,32 +1,30 @@
-"""DUAL as a method: ours, the released recipe, and ours without the cluster branch.
+"""DUAL as a method: ours, and the released recipe.
 
-All three are the core of the package, run in one compiled program: stage by stage without breaks, so the
-convergence test does not apply and every stage runs all its steps.
+Both are `dual_jax.dual.fitting.train` and `dual_jax.dual.ranking.rank`, the compiled stages and the stopping
+rule of the estimator; under an outer `jit` or `vmap` they are traced into the caller's program.
 """
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.dual.config import DualConfig, Readout
-from dual_jax.dual.loop import rank, train
-from dual_jax.dual.steps import TrainState
-from dual_jax.selection.protocol import Selection, row_mask
+from dual_jax.dual.fitting import train
+from dual_jax.dual.ranking import rank
+from dual_jax.dual.state import TrainState
+from dual_jax.selection.protocol import Selection
 
 
-@partial(jax.jit, static_argnames=("n_select", "pretrain_steps", "steps", "readout", "dictionary_size"))
 def dual(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     alpha: float = 1.0,
     beta: float = 1.0,
     gamma: float = 0.1,
@@ -40,30 +38,29 @@ def dual(
 ) -> Selection:
     """Return DUAL's picks in the recommended configuration.
 
-    Objective: `dual_jax.dual.network.simplex`, then greedy coverage in the learnt space, Eq. (4) with one-hot
-    coefficients. Source: Li et al., IJCAI 2020, changed as `dual_jax.dual.config.DualConfig` says.
+    Objective: `dual_jax.dual.objectives.simplex`, then greedy coverage in the learnt space, Eq. (4) with
+    one-hot coefficients. Source: Li et al., IJCAI 2020, changed as `dual_jax.dual.config.DualConfig` says.
 
     Nested with the greedy read-out and with ``"norms"``. Labelled rows may rebuild others at no penalty and
     are covered from the start; forbidden rows are rebuilt and want cover. Coverage follows density, so rare
-    groups get few picks; features must be scaled. Where nothing is labelled the first two picks are chosen
-    together (see `dual_jax.selection.coverage.greedy`).
+    groups get few picks; features must be scaled. Without the cluster branch (``beta = eta = 0``) it is the
+    ablation of the paper's section 4. Where nothing is labelled the first two picks are chosen together (see
+    `dual_jax.selection.coverage.greedy`).
 
     Parameters
     ----------
     key
         Draws the network and the seeds of its k-means.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`.
     alpha, beta, gamma, eta, temperature
         Weights of the objective, as in `dual_jax.dual.config.DualConfig`, whose defaults these are.
     power
         Of the distances in the greedy read-out and its swaps, above 0 and at most 2; Eq. (4)'s l2-norm is 1.
     pretrain_steps, steps
-        Full-batch steps of the autoencoder and of the joint stage, static; all of them are run.
+        Full-batch steps of the autoencoder and of the joint stage, at most, static.
     readout
         ``"greedy"``, ``"refine"`` (swaps for this one budget) or ``"norms"`` (the paper's), static.
     dictionary_size
-        Rows that may rebuild others, static; by default as many as the cost below says.
+        Rows that may rebuild others, static; by default as under Cost below.
 
     Returns
     -------
@@ -77,9 +74,9 @@ def dual(
 
     Examples
     --------
-    >>> import jax
+    >>> import jax, dual_jax as dj
     >>> x = jax.random.normal(jax.random.key(0), (24, 4))
-    >>> len(dual(jax.random.key(1), x, 5, pretrain_steps=20, steps=5).indices)
+    >>> len(dj.METHODS["dual"](jax.random.key(1), x, 5, pretrain_steps=20, steps=5).indices)
     5
     """
     config = DualConfig(
@@ -97,69 +94,13 @@ def dual(
     return _picks(key, x, n_select, config, labeled, candidates)
 
 
-def dual_wo(
-    key: Key[Array, ""],
-    x: Float[Array, "n d"],
-    n_select: int,
-    *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
-    alpha: float = 1.0,
-    gamma: float = 0.1,
-    temperature: float = 0.5,
-    pretrain_steps: int = 1000,
-    steps: int = 300,
-    dictionary_size: int | None = None,
-) -> Selection:
-    """Return DUAL's picks without the cluster branch, `dual` with ``beta = 0``; nested.
-
-    Source: the ablation of Li et al., IJCAI 2020, section 4, in the recommended configuration. Objective,
-    cost and weaknesses are those of `dual`, and so are the parameters.
-
-    Parameters
-    ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`.
-    alpha, gamma, temperature, pretrain_steps, steps, dictionary_size
-        As in `dual`.
-
-    Returns
-    -------
-    Selection
-        Positions and gains of the read-out.
-
-    Examples
-    --------
-    >>> import jax
-    >>> x = jax.random.normal(jax.random.key(0), (24, 4))
-    >>> len(dual_wo(jax.random.key(1), x, 5, pretrain_steps=20, steps=5).indices)
-    5
-    """
-    return dual(
-        key,
-        x,
-        n_select,
-        labeled=labeled,
-        candidates=candidates,
-        alpha=alpha,
-        beta=0.0,
-        gamma=gamma,
-        eta=0.0,
-        temperature=temperature,
-        pretrain_steps=pretrain_steps,
-        steps=steps,
-        dictionary_size=dictionary_size,
-    )
-
-
-@partial(jax.jit, static_argnames=("n_select", "n_clusters", "pretrain_steps", "steps", "dictionary_size"))
 def dual_paper(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     alpha: float = 0.1,
     beta: float = 0.1,
     gamma: float = 1.0,
@@ -171,7 +112,7 @@ def dual_paper(
 ) -> Selection:
     """Return the picks of the released recipe: sums of squares, xavier start, ranking by row norms; nested.
 
-    Objective: `dual_jax.dual.network.free`. Source: Li et al., IJCAI 2020, and the released code, as
+    Objective: `dual_jax.dual.objectives.free`. Source: Li et al., IJCAI 2020, and the released code, as
     `DualConfig.paper` says; the grid's weights are ``alpha = beta = p_Rq``, ``gamma = eta = p_q / p_Rq``.
     Near-duplicates share their score and are picked together; on unscaled features the ranking is largely
     its random start.
@@ -180,8 +121,6 @@ def dual_paper(
     ----------
     key
         Draws the network and the seeds of its k-means; C and P start from the released seeds.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`.
     alpha, beta, gamma, eta
         Weights of Eqs. (5), (7) and (10); a cell of the released grid, whose best differs from data to data.
     n_clusters
@@ -198,13 +137,13 @@ def dual_paper(
 
     Notes
     -----
-    Cost: that of `dual` a step, with 12 m n bytes; O(m n) work to rank, whatever ``n_select``.
+    Cost: that of `dual` a step, with 12 m n bytes; O(m n) work to rank, for any ``n_select``.
 
     Examples
     --------
-    >>> import jax
+    >>> import jax, dual_jax as dj
     >>> x = jax.random.normal(jax.random.key(0), (24, 4))
-    >>> len(dual_paper(jax.random.key(1), x, 5, pretrain_steps=20, steps=5).indices)
+    >>> len(dj.METHODS["dual_paper"](jax.random.key(1), x, 5, pretrain_steps=20, steps=5).indices)
     5
     """
     config = DualConfig.paper(
@@ -221,10 +160,9 @@ def dual_paper(
 
 
 def dual_reader(key: Key[Array, ""], x: Float[Array, "n d"], **knobs: Any) -> Callable[[int], Selection]:
-    """Return `dual`'s picks as a function of their number: trained once, whatever the read-out."""
+    """Return `dual`'s picks as a function of their number: trained once, for any read-out."""
     config, x = DualConfig(**knobs), jnp.asarray(x, jnp.float32)
-    labeled = row_mask(None, len(x), "labeled")
-    state = jax.block_until_ready(_trained(key, x, config, labeled, ~labeled))
+    state, _ = train(key, x, config)
     return lambda n_select: _read(state, x, n_select, config)
 
 
@@ -233,21 +171,11 @@ def _picks(
     x: Float[Array, "n d"],
     n_select: int,
     config: DualConfig,
-    labeled: Bool[Array, " n"] | None,
-    candidates: Bool[Array, " n"] | None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
 ) -> Selection:
-    return _read(_trained(key, x, config, labeled, candidates), x, n_select, config)
-
-
-@jax.jit
-def _trained(
-    key: Key[Array, ""],
-    x: Float[Array, "n d"],
-    config: DualConfig,
-    labeled: Bool[Array, " n"] | None,
-    candidates: Bool[Array, " n"] | None,
-) -> TrainState:
-    return train(key, x, config, labeled=labeled, candidates=candidates)[0]
+    state, _ = train(key, x, config, labeled=labeled, candidates=candidates)
+    return _read(state, x, n_select, config)
 
 
 def _read(state: TrainState, x: Float[Array, "n d"], n_select: int, config: DualConfig) -> Selection:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from dual_jax.selection.protocol import Selection, pickable
+from dual_jax.selection.protocol import Selection
 
 
 @partial(jax.jit, static_argnames=("n_select",))
@@ -15,8 +15,8 @@ def random(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
 ) -> Selection:
     """Return rows drawn uniformly without replacement from those that may be picked.
 
@@ -25,11 +25,6 @@ def random(
     a larger budget continues the same order. Report the mean over at least 20 keys, for a single draw is
     noise; below the number of classes it usually misses some. Cost O(n log n), memory O(n).
 
-    Parameters
-    ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`.
-
     Returns
     -------
     Selection
@@ -37,12 +32,11 @@ def random(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
-    >>> from dual_jax.methods.random import random
-    >>> sorted(random(jax.random.key(0), jnp.zeros((3, 1)), 3).indices.tolist())
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
+    >>> sorted(dj.METHODS["random"](jax.random.key(0), jnp.zeros((3, 1)), 3).indices.tolist())
     [0, 1, 2]
     """
     n = len(x)
     places = jax.random.permutation(key, n)
-    order = jnp.argsort(jnp.where(pickable(n, labeled, candidates), places, n))[:n_select].astype(jnp.int32)
+    order = jnp.argsort(jnp.where(candidates, places, n))[:n_select].astype(jnp.int32)
     return Selection(order, 1.0 - places[order] / n)

@@ -18,21 +18,6 @@ def matmul(a: Float[Array, "... m k"], b: Float[Array, "... k n"]) -> Float[Arra
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def transposed_matmul(a: Float[Array, "b m"], b: Float[Array, "b p"]) -> Float[Array, "m p"]:
-    """Return ``a.T @ b`` for a large a and a small b, at full float32 precision.
-
-    On a CPU as ``(b.T @ a).T``: there the product of a transposed array packs it first, which takes as long
-    again. The barriers keep the compiler from turning it back.
-    """
-    barrier = jax.lax.optimization_barrier
-    return jax.lax.platform_dependent(
-        a,
-        b,
-        cpu=lambda a, b: barrier(matmul(barrier(b.T), a)).T,
-        default=lambda a, b: matmul(a.T, b),
-    )
-
-
 def safe_sqrt(x: Float[Array, "..."], floor: float = TINY) -> Float[Array, "..."]:
     """Return ``sqrt(x + floor)``, whose gradient is finite where ``x`` is zero."""
     return jnp.sqrt(x + floor)
@@ -47,8 +32,8 @@ def safe_divide(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, 
 def rounded_by_chance(x: Float[Array, "..."], salt: Int[Array, ""]) -> Array:
     """Return float32 numbers in bfloat16, up or down by chance so that they are right on average.
 
-    Rounding to the nearest loses every change below 1/512 of a number, so an average with decay 0.999 stands
-    still once it has grown. The chance is a hash of the number and ``salt``; what bfloat16 holds stays.
+    Rounding to the nearest loses every change below 1/512 of a number, so an average with decay 0.999 stops
+    changing once it has grown. The chance is a hash of the number and ``salt``; what bfloat16 holds stays.
     Source: Gupta et al., ICML 2015, stochastic rounding.
 
     Parameters
@@ -155,8 +140,22 @@ def sum_by_label(x: Float[Array, "n q"], labels: Int[Array, " n"], n_labels: int
 
 
 def nth_true(rank: Int[Array, " n"], start: Int[Array, ""], size: int) -> Int[Array, " size"]:
-    """Return the next ``size`` true positions after the first ``start``; n stands for none left.
+    """Return the next ``size`` true positions after the first ``start``; n where there is none left.
 
-    ``rank`` is the cumulative sum of the mask, so that a loop can walk a mask in pieces of fixed shape.
+    ``rank`` is the cumulative sum of the mask, so that a loop can visit a mask in pieces of fixed shape.
     """
     return jnp.searchsorted(rank, start + 1 + jnp.arange(size))
+
+
+def squared_distances_to_nearest(x: Float[Array, "n d"], among: Bool[Array, " n"]) -> Float[Array, " n"]:
+    """Return the squared distance of each row to the nearest row of a mask; infinite where that is empty.
+
+    Exact to rounding, and 0 for the rows of the mask; O(n d) for each of those.
+    """
+    rank = jnp.cumsum(among)
+
+    def visit(i: Array, nearest: Array) -> Array:
+        return jnp.minimum(nearest, squared_differences(x[nth_true(rank, i, 1)], x)[0])
+
+    start = jnp.where(among, 0.0, jnp.full(len(x), jnp.inf, x.dtype))
+    return jax.lax.fori_loop(0, rank[-1], visit, start)

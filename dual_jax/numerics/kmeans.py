@@ -1,12 +1,10 @@
 """k-means on the device: greedy k-means++ seeding, Lloyd iterations, restarts by vmap.
 
-Rows are walked in chunks of fixed shape, so nothing of size n x K exists beyond a chunk. Rows are centred
-first (distances of data far from the origin survive float32), pads of the last chunk have weight 0, and a
-function that takes ``axis_name`` sees the rows of its own device: an iteration exchanges K x (d + 1) numbers.
+Rows are visited in chunks (`dual_jax.numerics.chunks`). A function that takes ``axis_name`` gets the rows of
+its own device: an iteration exchanges K x (d + 1) numbers.
 """
 
 import functools
-import math
 from typing import NamedTuple
 
 import jax
@@ -15,11 +13,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
 from dual_jax.devices.collectives import device_index, gather_rows, n_devices, total
-from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_differences, squared_norms
-
-TILE = 64  # centroids compared in one unrolled chain; more only lengthens compilation
-CPU_SCORES = 2**19  # distances per chunk: as float32 they fill the 2 MiB second-level cache of a core
-SCORES = 2**24  # distances per chunk on an accelerator, where launching a kernel costs more than memory
+from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_norms
+from dual_jax.numerics.chunks import Chunks, centred_chunks, default_chunk, nearest, nearest_all
+from dual_jax.numerics.precision import in_float32
+from dual_jax.numerics.scaling import check_spread
+from dual_jax.numerics.seeding import greedy_seeds
 
 
 class KMeansResult(NamedTuple):
@@ -30,13 +28,6 @@ class KMeansResult(NamedTuple):
     sizes: Float[Array, " K"]
     inertia: Float[Array, ""]
     n_iters: Int[Array, ""]
-
-
-class _Rows(NamedTuple):
-    """This device's rows, centred, in m chunks of c rows, and their weights."""
-
-    x: Float[Array, "m c d"]
-    weights: Float[Array, "m c"]
 
 
 class _Lloyd(NamedTuple):
@@ -58,6 +49,7 @@ class _Labelled(NamedTuple):
     n_turns: Int[Array, ""]
 
 
+@in_float32
 def kmeans(
     key: Key[Array, ""],
     x: Float[ArrayLike, "n d"],
@@ -75,7 +67,7 @@ def kmeans(
 
     Minimises the inertia ``sum_i w_i min_k ||x_i - c_k||^2`` by Lloyd iterations (Lloyd, IEEE Trans. Inf.
     Theory 1982) from greedy k-means++ seeds (Arthur and Vassilvitskii, SODA 2007, with 2 + log K trials per
-    centre). A cluster that runs empty is seeded again on the row farthest from its centroid. The result is a
+    centre). An empty cluster is seeded again on the row farthest from its centroid. The result is a
     constant to differentiation. Restarts run side by side (``jax.vmap``).
 
     Parameters
@@ -127,24 +119,6 @@ def kmeans(
     )
 
 
-@jax.jit
-def assign(
-    x: Float[Array, "n d"], centroids: Float[Array, "K d"]
-) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
-    """Return the nearest centroid of each row, the first of equals, and the squared distance to it.
-
-    Examples
-    --------
-    >>> import jax.numpy as jnp
-    >>> labels, squared = assign(jnp.array([[0.0], [4.0]]), jnp.array([[1.0], [3.0], [9.0]]))
-    >>> labels.tolist(), squared.tolist()
-    ([0, 1], [1.0, 1.0])
-    """
-    rows, mean = _centred_chunks(x, jnp.ones(len(x), x.dtype), _default_chunk(len(centroids)), None)
-    labels, distances = _nearest_all(rows, centroids - mean)
-    return labels.reshape(-1)[: len(x)], distances.reshape(-1)[: len(x)]
-
-
 @functools.partial(jax.jit, static_argnames=("n_clusters", "n_restarts", "chunk_size", "axis_name"))
 def _kmeans(
     key: Key[Array, ""],
@@ -161,10 +135,10 @@ def _kmeans(
 ) -> KMeansResult:
     """Return the best of ``n_restarts`` runs, or the run that starts from ``init``."""
     n_runs = 1 if init is not None else n_restarts
-    rows, mean = _centred_chunks(x, weights, chunk_size or _default_chunk(n_runs * n_clusters), axis_name)
+    rows, mean = centred_chunks(x, weights, chunk_size or default_chunk(n_runs * n_clusters), axis_name)
 
     def run(key: Array) -> KMeansResult:
-        start = init - mean if init is not None else _seeds(key, rows, n_clusters, axis_name)
+        start = init - mean if init is not None else greedy_seeds(key, rows, n_clusters, axis_name)
         return _lloyd(rows, start, tol, max_iter, axis_name)
 
     runs = jax.vmap(run)(jax.random.split(key, n_runs))
@@ -173,13 +147,12 @@ def _kmeans(
 
 
 def _as_float(x: ArrayLike) -> Array:
-    """Return ``x`` as an array of at least float32."""
-    x = jnp.asarray(x)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    """Return ``x`` as an array of float32."""
+    return jnp.asarray(x).astype(jnp.float32)
 
 
 def _check(x: Array, n_clusters: int, weights: Array, init: Array | None, axis_name: str | None) -> None:
-    """Raise what the caller can mend; values are looked at only where they are concrete."""
+    """Raise ValueError for mistakes of the caller; values are checked only outside ``jit``."""
     if x.ndim != 2:
         raise ValueError(f"x has shape {x.shape}, but k-means wants a matrix (rows, features): reshape it.")
     n_rows = len(x) * n_devices(axis_name)
@@ -193,6 +166,7 @@ def _check(x: Array, n_clusters: int, weights: Array, init: Array | None, axis_n
         raise ValueError(f"init has shape {init.shape}, but {(n_clusters, x.shape[1])} is wanted.")
     if not isinstance(x, jax.core.Tracer) and not jnp.isfinite(x).all():
         raise ValueError("x holds NaN or infinite values: impute them or drop their rows first.")
+    check_spread(x)
     if isinstance(weights, jax.core.Tracer):
         return
     if not (weights >= 0).all():
@@ -203,80 +177,7 @@ def _check(x: Array, n_clusters: int, weights: Array, init: Array | None, axis_n
         raise ValueError(f"weights sum to {weights.sum()}, but a positive and finite sum is wanted.")
 
 
-def _default_chunk(n_scores: int) -> int:
-    """Return how many rows with ``n_scores`` distances each make a chunk."""
-    budget = CPU_SCORES if jax.default_backend() == "cpu" else SCORES
-    return max(budget // n_scores, 256)
-
-
-def _centred_chunks(x: Array, weights: Array, chunk_size: int, axis_name: str | None) -> tuple[_Rows, Array]:
-    """Return the rows less their weighted mean in even chunks, and that mean."""
-    n, d = x.shape
-    n_chunks = -(-n // chunk_size)
-    size = -(-n // n_chunks)
-    n_pads = n_chunks * size - n
-    x = jnp.pad(x, ((0, n_pads), (0, 0))).reshape(n_chunks, size, d)
-    weights = jnp.pad(weights, (0, n_pads)).reshape(n_chunks, size)
-    sums = jnp.einsum("mcd,mc->md", x, weights, precision=jax.lax.Precision.HIGHEST).sum(0)
-    mean = safe_divide(*total((sums, jnp.broadcast_to(weights.sum(1).sum(), sums.shape)), axis_name))
-    return _Rows(x - mean, weights), mean
-
-
-def _seeds(key: Array, rows: _Rows, n_clusters: int, axis_name: str | None) -> Float[Array, "K d"]:
-    """Return seeds by greedy k-means++: of a few rows drawn by D^2, each time the one that gains most.
-
-    The first seed is drawn by weight alone, in the same loop, because a second copy doubles compilation.
-    """
-    n_trials = 2 + int(math.log(n_clusters))
-
-    def add(k: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        seeds, closest = state
-        mass = rows.weights * jnp.where(k == 0, 1.0, closest)
-        trials = _draw(jax.random.fold_in(key, k), rows, mass, n_trials, axis_name)
-
-        def potential(chunk: tuple[Array, Array, Array]) -> Array:
-            x, weights, closest = chunk
-            return (weights * jnp.minimum(closest, squared_differences(trials, x))).sum(1)
-
-        potentials = total(jax.lax.map(potential, (*rows, closest)).sum(0), axis_name)
-        seed = trials[jnp.where(k == 0, 0, jnp.argmin(potentials))]
-        distances = jax.lax.map(lambda x: squared_differences(seed[None], x)[0], rows.x)
-        return seeds.at[k].set(seed), jnp.minimum(closest, distances)
-
-    seeds = jnp.zeros((n_clusters, rows.x.shape[-1]), rows.x.dtype)
-    return jax.lax.fori_loop(0, n_clusters, add, (seeds, jnp.full_like(rows.weights, jnp.inf)))[0]
-
-
-def _draw(
-    key: Array, rows: _Rows, mass: Float[Array, "m c"], n_draws: int, axis_name: str | None
-) -> Float[Array, "n_draws d"]:
-    """Return rows drawn in proportion to ``mass`` (to their weights where no mass is left).
-
-    The inverse of the cumulative mass over all rows of all devices at one uniform number a draw: chunks
-    first, then rows in the chunk, so that float32 sums stay short and the draw does not depend on the layout.
-    """
-    mass = jnp.where(total(mass.sum(), axis_name) > 0, mass, rows.weights)
-    n_chunks = len(mass)
-
-    def invert(mass: Array, target: Array) -> tuple[Array, Array]:
-        edges = jnp.cumsum(mass)
-        is_hit = (edges > target) & (mass > 0)
-        # Rounding can leave the target at the last edge: then the largest mass stands in.
-        position = jnp.where(is_hit.any(), jnp.argmax(is_hit), jnp.argmax(mass))
-        return position, target - (edges[position] - mass[position])
-
-    chunk_mass = gather_rows(mass.sum(1), axis_name)
-
-    def draw(uniform: Array) -> Array:
-        chunk, rest = invert(chunk_mass, uniform * chunk_mass.sum())
-        chunk = chunk - n_chunks * device_index(axis_name)
-        row, _ = invert(mass[chunk], rest)
-        return jnp.where((chunk >= 0) & (chunk < n_chunks), rows.x[chunk, row], 0.0)
-
-    return total(jax.vmap(draw)(jax.random.uniform(key, (n_draws,), mass.dtype)), axis_name)
-
-
-def _lloyd(rows: _Rows, start: Array, tol: Array, max_iter: Array, axis_name: str | None) -> KMeansResult:
+def _lloyd(rows: Chunks, start: Array, tol: Array, max_iter: Array, axis_name: str | None) -> KMeansResult:
     """Return the clustering that Lloyd iterations reach from ``start``; its labels are in chunks."""
     x, weights = rows
     moments = jnp.einsum("mcd,mc->md", x * x, weights, precision=jax.lax.Precision.HIGHEST).sum(0).mean()
@@ -300,31 +201,31 @@ def _lloyd(rows: _Rows, start: Array, tol: Array, max_iter: Array, axis_name: st
     return KMeansResult(centroids, labels, sizes, inertia, state.n_iters)
 
 
-def _refilled(rows: _Rows, centroids: Array, means: Array, sizes: Array, axis_name: str | None) -> Array:
+def _refilled(rows: Chunks, centroids: Array, means: Array, sizes: Array, axis_name: str | None) -> Array:
     """Return the means, those of empty clusters moved to the rows farthest from the former centroids.
 
     A loop of at most one turn and not a branch, of which ``vmap`` would take both sides in every iteration.
     """
 
     def refill(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        _, distances = _nearest_all(rows, centroids)
+        _, distances = nearest_all(rows, centroids)
         return _moved_to_farthest(rows, distances, state[0], sizes, axis_name), jnp.zeros((), bool)
 
     return jax.lax.while_loop(lambda state: state[1], refill, (means, (sizes <= 0).any()))[0]
 
 
 def _labelled(
-    rows: _Rows, centroids: Array, axis_name: str | None
+    rows: Chunks, centroids: Array, axis_name: str | None
 ) -> tuple[Float[Array, "K d"], Int[Array, "m c"], Float[Array, "m c"], Float[Array, " K"]]:
     """Return the centroids, labels and squared distances that go with them, and sizes.
 
-    Labels are made anew until no cluster is empty, or no row is left that could fill it.
+    Labels are computed again until no cluster is empty, or no row is left that could fill it.
     """
     n_clusters = len(centroids)
 
     def label(state: _Labelled) -> _Labelled:
         moved = _moved_to_farthest(rows, state.distances, state.centroids, state.sizes, axis_name)
-        labels, distances = _nearest_all(rows, moved)
+        labels, distances = nearest_all(rows, moved)
         counts = jax.vmap(lambda w, k: jax.ops.segment_sum(w, k, n_clusters))(rows.weights, labels).sum(0)
         has_moved = (state.n_turns == 0) | (moved != state.centroids).any()
         return _Labelled(moved, labels, distances, total(counts, axis_name), has_moved, state.n_turns + 1)
@@ -342,11 +243,11 @@ def _labelled(
 
 
 def _moved_to_farthest(
-    rows: _Rows, distances: Float[Array, "m c"], centroids: Array, sizes: Array, axis_name: str | None
+    rows: Chunks, distances: Float[Array, "m c"], centroids: Array, sizes: Array, axis_name: str | None
 ) -> Float[Array, "K d"]:
     """Return the centroids, each of an empty cluster replaced by another one of the farthest rows.
 
-    A row that float32 cannot tell from its centroid replaces none.
+    A row that equals its centroid in float32 replaces none.
     """
     distances = jnp.where(rows.weights > 0, distances, -1.0).reshape(-1)
     distances, positions = jax.lax.top_k(distances, min(len(centroids), len(distances)))
@@ -364,7 +265,7 @@ def _moved_to_farthest(
 
 
 def _cluster_sums(
-    rows: _Rows, centroids: Float[Array, "K d"], axis_name: str | None
+    rows: Chunks, centroids: Float[Array, "K d"], axis_name: str | None
 ) -> tuple[Float[Array, "K d"], Float[Array, " K"]]:
     """Return weighted sums of the rows and of the weights over each cluster."""
     n_clusters = len(centroids)
@@ -381,50 +282,9 @@ def _cluster_sums(
         x, weights = chunk
         # A scatter is 3 times as fast on a CPU, and on a GPU its order is not deterministic.
         here = jax.lax.platform_dependent(
-            x, weights, _nearest(x, centroids), cpu=scattered, default=multiplied
+            x, weights, nearest(x, centroids), cpu=scattered, default=multiplied
         )
         return jax.tree.map(jnp.add, sums, here), None
 
     zeros = (jnp.zeros_like(centroids), jnp.zeros_like(centroids[:, 0]))
     return total(jax.lax.scan(add, zeros, rows)[0], axis_name)
-
-
-def _nearest_all(rows: _Rows, centroids: Array) -> tuple[Int[Array, "m c"], Float[Array, "m c"]]:
-    """Return of every row the nearest centroid and the squared distance to it, formed by differences."""
-
-    def nearest(x: Array) -> tuple[Array, Array]:
-        labels = _nearest(x, centroids)
-        return labels, squared_norms(x - centroids[labels])
-
-    return jax.lax.map(nearest, rows.x)
-
-
-def _nearest(x: Float[Array, "c d"], centroids: Float[Array, "K d"]) -> Int[Array, " c"]:
-    """Return the position of the nearest centroid, the first of equals: argmin_k ||c_k||^2 / 2 - x . c_k.
-
-    One chain of selections over the clusters, which XLA fuses with the subtraction into a single vectorised
-    pass over the products; its own argmin is several times slower than the matrix product on a CPU.
-    """
-    n_tiles = -(-len(centroids) // TILE)
-    size = -(-len(centroids) // n_tiles)
-    n_pads = n_tiles * size - len(centroids)
-    tiles = jnp.pad(centroids, ((0, n_pads), (0, 0))).reshape(n_tiles, size, -1)
-    halves = jnp.pad(squared_norms(centroids) / 2, (0, n_pads), constant_values=jnp.inf).reshape(
-        n_tiles, size
-    )
-
-    def compare(
-        state: tuple[Array, Array], tile: tuple[Array, Array, Array]
-    ) -> tuple[tuple[Array, Array], None]:
-        best, label = state
-        centroids, halves, start = tile
-        scores = halves[:, None] - matmul(centroids, x.T)
-        for k in range(size):
-            is_nearer = scores[k] < best
-            best = jnp.where(is_nearer, scores[k], best)
-            label = jnp.where(is_nearer, start + k, label)
-        return (best, label), None
-
-    state = (jnp.full(len(x), jnp.inf, x.dtype), jnp.zeros(len(x), jnp.int32))
-    starts = size * jnp.arange(n_tiles, dtype=jnp.int32)
-    return jax.lax.scan(compare, state, (tiles, halves, starts))[0][1]

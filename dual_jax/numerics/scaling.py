@@ -7,13 +7,14 @@ float32; jax arrays stay on their device in float32.
 
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Shaped
 
+SMALLEST_SPREAD, LARGEST_SPREAD = 1e-15, 1e15  # of the cells of a pool as a method is given it
 SCALINGS = ("standard", "global", "l2", "none")
 CELLS = 1 << 22  # cells in float64 at a time on the host: 32 MB
 
@@ -194,3 +195,20 @@ def _rms(x: Float[Table, " n *d"], xp: ModuleType) -> Float[Table, " *d"]:
 
 _moments_on_device = jax.jit(_column_moments, static_argnames="xp")
 _scaled_on_device = jax.jit(_scaled, static_argnames=("how", "xp"))
+
+
+def check_spread(x: Any) -> None:
+    """Raise ValueError where squared distances between the rows of ``x`` would leave float32.
+
+    Traced arrays pass. Equal rows pass too: no distance is needed to order them.
+    """
+    if isinstance(x, jax.core.Tracer):
+        return
+    xp = jnp if isinstance(x, jax.Array) else np
+    spread = float(xp.max(xp.abs(x - x[:1])))
+    if not (spread == 0 or SMALLEST_SPREAD <= spread <= LARGEST_SPREAD):
+        raise ValueError(
+            f"the cells of x differ from those of its first row by {spread:.1e} at most, wanted between "
+            f"{SMALLEST_SPREAD:g} and {LARGEST_SPREAD:g}, so that squares stay within float32: scale the "
+            'features, for instance with scale="standard" or scale="global"'
+        )

@@ -1,4 +1,4 @@
-"""Why each row was picked: what it gains, where it lies, whom it stands for, and what was near already."""
+"""Why each row was picked: its gain, its cluster, the rows it represents, and the nearest earlier row."""
 
 from typing import NamedTuple
 
@@ -9,8 +9,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from dual_jax.numerics.arithmetic import squared_differences
-from dual_jax.numerics.kmeans import assign
-from dual_jax.selection.coverage import power_cost
+from dual_jax.numerics.chunks import assign
+from dual_jax.numerics.precision import in_float32
+from dual_jax.selection.cover import build_cover, power_cost
 from dual_jax.selection.protocol import Selection
 from dual_jax.selection.swaps import nearest
 
@@ -39,6 +40,7 @@ class Explanation(NamedTuple):
     distance: Float[np.ndarray, " k"]
 
 
+@in_float32
 def explain(
     u: Float[ArrayLike, "n q"],
     picks: Selection,
@@ -46,10 +48,10 @@ def explain(
     *,
     labeled: Bool[ArrayLike, " n"] | None = None,
 ) -> Explanation:
-    """Return for each pick its gain, its cluster, whom it represents, and the nearest row before it.
+    """Return for each pick its gain, its cluster, how many rows it represents, and the nearest earlier row.
 
     Of equally near rows the one that was labelled or picked first counts. Distances exist a block at a time:
-    memory is some 32 (k + labelled rows) numbers beside the rows themselves.
+    memory is some 32 (k + labelled rows) numbers more than the rows themselves.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ def explain(
     u, centroids = jnp.asarray(u), jnp.asarray(centroids)
     before = np.flatnonzero(np.zeros(len(u), bool) if labeled is None else np.asarray(labeled))
     chosen = jnp.concatenate([jnp.asarray(before, jnp.int32), jnp.asarray(picks.indices, jnp.int32)])
-    place, _ = nearest(u, chosen, power_cost(1.0))
+    place, _ = nearest(build_cover(u, power_cost(1.0)), chosen)
     former, distance = _nearest_before(u, chosen, jnp.arange(len(before), len(chosen)))
     return Explanation(
         gain=np.asarray(picks.scores),

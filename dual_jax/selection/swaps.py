@@ -1,6 +1,6 @@
-"""Swaps at a fixed budget: k-medoids that keep lowering the objective of `dual_jax.selection.coverage`."""
+"""Swaps at a fixed budget: k-medoids that lower the objective of `dual_jax.selection.cover` further."""
 
-import functools
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -8,31 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from dual_jax.numerics.arithmetic import exact_squared_distances, nth_true, squared_differences, sum_by_label
-from dual_jax.selection.coverage import (
-    TILE,
-    Cost,
-    as_pytree,
-    centred_rows,
-    checked,
-    greedy_picks,
-    labelled_cover,
-)
-from dual_jax.selection.protocol import TIE, Selection, pickable
+from dual_jax.numerics.arithmetic import exact_squared_distances, nth_true, sum_by_label
+from dual_jax.selection.cover import TILE, Axis, Cover, mask_of
+from dual_jax.selection.coverage import greedy_picks
+from dual_jax.selection.protocol import TIE, Selection
 
 MAX_SWEEPS = 10
 
 
 def refine(
-    u: Float[Array, "n q"],
-    indices: Int[Array, " k"],
-    cost: Cost,
-    *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
-    weights: Float[Array, " n"] | None = None,
-    max_sweeps: int = MAX_SWEEPS,
-    block_size: int = 64,
+    cover: Cover, indices: Int[Array, " k"], *, max_sweeps: int = MAX_SWEEPS, block_size: int = 64
 ) -> Selection:
     """Return the picks after k-medoids swaps that lower F, in the order in which the greedy adds them.
 
@@ -43,12 +28,12 @@ def refine(
     d1 and d2 being the distances to the nearest and second-nearest medoid: one column of D gives the change
     for every m. Source: Schubert & Rousseeuw, Information Systems 2021 (FasterPAM). Candidates come in
     blocks; the best swap of a block is made at once, until the block holds none. A swap that does not lower
-    F, summed anew, is taken back. The result is not nested. Labelled rows are medoids that stay.
+    F, summed again, is taken back. The result is not nested. Labelled rows are fixed medoids.
 
     Parameters
     ----------
-    u, cost, labeled, candidates, weights
-        As in `dual_jax.selection.coverage.greedy`.
+    cover
+        The problem, from `dual_jax.selection.cover.build_cover`. Devices do not share this work.
     indices
         (k,) distinct positions to start from, usually the greedy's.
     max_sweeps
@@ -64,54 +49,53 @@ def refine(
     Raises
     ------
     ValueError
-        When a position is repeated, out of range or labelled, or a shape is wrong.
+        When a position is repeated, out of range or labelled.
 
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> from dual_jax.selection.coverage import power_cost
-    >>> from dual_jax.selection.swaps import refine
+    >>> from dual_jax.selection.cover import build_cover, power_cost
     >>> u = jnp.array([[0.0], [1.0], [2.0], [8.0], [9.0], [10.0]])
-    >>> refine(u, jnp.array([0, 1]), power_cost(1.0)).indices.tolist()
+    >>> refine(build_cover(u, power_cost(1.0)), jnp.array([0, 1])).indices.tolist()
     [1, 4]
     """
-    u, is_open, labeled, weights = checked(u, labeled, candidates, weights)
-    indices = jnp.asarray(indices, jnp.int32)
-    _check_start(indices, pickable(len(u), labeled))
-    cost = as_pytree(cost)
-    covered = labelled_cover(u, cost, labeled, weights)
-    pair = _nearest_pair(u, indices, cost, covered, weights)
-    medoids = _refine(u, indices, pair, cost, is_open, covered, weights, max_sweeps, block_size)
-    is_medoid = jnp.zeros(len(u), bool).at[medoids].set(True)
-    order = jnp.sort(medoids)
-    return greedy_picks(u, cost, is_medoid, covered, weights, order, None, len(indices), TILE, None)
+    indices, cover = jnp.asarray(indices, jnp.int32), cover._replace(axis=Axis())
+    _check_start(indices, ~cover.is_labeled)
+    medoids = _refine(cover, indices, _nearest_pair(cover, indices), max_sweeps, block_size)
+    chosen = cover._replace(is_open=mask_of(medoids, len(cover.u)), shortlist=jnp.sort(medoids))
+    return greedy_picks(chosen, None, len(indices), TILE)
 
 
-def nearest(
-    u: Float[Array, "n q"], indices: Int[Array, " k"], cost: Cost
-) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
-    """Return for each row which pick covers it (a place in ``indices``, the first of equals), and D there.
+def nearest(cover: Cover, indices: Int[Array, " k"]) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
+    """Return for each row which pick covers it, and D between the two.
 
-    Parameters are those of `dual_jax.selection.coverage.coverage`.
+    Parameters
+    ----------
+    cover
+        The problem. Rows that a labelled one covers better have the place k, if any is labelled.
+    indices
+        (k,) positions.
+
+    Returns
+    -------
+    tuple of Array
+        (n,) place in ``indices``, the first of equals, and (n,) D.
 
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> from dual_jax.selection.coverage import power_cost
-    >>> from dual_jax.selection.swaps import nearest
-    >>> place, distance = nearest(jnp.array([[0.0], [1.0], [4.0]]), jnp.array([2, 0]), power_cost(1.0))
+    >>> from dual_jax.selection.cover import build_cover, power_cost
+    >>> cover = build_cover(jnp.array([[0.0], [1.0], [4.0]]), power_cost(1.0))
+    >>> place, distance = nearest(cover, jnp.array([2, 0]))
     >>> place.tolist(), distance.tolist()
     ([1, 1, 0], [0.0, 1.0, 0.0])
     """
-    u, _, _, weights = checked(u, None, None, None)
-    cost = as_pytree(cost)
-    uncovered = labelled_cover(u, cost, None, weights)
-    pair = _nearest_pair(u, jnp.asarray(indices), cost, uncovered, weights)
+    pair = _nearest_pair(cover, jnp.asarray(indices))
     return pair.first, pair.first_cost
 
 
 class _Pair(NamedTuple):
-    """For each target its nearest and second-nearest medoid; place k stands for the labelled rows."""
+    """For each target its nearest and second-nearest medoid; place k is that of the labelled rows."""
 
     first: Int[Array, " n"]
     first_cost: Float[Array, " n"]
@@ -128,59 +112,55 @@ class _Partition(NamedTuple):
     is_improved: Bool[Array, ""]
 
 
-@functools.partial(jax.jit, static_argnames="block_size")
+@partial(jax.jit, static_argnames="block_size")
 def _refine(
-    u: Float[Array, "n q"],
-    indices: Int[Array, " k"],
-    pair: _Pair,
-    cost: Cost,
-    is_open: Bool[Array, " n"],
-    covered: Float[Array, " n"],
-    weights: Float[Array, " n"],
-    max_sweeps: int,
-    block_size: int,
+    cover: Cover, indices: Int[Array, " k"], pair: _Pair, max_sweeps: int, block_size: int
 ) -> Int[Array, " k"]:
     """Return the medoids after the swaps; every argument is checked."""
-    centred = centred_rows(u, weights)
-    n_blocks = -(-len(u) // block_size)
+    n_blocks = -(-len(cover.u) // block_size)
 
     def visit(block: Array, state: _Partition) -> _Partition:
         rows = block * block_size + jnp.arange(block_size)
-        is_allowed = is_open.at[rows].get(mode="fill", fill_value=False)
+        is_allowed = cover.is_open.at[rows].get(mode="fill", fill_value=False)
+        swap_in = partial(_swap_in, cover)
         return jax.lax.cond(jnp.any(is_allowed), swap_in, lambda _, __, state: state, rows, is_allowed, state)
-
-    def swap_in(rows: Array, is_allowed: Array, state: _Partition) -> _Partition:
-        """Swap rows of a block in as long as that pays."""
-        columns = cost(exact_squared_distances(centred, centred.at[rows].get(mode="clip")))
-
-        def swap(state: _Partition) -> _Partition:
-            change = _swap_changes(state, columns, weights)
-            change = jnp.where(is_allowed & ~jnp.isin(rows, state.medoids), change, jnp.inf)
-            place, column = jnp.unravel_index(jnp.argmin(change), change.shape)
-            is_legal = jnp.isfinite(change[place, column])
-            return _swap(u, centred, cost, weights, covered, state, place, rows[column], is_legal)
-
-        start = state._replace(is_improved=jnp.array(True))
-        return jax.lax.while_loop(lambda state: state.is_improved, swap, start)
 
     def sweep(state: tuple[Array, Array, _Partition]) -> tuple[Array, Array, _Partition]:
         n_sweeps, _, before = state
         after = jax.lax.fori_loop(0, n_blocks, visit, before)
         return n_sweeps + 1, after.objective < before.objective, after
 
-    start = _Partition(indices, pair, jnp.sum(weights * pair.first_cost), jnp.array(False))
+    start = _Partition(indices, pair, cover.value(pair.first_cost), jnp.array(False))
     _, _, end = jax.lax.while_loop(
         lambda state: (state[0] < max_sweeps) & state[1], sweep, (jnp.zeros((), int), jnp.array(True), start)
     )
     return end.medoids
 
 
-def _swap_changes(
-    state: _Partition, columns: Float[Array, "n b"], weights: Float[Array, " n"]
-) -> Float[Array, "k b"]:
+def _swap_in(
+    cover: Cover, rows: Int[Array, " b"], is_allowed: Bool[Array, " b"], state: _Partition
+) -> _Partition:
+    """Return the partition after swaps with the rows of a block, one by one as long as that pays."""
+    columns = cover.cost(exact_squared_distances(cover.centred, cover.centred.at[rows].get(mode="clip")))
+
+    def swap(state: _Partition) -> _Partition:
+        change = _swap_changes(cover, state, columns)
+        change = jnp.where(is_allowed & ~jnp.isin(rows, state.medoids), change, jnp.inf)
+        place, column = jnp.unravel_index(jnp.argmin(change), change.shape)
+        is_legal = jnp.isfinite(change[place, column])
+        swapped = _swapped(cover, state, place, rows[column])
+        is_improved = is_legal & (swapped.objective < state.objective * (1.0 - TIE))
+        after = jax.tree.map(lambda new, old: jnp.where(is_improved, new, old), swapped, state)
+        return after._replace(is_improved=is_improved)
+
+    start = state._replace(is_improved=jnp.array(True))
+    return jax.lax.while_loop(lambda state: state.is_improved, swap, start)
+
+
+def _swap_changes(cover: Cover, state: _Partition, columns: Float[Array, "n b"]) -> Float[Array, "k b"]:
     """Return the change of F when the candidate of each column replaces each medoid."""
-    weight, first, second = weights[:, None], state.pair.first_cost[:, None], state.pair.second_cost[:, None]
-    kept = jnp.minimum(columns, first)
+    first, second = state.pair.first_cost[:, None], state.pair.second_cost[:, None]
+    weight, kept = cover.weights[:, None], jnp.minimum(columns, first)
     added = jnp.sum(weight * (kept - first), axis=0)
     removed = sum_by_label(
         weight * (jnp.minimum(columns, second) - kept), state.pair.first, len(state.medoids)
@@ -188,24 +168,10 @@ def _swap_changes(
     return added + removed
 
 
-def _swap(
-    u: Float[Array, "n q"],
-    centred: Float[Array, "n q"],
-    cost: Cost,
-    weights: Float[Array, " n"],
-    covered: Float[Array, " n"],
-    state: _Partition,
-    place: Int[Array, ""],
-    candidate: Int[Array, ""],
-    is_legal: Bool[Array, ""],
-) -> _Partition:
-    """Return the partition with the medoid at ``place`` replaced, or as it was when F does not fall.
-
-    So too when the swap is not legal: no candidate was left to swap in.
-    """
+def _swapped(cover: Cover, state: _Partition, place: Int[Array, ""], candidate: Int[Array, ""]) -> _Partition:
+    """Return the partition with the candidate in place of the medoid at ``place``."""
     first, first_cost, second, second_cost = state.pair
-    medoids = state.medoids.at[place].set(candidate)
-    column = cost(squared_differences(u[candidate][None], u)[0])
+    medoids, column = state.medoids.at[place].set(candidate), cover.column(candidate)
     is_first, is_second = column < first_cost, column < second_cost
     pair = _Pair(
         jnp.where(is_first, place, first),
@@ -213,32 +179,20 @@ def _swap(
         jnp.where(is_first, first, jnp.where(is_second, place, second)),
         jnp.where(is_first, first_cost, jnp.where(is_second, column, second_cost)),
     )
-    is_stale = (first == place) | (second == place)
-    pair = _renew_pairs(centred, medoids, cost, covered, pair, is_stale)
-    objective = jnp.sum(weights * pair.first_cost)
-    is_improved = is_legal & (objective < state.objective * (1.0 - TIE))
-    swapped = _Partition(medoids, pair, objective, is_improved)
-    kept = state._replace(is_improved=is_improved)
-    return jax.tree.map(lambda new, old: jnp.where(is_improved, new, old), swapped, kept)
+    pair = _renew_pairs(cover, medoids, pair, is_stale=(first == place) | (second == place))
+    return state._replace(medoids=medoids, pair=pair, objective=cover.value(pair.first_cost))
 
 
-def _renew_pairs(
-    centred: Float[Array, "n q"],
-    medoids: Int[Array, " k"],
-    cost: Cost,
-    covered: Float[Array, " n"],
-    pair: _Pair,
-    is_stale: Bool[Array, " n"],
-) -> _Pair:
-    """Return the pairs with the stale ones found anew among all medoids and the labelled rows."""
+def _renew_pairs(cover: Cover, medoids: Int[Array, " k"], pair: _Pair, is_stale: Bool[Array, " n"]) -> _Pair:
+    """Return the pairs, the stale ones found again among all medoids and the labelled rows."""
     rank = jnp.cumsum(is_stale)
 
     def visit(state: tuple[Array, _Pair]) -> tuple[Array, _Pair]:
         done, pair = state
         rows = nth_true(rank, done, TILE)
-        targets = centred.at[rows].get(mode="clip")
-        block = cost(exact_squared_distances(centred[medoids], targets))
-        block = jnp.concatenate([block, covered.at[rows].get(mode="clip")[None]])
+        targets = cover.centred.at[rows].get(mode="clip")
+        block = cover.cost(exact_squared_distances(cover.centred[medoids], targets))
+        block = jnp.concatenate([block, cover.labelled_cost.at[rows].get(mode="clip")[None]])
         first = jnp.argmin(block, axis=0)
         others = jnp.where(jnp.arange(len(block))[:, None] == first, jnp.inf, block)
         second = jnp.argmin(others, axis=0)
@@ -252,17 +206,11 @@ def _renew_pairs(
 
 
 @jax.jit
-def _nearest_pair(
-    u: Float[Array, "n q"],
-    medoids: Int[Array, " k"],
-    cost: Cost,
-    covered: Float[Array, " n"],
-    weights: Float[Array, " n"],
-) -> _Pair:
+def _nearest_pair(cover: Cover, medoids: Int[Array, " k"]) -> _Pair:
     """Return the nearest and second-nearest medoid of every row."""
-    place, far = jnp.full(len(u), len(medoids), jnp.int32), jnp.full(len(u), jnp.inf, u.dtype)
-    unknown, is_stale = _Pair(place, far, place, far), jnp.ones(len(u), bool)
-    return _renew_pairs(centred_rows(u, weights), medoids, cost, covered, unknown, is_stale)
+    n = len(cover.u)
+    place, far = jnp.full(n, len(medoids), jnp.int32), jnp.full(n, jnp.inf, cover.u.dtype)
+    return _renew_pairs(cover, medoids, _Pair(place, far, place, far), jnp.ones(n, bool))
 
 
 def _check_start(indices: Array, is_unlabelled: Array) -> None:

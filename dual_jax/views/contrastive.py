@@ -5,7 +5,6 @@ Source: SimCLR, Chen et al., "A Simple Framework for Contrastive Learning of Vis
 learner that will work in such a space.
 """
 
-from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -16,7 +15,8 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
-from dual_jax.dual.loop import CHUNK, Chunk, stop_unless_finite
+from dual_jax.data.errors import InputError
+from dual_jax.dual.loop import Advanced, Callbacks, Progress, Values, run_chunk, run_in_chunks
 from dual_jax.dual.network import Module, dense
 from dual_jax.numerics.arithmetic import matmul, safe_sqrt, squared_norms
 from dual_jax.views.augmentation import augment
@@ -72,7 +72,7 @@ def learn(
     batch_size: int = BATCH,
     temperature: float = 0.1,
     learning_rate: float = 1e-3,
-    callbacks: Iterable[Callable[[Chunk], None]] = (),
+    callbacks: Callbacks = (),
 ) -> Embedder:
     """Return an encoder trained without labels on images.
 
@@ -121,17 +121,15 @@ def learn(
     modules = Networks(encoder or _default_encoder(images.shape[1:], latent_dim), HEAD)
     rates = Rates(temperature, learning_rate, float(steps))
     key_init, key_steps = jax.random.split(key)
-    state, losses = init(key_init, images, modules), np.zeros(0, np.float32)
-    for done in range(0, steps, CHUNK):
-        n_now = min(CHUNK, steps - done)
-        batch = min(batch_size, len(images))
-        state, chunk = _advance(state, key_steps, images, modules, rates, n_now, batch)
-        values = {"loss": np.asarray(chunk)[:n_now]}
-        stop_unless_finite("contrast", done, values)
-        losses = np.append(losses, values["loss"])
-        for callback in callbacks:
-            callback(Chunk("contrast", done + n_now, steps, values))
-    return Embedder(modules.encoder, state.params.encoder, mean, deviation, losses)
+    batch, state = min(batch_size, len(images)), init(key_init, images, modules)
+
+    def advance(state: ContrastiveState, mean_loss: float, n_now: int) -> Advanced:
+        return _advance(state, mean_loss, n_now, key_steps, images, modules, rates, batch)
+
+    progress = run_in_chunks(advance, Progress("contrast", 0, state, np.inf, False, {}), steps, callbacks)
+    return Embedder(
+        modules.encoder, progress.state.params.encoder, mean, deviation, progress.history["contrast"]["loss"]
+    )
 
 
 def embed(embedder: Embedder, images: Float[ArrayLike, "n h w *c"]) -> Float[Array, "n p"]:
@@ -207,23 +205,23 @@ def contrastive_step(
 @partial(jax.jit, static_argnames=("modules", "batch_size"), donate_argnums=0)
 def _advance(
     state: ContrastiveState,
+    mean_loss: float | Array,
+    n_steps: int | Array,
     key: Key[Array, ""],
     images: Float[Array, "n h w c"],
     modules: Networks,
     rates: Rates,
-    n_steps: int | Array,
     batch_size: int,
-) -> tuple[ContrastiveState, Float[Array, " chunk"]]:
-    """Return the state after at most `CHUNK` steps, each on its own batch, and their losses."""
+) -> Advanced:
+    """Return the state after at most a chunk of steps, each on its own batch."""
 
-    def advance(i: Array, carry: Any) -> Any:
-        state, losses = carry
+    def step(state: ContrastiveState) -> tuple[ContrastiveState, Values]:
         key_rows, key_views = jax.random.split(jax.random.fold_in(key, state.step))
         rows = jax.random.permutation(key_rows, len(images))[:batch_size]
         state, loss = contrastive_step(state, key_views, images[rows], modules, rates)
-        return state, losses.at[i].set(loss)
+        return state, {"loss": loss}
 
-    return jax.lax.fori_loop(0, n_steps, advance, (state, jnp.zeros(CHUNK)))
+    return run_chunk(step, state, mean_loss, n_steps, tolerance=0.0)
 
 
 @lru_cache  # the same object for the same images, so that learning again compiles nothing
@@ -235,11 +233,11 @@ def _default_encoder(image_shape: tuple[int, ...], latent_dim: int) -> Module:
 
 def _check(images: Array, deviation: float, *, steps: int, batch_size: int, rates: tuple[float, ...]) -> None:
     if len(images) < 2 or not (np.isfinite(deviation) and deviation > 0):
-        raise ValueError(
+        raise InputError(
             f"{len(images)} images with a standard deviation of {deviation:g} cannot be told apart: give two "
             "or more, finite and not all of one colour"
         )
     if steps < 1 or batch_size < 2:
-        raise ValueError(f"steps={steps}, batch_size={batch_size}: at least 1 step of 2 images is needed")
+        raise InputError(f"steps={steps}, batch_size={batch_size}: at least 1 step of 2 images is needed")
     if not all(np.isfinite(rate) and rate > 0 for rate in rates):
-        raise ValueError(f"temperature, learning_rate = {rates}: both must be finite and above 0")
+        raise InputError(f"temperature, learning_rate = {rates}: both must be finite and above 0")

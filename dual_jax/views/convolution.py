@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key, PyTree
 
+from dual_jax.data.errors import InputError
 from dual_jax.dual.network import Module, pure
 
 KERNEL = 3  # pixels a side
@@ -80,5 +81,5 @@ def with_channels(images: Array) -> Array:
         When they have other axes.
     """
     if images.ndim not in (3, 4):
-        raise ValueError(f"images have shape {images.shape}, wanted (n, h, w) or (n, h, w, channels)")
+        raise InputError(f"images have shape {images.shape}, wanted (n, h, w) or (n, h, w, channels)")
     return images if images.ndim == 4 else images[..., None]

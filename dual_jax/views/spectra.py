@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from dual_jax.data.errors import InputError
+
 MAX_WINDOWS, MIN_WINDOW = 8, 32  # windows of a channel by default, and samples in one
 MAX_BANDS = 16
 FLOOR = 1e-6  # of the mean power: below it nothing is told apart
@@ -77,7 +79,7 @@ def _cut(
 ) -> tuple[int, int]:
     """Return how many windows and bands a channel has."""
     if len(shape) != 2 or 0 in shape or n_channels < 1 or shape[1] % n_channels:
-        raise ValueError(
+        raise InputError(
             f"x has shape {shape}, wanted (n, {n_channels} * length): a row a series, channel after channel"
         )
     n_samples = shape[1] // n_channels
@@ -85,7 +87,7 @@ def _cut(
     n_frequencies = _window_length(n_samples, windows) // 2
     bands = n_bands or min(MAX_BANDS, max(1, n_frequencies))
     if windows < 1 or not 1 <= bands <= n_frequencies:
-        raise ValueError(
+        raise InputError(
             f"{windows} windows of {n_samples} samples have {n_frequencies} frequencies, for {bands} bands: "
             "use fewer windows or bands, or longer series"
         )

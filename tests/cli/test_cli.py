@@ -18,11 +18,13 @@ import pandas as pd
 import pytest
 
 import dual_jax
-from dual_jax.cli import data, main, options, select
+from dual_jax.cli import main, options, outputs, select
 from dual_jax.data import datasets
 from dual_jax.data import storage as store
+from dual_jax.data.errors import InputError, InputTypeError, MissingPackageError
 from dual_jax.dual.checkpoint import NAME, Checkpoint
 from dual_jax.dual.config import DualConfig
+from dual_jax.methods.facts import listed
 from dual_jax.numerics import scaling
 from dual_jax.views import contrastive, spectra
 
@@ -396,8 +398,9 @@ def test_picks_are_explained_when_asked_for_and_serve_as_labelled_rows_as_before
     assert all(float(pick["distance"]) > 0 and int(pick["cluster"]) >= 0 for pick in second)
 
 
-def test_the_methods_on_offer_are_all_of_them():
-    assert tuple(dual_jax.METHODS) == options.METHODS
+def test_the_help_lists_every_method_and_says_whose_objective_is_inferred(capsys):
+    main(["select", "--help"])
+    assert listed() in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_scalings_on_offer_are_those_of_the_scaler():
@@ -492,7 +495,8 @@ MISTAKES = {
 
 @pytest.fixture
 def no_fit(monkeypatch):
-    monkeypatch.setattr(select, "_pick", lambda *_, **__: pytest.fail("the fit has begun"))
+    for half in ("DUALSelector.run", "Selector.run"):
+        monkeypatch.setattr(f"dual_jax.{half}", lambda *_, **__: pytest.fail("the fit has begun"))
 
 
 def assert_mistake(arguments, words, capsys):
@@ -525,7 +529,7 @@ def test_a_mistake_is_one_line_and_status_2_before_any_fit(content, arguments, w
 @pytest.mark.usefixtures("no_fit")
 def test_a_pool_that_memory_does_not_hold_is_a_mistake_with_advice(monkeypatch, capsys):
     write("pool.csv", table())
-    monkeypatch.setattr("dual_jax.dual.machine.free_memory", lambda: 20e3)
+    monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 20e3)
 
     assert_mistake(["pool.csv", "-n", "1", "--id-column", "id"], "30 x 3 takes 0.0 GB on a device", capsys)
 
@@ -537,9 +541,8 @@ def test_the_receipt_has_the_sizes_that_were_chosen_for_the_pool(words, monkeypa
 
     assert main(["select", "pool.npy", "-n", "3", "--quiet", *words]) == 0
 
-    used, rule = receipt()["configuration"], DualConfig().for_pool(30)
-    for name in ("dictionary_size", "n_clusters", "n_targets", "block_rows"):
-        assert used[name] == getattr(rule, name) > 0
+    used = receipt()["configuration"]
+    assert used == used | DualConfig().sizes(30)._asdict()
 
 
 def test_its_advice_can_be_followed_by_a_knob():
@@ -618,6 +621,14 @@ FAILURES = {
     "out of memory": (MemoryError(), "use a smaller pool"),
     "out of the device's memory": (RuntimeError("RESOURCE_EXHAUSTED: 12 GB"), "use a smaller pool"),
 }
+
+
+@pytest.mark.parametrize("kind", [InputError, InputTypeError, MissingPackageError])
+def test_an_invalid_request_is_status_2_wherever_it_is_found(kind, monkeypatch, capsys):
+    monkeypatch.setattr("dual_jax.DUALSelector.run", failing(kind("late\nand found")))
+
+    assert main(["select", "iris", "-n", "1"]) == 2
+    assert capsys.readouterr().err == "dual-jax: error: late and found\n"
 
 
 @pytest.mark.parametrize(("error", "words"), FAILURES.values(), ids=FAILURES)
@@ -732,7 +743,7 @@ def test_data_list_of_no_folder_is_a_mistake(capsys):
 def test_a_reader_that_leaves_early_is_no_failure(monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
-    monkeypatch.setattr(data, "_list", lambda _: print("x"))
+    monkeypatch.setattr("dual_jax.data.datasets.names", lambda: ())
 
     with os.fdopen(writer, "w") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
@@ -749,7 +760,8 @@ def test_version_and_help_are_status_0(words, capsys):
 
 def test_help_imports_neither_the_methods_nor_scikit_learn():
     heavy = (
-        "{'dual_jax.methods', 'dual_jax.estimators.dual_selector', 'dual_jax.estimators.selector', 'sklearn'}"
+        "{'dual_jax.methods.dual', 'dual_jax.estimators.dual_selector', 'dual_jax.estimators.selector', "
+        "'sklearn'}"
     )
     code = (
         f"import sys; from dual_jax import cli; cli.main(['select', '-h']); print({heavy} & {{*sys.modules}})"
@@ -773,7 +785,8 @@ def cache_setting(monkeypatch, tmp_path):
     for name in (options.NO_CACHE, "JAX_COMPILATION_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(select, "_select", lambda *_: None)
+    monkeypatch.setattr(select, "_pick", lambda *_: None)
+    monkeypatch.setattr(outputs, "write", lambda *_: None)
     jax.config.update(names[0], None)
     yield lambda: jax.config.jax_compilation_cache_dir
     for name, value in before.items():

@@ -96,5 +96,5 @@ def test_arrays_come_back_in_their_types(tmp_path):
 
     assert about["n"] == 2
     for name, array in tree.items():
-        assert arrays[f"['{name}']"].dtype == array.dtype
-        np.testing.assert_array_equal(arrays[f"['{name}']"], array)
+        assert arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(arrays[name], array)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dual_jax.devices import machine
 from dual_jax.devices.hardware import ACCELERATORS, host
-from dual_jax.dual import machine
-from dual_jax.dual.machine import free_memory
+from dual_jax.devices.machine import free_memory
 
 GIB = 1 << 30
 

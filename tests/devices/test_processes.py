@@ -28,7 +28,7 @@ START = """
 
     import dual_jax as dj
     from dual_jax.dual.checkpoint import Checkpoint
-    from dual_jax.dual.loop import train
+    from dual_jax.dual.fitting import train
     from dual_jax.dual.layout import in_one_piece
 
     x = np.random.default_rng(0).normal(size=(203, 6)).astype(np.float32)
@@ -59,12 +59,12 @@ KEPT = """
             raise KeyboardInterrupt
 
     try:
-        dj.fit(key, x, config, mesh=mesh, keeper=Checkpoint(folder, seconds=0.0), callbacks=[stop])
+        dj.fit(key, x, config, mesh=mesh, checkpointer=Checkpoint(folder, seconds=0.0), callbacks=[stop])
     except KeyboardInterrupt:
         pass
     steps = []
-    keeper, note = Checkpoint(folder), lambda chunk: steps.append([chunk.stage, chunk.step])
-    again = dj.fit(key, x, config, mesh=mesh, keeper=keeper, callbacks=[note])
+    checkpointer, note = Checkpoint(folder), lambda chunk: steps.append([chunk.stage, chunk.step])
+    again = dj.fit(key, x, config, mesh=mesh, checkpointer=checkpointer, callbacks=[note])
     whole = dj.fit(key, x, config, mesh=mesh)
     selector = dj.DUALSelector(9, max_iter=5, pretrain_iter=5, devices=jax.devices()).fit(x)
     selector.save(f"{folder}/selector.npz")

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding
 
-from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, deal, make_mesh, on_mesh, specs
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh, on_mesh, shard_rows
 from dual_jax.dual.ahead import Exchange, devices_for, exchanges, lower
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.layout import in_blocks, in_one_piece
-from dual_jax.dual.loop import is_split, laid_out, rank
-from dual_jax.dual.network import total_loss
+from dual_jax.dual.fitting import laid_out
+from dual_jax.dual.layout import in_blocks, in_one_piece, specs
+from dual_jax.dual.objectives.notation import total_loss
+from dual_jax.dual.ranking import rank
 from dual_jax.dual.steps import init, start_selection, train_step
 
 N, D, K = 203, 6, 16  # neither 2, 4 nor 8 devices hold the same number of rows each
@@ -42,15 +43,15 @@ def by_jit(config, n_devices):
 def by_named_sharding(config, n_devices):
     """The step knows of no axis: XLA splits it as its arguments are."""
     mesh = make_mesh(jax.devices()[:n_devices])
-    state, x = laid_out(start(config), N, mesh), deal(X, mesh, jnp.nan)
+    state, x = laid_out(start(config), N, mesh), shard_rows(X, mesh)
     step = jax.jit(lambda state, x: train_step(state, x, config))
     return state, lambda state: step(state, x), partial(whole, n_shares=n_devices)
 
 
 def by_shard_map(config, n_devices):
     mesh = make_mesh(jax.devices()[:n_devices])
-    state, x = laid_out(start(config), N, mesh), deal(X, mesh, jnp.nan)
-    where = specs(state, is_split)
+    state, x = laid_out(start(config), N, mesh), shard_rows(X, mesh)
+    where = specs(state)
     step = partial(train_step, config=config, axis_name=AXIS)
     run = jax.jit(on_mesh(step, mesh, (where, ROWS), (where, EVERYWHERE)))
     return state, lambda state: run(state, x), partial(whole, n_shares=n_devices)
@@ -58,9 +59,9 @@ def by_shard_map(config, n_devices):
 
 def by_pmap(config, n_devices):
     state = in_blocks(start(config), n_devices, N)
-    where = specs(state, is_split)
+    where = specs(state)
     local = -(-N // n_devices)
-    x = np.pad(X, [(0, n_devices * local - N), (0, 0)], constant_values=np.nan)
+    x = np.pad(X, [(0, n_devices * local - N), (0, 0)])
 
     def deal_out(leaf, spec):
         return leaf.reshape(n_devices, -1, *leaf.shape[1:]) if spec == ROWS else np.stack([leaf] * n_devices)

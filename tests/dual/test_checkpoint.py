@@ -17,10 +17,12 @@ import pytest
 
 from dual_jax import DualConfig, fit, make_mesh
 from dual_jax.data.storage import UNFINISHED, read_arrays
+from dual_jax.devices.mesh import EVERYWHERE, ROWS
 from dual_jax.dual.checkpoint import KIND, NAME, Checkpoint
-from dual_jax.dual.layout import in_blocks, in_one_piece
-from dual_jax.dual.loop import train
+from dual_jax.dual.fitting import train
+from dual_jax.dual.layout import in_blocks, in_one_piece, specs
 from dual_jax.dual.network import dense
+from dual_jax.dual.steps import init, start_selection
 
 KEY = jax.random.key(3)
 X = jax.random.normal(jax.random.key(0), (31, 5))
@@ -54,9 +56,9 @@ def assert_same(a, b):
 def test_a_stopped_fit_goes_on_to_the_very_same_result(stage, step, n_devices, tmp_path):
     mesh = make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
     with pytest.raises(KeyboardInterrupt):
-        fit(KEY, X, CONFIG, mesh=mesh, keeper=Checkpoint(tmp_path), callbacks=[stop_at(stage, step)])
+        fit(KEY, X, CONFIG, mesh=mesh, checkpointer=Checkpoint(tmp_path), callbacks=[stop_at(stage, step)])
     seen = []
-    resumed = fit(KEY, X, CONFIG, mesh=mesh, keeper=Checkpoint(tmp_path), callbacks=[seen.append])
+    resumed = fit(KEY, X, CONFIG, mesh=mesh, checkpointer=Checkpoint(tmp_path), callbacks=[seen.append])
     assert (seen[0].stage, seen[0].step) == (stage, step + 50)
     assert_same(resumed, fit(KEY, X, CONFIG, mesh=mesh))
 
@@ -66,32 +68,39 @@ def test_moments_in_bfloat16_come_back_to_the_very_same_result(n_devices, tmp_pa
     config = CONFIG.__class__(**{**vars(CONFIG), "moments_dtype": "bfloat16"})
     mesh = make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
     with pytest.raises(KeyboardInterrupt):
-        fit(KEY, X, config, mesh=mesh, keeper=Checkpoint(tmp_path), callbacks=[stop_at("train", 50)])
-    resumed = fit(KEY, X, config, mesh=mesh, keeper=Checkpoint(tmp_path))
+        fit(KEY, X, config, mesh=mesh, checkpointer=Checkpoint(tmp_path), callbacks=[stop_at("train", 50)])
+    resumed = fit(KEY, X, config, mesh=mesh, checkpointer=Checkpoint(tmp_path))
     assert_same(resumed, fit(KEY, X, config, mesh=mesh))
 
 
 def test_a_finished_fit_starts_again_at_its_ranking(tmp_path):
-    first = fit(KEY, X, CONFIG, keeper=Checkpoint(tmp_path))
+    first = fit(KEY, X, CONFIG, checkpointer=Checkpoint(tmp_path))
     seen = []
-    again = fit(KEY, X, CONFIG, keeper=Checkpoint(tmp_path), callbacks=[seen.append])
+    again = fit(KEY, X, CONFIG, checkpointer=Checkpoint(tmp_path), callbacks=[seen.append])
     assert {chunk.stage for chunk in seen} == {"rank"}
     assert_same(first, again)
 
 
 def test_a_fit_that_had_converged_takes_no_further_step(tmp_path):
     config = CONFIG.__class__(**{**vars(CONFIG), "tolerance": 0.5})
-    first = fit(KEY, X, config, keeper=Checkpoint(tmp_path))
+    first = fit(KEY, X, config, checkpointer=Checkpoint(tmp_path))
     assert len(first.history["pretrain"]["loss"]) < 150
-    assert_same(first, fit(KEY, X, config, keeper=Checkpoint(tmp_path)))
+    assert_same(first, fit(KEY, X, config, checkpointer=Checkpoint(tmp_path)))
 
 
 @pytest.mark.parametrize(("before", "after"), [(3, 2), pytest.param(1, 3, marks=pytest.mark.slow)])
 def test_a_fit_goes_on_with_another_number_of_devices(before, after, tmp_path):
     meshes = [make_mesh(jax.devices()[:n]) if n > 1 else None for n in (before, after)]
     with pytest.raises(KeyboardInterrupt):
-        fit(KEY, X, CONFIG, mesh=meshes[0], keeper=Checkpoint(tmp_path), callbacks=[stop_at("train", 100)])
-    resumed = fit(KEY, X, CONFIG, mesh=meshes[1], keeper=Checkpoint(tmp_path))
+        fit(
+            KEY,
+            X,
+            CONFIG,
+            mesh=meshes[0],
+            checkpointer=Checkpoint(tmp_path),
+            callbacks=[stop_at("train", 100)],
+        )
+    resumed = fit(KEY, X, CONFIG, mesh=meshes[1], checkpointer=Checkpoint(tmp_path))
     whole = fit(KEY, X, CONFIG, mesh=meshes[0])
     # Fifty steps of Adam apart in nothing but the order of sums.
     np.testing.assert_allclose(resumed.history["train"]["loss"], whole.history["train"]["loss"], rtol=1e-4)
@@ -110,6 +119,22 @@ def test_a_state_in_one_piece_goes_back_into_its_blocks(n_devices):
     jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.asarray, state), again)
 
 
+def test_what_has_a_row_per_target_or_centroid_is_sharded_and_nothing_else():
+    state = jax.eval_shape(start_selection, KEY, init(KEY, X, CONFIG), X, CONFIG)
+    where = specs(state)
+    sharded = [
+        *where.params.C,
+        *where.params.P,
+        where.fixed.targets,
+        where.fixed.centroids,
+        where.fixed.sizes,
+    ]
+    moments = jax.tree.leaves((where.opt_state.C, where.opt_state.P))
+    assert set(sharded) == {ROWS}
+    assert moments.count(EVERYWHERE) == len(where.opt_state.C + where.opt_state.P)  # counts of steps
+    assert jax.tree.leaves(where).count(ROWS) == len(sharded) + moments.count(ROWS)
+
+
 @pytest.mark.parametrize(
     ("key", "x", "config"),
     [
@@ -122,32 +147,32 @@ def test_a_state_in_one_piece_goes_back_into_its_blocks(n_devices):
 )
 def test_the_fit_of_something_else_is_refused(key, x, config, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        fit(KEY, X, CONFIG, keeper=Checkpoint(tmp_path), callbacks=[stop_at("pretrain", 50)])
+        fit(KEY, X, CONFIG, checkpointer=Checkpoint(tmp_path), callbacks=[stop_at("pretrain", 50)])
     with pytest.raises(ValueError, match="keeps the fit of another pool, seed, setting or version"):
-        fit(key, x, config, keeper=Checkpoint(tmp_path))
+        fit(key, x, config, checkpointer=Checkpoint(tmp_path))
 
 
 def test_networks_of_the_same_make_are_told_apart_by_their_widths(tmp_path):
     one, other = (CONFIG.__class__(**{**vars(CONFIG), "encoder": dense((width, 3))}) for width in (8, 9))
     with pytest.raises(KeyboardInterrupt):
-        fit(KEY, X, one, keeper=Checkpoint(tmp_path), callbacks=[stop_at("pretrain", 50)])
+        fit(KEY, X, one, checkpointer=Checkpoint(tmp_path), callbacks=[stop_at("pretrain", 50)])
     with pytest.raises(ValueError, match="keeps the fit of another pool"):
-        fit(KEY, X, other, keeper=Checkpoint(tmp_path))
-    fit(KEY, X, one, keeper=Checkpoint(tmp_path))
+        fit(KEY, X, other, checkpointer=Checkpoint(tmp_path))
+    fit(KEY, X, one, checkpointer=Checkpoint(tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"x" * 100])
 def test_a_broken_checkpoint_is_named_and_not_overwritten(content, tmp_path):
     (tmp_path / NAME).write_bytes(content)
     with pytest.raises(ValueError, match=r"fit\.npz is no dual-jax checkpoint, or broken"):
-        fit(KEY, X, CONFIG, keeper=Checkpoint(tmp_path))
+        fit(KEY, X, CONFIG, checkpointer=Checkpoint(tmp_path))
     assert (tmp_path / NAME).read_bytes() == content
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot use"):
-        fit(KEY, X, CONFIG, keeper=Checkpoint(tmp_path / "file"))
+        fit(KEY, X, CONFIG, checkpointer=Checkpoint(tmp_path / "file"))
 
 
 SCRIPT = """
@@ -157,8 +182,8 @@ x = jnp.sin(jnp.arange(155.0) ** 1.3).reshape(31, 5)
 config = dj.DualConfig(
     hidden=(8,), latent_dim=3, n_clusters=4, pretrain_steps=3000, steps=1500, tolerance=0.0
 )
-keeper, seen = Checkpoint(sys.argv[1], seconds=0.0) if len(sys.argv) > 1 else None, []
-fitted = dj.fit(jax.random.key(0), x, config, keeper=keeper, callbacks=[seen.append])
+checkpointer, seen = Checkpoint(sys.argv[1], seconds=0.0) if len(sys.argv) > 1 else None, []
+fitted = dj.fit(jax.random.key(0), x, config, checkpointer=checkpointer, callbacks=[seen.append])
 print(fitted.ranking.indices.tolist(), fitted.ranking.scores.tolist())
 print(seen[0].stage, seen[0].step, file=sys.stderr)
 """

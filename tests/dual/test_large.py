@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import dual_jax as dj
-from dual_jax.devices.mesh import deal
-from dual_jax.dual.loop import _batch, drawn_targets, fit, norms_on, train
-from dual_jax.dual.steps import started
+from dual_jax.devices.mesh import shard_rows
+from dual_jax.dual.fitting import Rows, _batch, drawn_targets, fit, train
+from dual_jax.dual.ranking import norms_on
+from dual_jax.dual.state import started
 
 KEY, N = jax.random.key(0), 101
 X = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
@@ -40,9 +41,9 @@ def test_with_all_rows_in_one_batch_nothing_changes():
 
 
 def test_an_epoch_sees_every_row_once():
-    rows = [np.asarray(_batch(jnp.asarray(X), jnp.int32(step), 4, None)) for step in range(5, 9)]
-    seen = np.concatenate(rows)
-    seen = seen[~np.isnan(seen).all(axis=1)]
+    pool = Rows(jnp.asarray(X), jnp.ones(N, bool))
+    batches = [_batch(pool, jnp.int32(step), 4, None) for step in range(5, 9)]
+    seen = np.concatenate([np.asarray(batch.x)[np.asarray(batch.is_row)] for batch in batches])
     assert sorted(map(tuple, seen.tolist())) == sorted(map(tuple, X.tolist()))
 
 
@@ -92,6 +93,6 @@ def test_norms_and_short_lists_are_the_same_on_devices_that_need_padding(monkeyp
     assert spread.ranking.indices.tolist() == alone.ranking.indices.tolist()
     of_one, of_four = (
         norms_on(alone.state, jnp.asarray(x), config, None),
-        norms_on(spread.state, deal(x, mesh, np.nan), config, mesh),
+        norms_on(spread.state, shard_rows(x, mesh), config, mesh),
     )
     np.testing.assert_allclose(of_four.C, of_one.C, rtol=1e-4)

@@ -1,214 +1,97 @@
-"""From a pool to a ranking: what the loop does between chunks, and what fit promises."""
+"""A stage of steps: one program or chunk by chunk, and when it is over."""
 
-import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-from dual_jax.devices.mesh import make_mesh
-from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import (
-    CHUNK,
-    begin_selection,
-    check_coefficient_optimizer,
-    fit,
-    rank,
-    rank_on_mesh,
-    run_steps,
-    train,
-)
-
-N = 31
-X = np.random.default_rng(0).normal(size=(N, 6)).astype(np.float32)
-CONFIG = DualConfig(hidden=(9, 7), latent_dim=4, pretrain_steps=60, steps=20, n_exact=8)
-KEY = jax.random.key(3)
+from dual_jax.dual.loop import CHUNK, Progress, run_chunk, run_in_chunks, run_stage
 
 
-def test_the_ranking_holds_every_candidate_once_and_no_labelled_row():
-    labeled, candidates = np.arange(N) == 2, np.arange(N) > 1
-    fitted = fit(KEY, X, CONFIG, labeled=labeled, candidates=candidates)
-    assert sorted(fitted.ranking.indices.tolist()) == list(range(3, N))
-    gains = np.array(fitted.ranking.scores)
-    assert np.all(np.diff(gains[:8]) <= 1e-5)  # gains of a greedy order fall
-    assert np.all(np.diff(gains[8:]) <= 0)
+def fall(state, rate=0.02):
+    """The loss is the state, which falls by a share in each step."""
+    return state * (1 - rate), {"loss": state, "rate": jnp.asarray(rate)}
 
 
-@pytest.fixture
-def compilations():
-    """Return a list that grows with every program that is compiled."""
-    found, is_open = [], [True]
-
-    def listen(event, seconds, **_):
-        if is_open and event.endswith("backend_compile_duration"):
-            found.append(seconds)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield found
-    is_open.clear()  # not every version can take a listener off
+START = Progress("fall", 0, 1.0, np.inf, False, {})
+N_STEPS = 2 * CHUNK + 20  # the last chunk is shorter
 
 
-def test_a_fit_compiles_each_program_once_and_none_for_another_seed_weight_or_rate(compilations):
-    x, programs = X[:23], (begin_selection, run_steps, rank_on_mesh)
-    before = [program._cache_size() for program in programs]
-    fit(KEY, x, CONFIG)
-    after = [program._cache_size() for program in programs]
-    assert np.subtract(after, before).tolist() == [1, 2, 1]  # steps of stage 1 and of stage 3
-    assert compilations
-    weights = {"alpha": 3.0, "eta": 0.5, "temperature": 0.7, "learning_rate": 0.01}
-    key = jax.random.key(9)  # may compile, where many programs since the last key have pushed its own out
-    compilations.clear()
-    fit(key, x, dataclasses.replace(CONFIG, **weights))
-    assert compilations == []
-    assert [program._cache_size() for program in programs] == after
+def in_chunks(step=fall, n_steps=N_STEPS, tolerance=0.0, progress=START, **more):
+    advance = jax.jit(lambda *at: run_chunk(step, *at, tolerance))
+    return run_in_chunks(advance, progress, n_steps, **more)
 
 
-def test_the_same_key_gives_the_same_picks():
-    first = fit(KEY, X, CONFIG)
-    again = fit(KEY, X, CONFIG)
-    np.testing.assert_array_equal(first.ranking.indices, again.ranking.indices)
-    np.testing.assert_array_equal(first.history["train"]["loss"], again.history["train"]["loss"])
+def test_a_stage_runs_as_one_program_or_in_chunks_with_the_same_states_and_values():
+    state, values, n_done = jax.jit(lambda state: run_stage(fall, state, N_STEPS))(1.0)
+    progress = in_chunks()
+    assert (int(n_done), progress.step) == (N_STEPS, N_STEPS)
+    np.testing.assert_array_equal(state, progress.state)
+    np.testing.assert_array_equal(values["loss"], progress.history["fall"]["loss"])
+    np.testing.assert_allclose(values["loss"], 0.98 ** np.arange(N_STEPS), rtol=1e-4)  # float32 products
 
 
-def test_history_has_every_term_at_every_step_and_callbacks_see_each_chunk():
-    seen = []
-    fitted = fit(KEY, X, dataclasses.replace(CONFIG, tolerance=0.0), callbacks=[seen.append])
-    assert [(c.stage, c.step, c.n_steps) for c in seen] == [
-        ("pretrain", CHUNK, 60),
-        ("pretrain", 60, 60),
-        ("train", 20, 20),
-        ("rank", 0, 1),
-        ("rank", 1, 1),
-    ]
-    assert {len(values) for values in fitted.history["train"].values()} == {20}
-    assert set(fitted.history["train"]) > {"reconstruction", "sparsity", "cluster_sparsity", "loss"}
-    assert set(fitted.history["pretrain"]) == {"reconstruction", "loss"}
+@pytest.mark.parametrize(("tolerance", "n_steps"), [(0.0, 500), (0.5, 500), (0.7, 100), (0.7, 90)])
+def test_a_stage_stops_where_a_chunk_lowers_the_mean_by_less_than_the_tolerance(tolerance, n_steps):
+    # Each chunk's mean is 0.98^50 = 0.364 of the last one's: it falls by 64 %.
+    expected = n_steps if tolerance < 0.636 else min(2 * CHUNK, n_steps)
+    state, values, n_done = run_stage(fall, jnp.ones(()), n_steps, tolerance)
+    progress = in_chunks(n_steps=n_steps, tolerance=tolerance)
+    assert (int(n_done), progress.step) == (expected, expected)
+    assert np.isfinite(values["loss"]).sum() == len(progress.history["fall"]["loss"]) == expected
+    np.testing.assert_array_equal(state, progress.state)
 
 
-def test_a_stage_stops_when_a_chunk_hardly_improves():
-    config = dataclasses.replace(CONFIG, pretrain_steps=400, steps=0, tolerance=0.5)
-    assert len(train(KEY, X, config)[1]["pretrain"]["loss"]) == 2 * CHUNK
+def test_side_by_side_each_cell_stops_for_itself():
+    def stage(rate):
+        return run_stage(partial(fall, rate=rate), jnp.ones(()), 200, 0.7)
+
+    rates = jnp.array([0.02, 0.04])  # chunks fall by 64 % and by 87 %
+    states, values, n_done = jax.vmap(stage)(rates)
+    assert n_done.tolist() == [2 * CHUNK, 200]
+    assert (values["loss"] == 0).tolist() == [[False] * 100 + [True] * 100, [False] * 200]
+    np.testing.assert_allclose(states, [stage(rate)[0] for rate in rates], rtol=1e-6)
 
 
-def test_the_first_term_that_is_not_finite_stops_the_fit_and_is_named():
-    config = dataclasses.replace(CONFIG, pretrain_learning_rate=1e30)
-    with pytest.raises(ValueError, match=r"reconstruction is .* of the pretrain stage"):
-        fit(KEY, X, config)
+def test_a_stage_goes_on_from_where_it_was_saved():
+    saved = []
+    whole = in_chunks(tolerance=0.1, save=saved.append)
+    again = in_chunks(tolerance=0.1, progress=saved[0])
+    assert [progress.step for progress in saved] == [CHUNK, 2 * CHUNK, N_STEPS]
+    assert again.state == whole.state
+    np.testing.assert_array_equal(again.history["fall"]["loss"], whole.history["fall"]["loss"])
 
 
-def test_an_optimiser_that_needs_the_whole_gradient_is_refused_for_c_only():
-    def clipped(rate):
-        return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
-
-    check_coefficient_optimizer(DualConfig(optimizer=clipped))
-    check_coefficient_optimizer(DualConfig(coefficient_optimizer=optax.sgd))
-    with pytest.raises(ValueError, match="element-wise"):
-        fit(KEY, X, DualConfig(coefficient_optimizer=clipped))
+def test_a_stage_that_is_over_runs_no_step():
+    progress = START._replace(step=CHUNK, is_over=True)
+    assert in_chunks(progress=progress).step == CHUNK
 
 
-def test_settings_out_of_range_are_refused_before_any_work():
-    for change, words in (
-        ({"alpha": -1.0}, "alpha=-1.0 is out of range"),
-        ({"temperature": 0.0}, "temperature"),
-        ({"objective": "paper"}, "choose one of free, simplex"),
-        ({"readout": "best"}, "greedy, refine, norms"),
-        ({"power": 3.0}, "power"),
-        ({"n_clusters": 0}, "n_clusters"),
-        ({"n_clusters": 3.0}, "n_clusters=3.0 is out of range: it must be an integer"),
-        ({"steps": 10.0}, "steps=10.0"),
-        ({"tolerance": float("nan")}, "tolerance=nan"),
-        ({"hidden": [16, 8]}, "a tuple of widths"),
-        ({"hidden": (0,)}, "a tuple of widths"),
-        ({"moments_dtype": "float16"}, "choose one of float32, bfloat16"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            fit(KEY, X, DualConfig(**change))
+def test_a_stage_of_no_steps_changes_nothing():
+    state, values, n_done = run_stage(fall, 1.0, 0)
+    assert (state, int(n_done), values["loss"].shape) == (1.0, 0, (0,))
+    assert in_chunks(n_steps=0) == START._replace(history={"fall": {}})
 
 
-@pytest.mark.parametrize("objective", ["simplex", pytest.param("free", marks=pytest.mark.slow)])
-def test_devices_change_neither_losses_nor_picks(objective):
-    config = dataclasses.replace(CONFIG, objective=objective, coefficient_seeds=(1, 2))
-    one = fit(KEY, X, config)
-    three = fit(KEY, X, config, mesh=make_mesh(jax.devices()[:3]))
-    np.testing.assert_allclose(three.history["train"]["loss"], one.history["train"]["loss"], rtol=1e-5)
-    np.testing.assert_array_equal(three.ranking.indices, one.ranking.indices)
+def test_a_callback_gets_each_chunk_and_one_that_stops_the_stage_has_it_saved():
+    chunks, saved = [], []
+
+    def stop(chunk):
+        chunks.append((chunk.stage, chunk.step, chunk.n_steps, len(chunk.terms["loss"])))
+        if chunk.step == 2 * CHUNK:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_chunks(callbacks=[stop], save_now=saved.append)
+    assert chunks == [("fall", CHUNK, N_STEPS, CHUNK), ("fall", 2 * CHUNK, N_STEPS, CHUNK)]
+    assert [progress.step for progress in saved] == [2 * CHUNK]
 
 
-def test_the_norms_of_a_state_on_a_mesh_rank_as_on_one_device():
-    config = DualConfig.paper(hidden=(9, 7), latent_dim=4, pretrain_steps=10, steps=10, block_rows=16)
-    one = fit(KEY, X, config)
-    two = fit(KEY, X, config, mesh=make_mesh(jax.devices()[:2]))
-    assert one.n_exact == N
-    np.testing.assert_allclose(two.ranking.scores, one.ranking.scores, atol=1e-3)  # Adam amplifies rounding
-    assert two.ranking.indices[:5].tolist() == one.ranking.indices[:5].tolist()
+def test_the_first_value_that_is_not_finite_is_named_with_its_step():
+    def step(state):
+        return state + 1, {"loss": jnp.log(60.0 - state), "root": jnp.sqrt(60.0 - state)}
 
-
-def test_three_stages_run_under_an_outer_jit_as_one_program():
-    def picks(x):
-        state, _ = train(KEY, x, CONFIG)
-        return rank(state, x, CONFIG, 4).indices
-
-    np.testing.assert_array_equal(jax.jit(picks)(jnp.asarray(X)), fit(KEY, X, CONFIG).ranking.indices[:4])
-
-
-@pytest.mark.slow
-def test_a_weight_a_device_by_pmap_and_seeds_side_by_side_inside_by_vmap():
-    keys, alphas = jax.random.split(KEY, 2), jnp.array([0.5, 2.0])
-    config = DualConfig.paper(
-        hidden=(9,), latent_dim=4, pretrain_steps=10, steps=10, coefficient_seeds=None, block_rows=N
-    )
-
-    def losses(key, alpha):
-        return train(key, X, dataclasses.replace(config, alpha=alpha))[1]["train"]["loss"]
-
-    found = jax.pmap(jax.vmap(losses, (0, None)), in_axes=(None, 0))(keys, alphas)
-    alone = [[losses(key, alpha) for key in keys] for alpha in alphas]
-    np.testing.assert_allclose(found, alone, rtol=1e-5)  # ten steps of Adam, batched products
-
-
-def test_more_picks_than_candidates_are_refused():
-    state, _ = train(KEY, X, CONFIG)
-    with pytest.raises(ValueError, match="n_select=40 exceeds the 31 candidates"):
-        rank(state, X, CONFIG, 40)
-
-
-def test_refined_picks_cover_the_pool_at_least_as_well_as_the_greedy_ones():
-    from dual_jax.dual.steps import learnt_space
-    from dual_jax.selection.coverage import coverage, power_cost
-
-    config = dataclasses.replace(CONFIG, readout="refine")
-    state, _ = train(KEY, X, CONFIG)
-    u = learnt_space(state, X, config)
-    refined, greedy = (rank(state, X, c, 5).indices for c in (config, CONFIG))
-    of = [float(coverage(u, indices, power_cost(0.5))[-1]) for indices in (refined, greedy)]
-    assert of[0] <= of[1] * (1 + 1e-6)
-
-
-@pytest.mark.parametrize(
-    ("changes", "masks", "words"),
-    [
-        ({}, {"labeled": [3]}, r"labeled has shape \(1,\), wanted \(31,\)"),
-        ({}, {"candidates": np.zeros(N, bool)}, "no row may be picked"),
-        ({"n_clusters": 40}, {}, "n_clusters=40 exceeds the 31 rows"),
-    ],
-)
-def test_what_cannot_be_fitted_is_refused_before_the_first_step(changes, masks, words):
-    with pytest.raises(ValueError, match=words):
-        fit(KEY, X, dataclasses.replace(CONFIG, pretrain_steps=10**9, **changes), **masks)
-
-
-def test_a_pool_of_integers_is_padded_as_one_of_floats():
-    x = np.random.default_rng(0).integers(0, 9, size=(29, 4))
-    short = dataclasses.replace(CONFIG, pretrain_steps=3, steps=2)
-    spread = fit(KEY, x, short, mesh=make_mesh(jax.devices()[:2]))
-    assert sorted(spread.ranking.indices.tolist()) == list(range(29))
-
-
-def test_fits_run_side_by_side_over_keys_alone():
-    keys = jax.random.split(KEY, 2)
-    short = dataclasses.replace(CONFIG, pretrain_steps=3, steps=2)
-    losses = jax.vmap(lambda key: train(key, X, short)[1]["train"]["loss"])(keys)
-    alone = [train(key, X, short)[1]["train"]["loss"] for key in keys]
-    np.testing.assert_allclose(losses, alone, rtol=1e-5)
+    with pytest.raises(ValueError, match="loss is -inf at step 60 of the fall stage"):
+        in_chunks(step, progress=START._replace(state=0.0))

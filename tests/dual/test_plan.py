@@ -11,12 +11,12 @@ import pytest
 
 import dual_jax as dj
 from dual_jax.cli import main
-from dual_jax.devices import hardware
+from dual_jax.devices import hardware, machine
 from dual_jax.devices.mesh import make_mesh
-from dual_jax.dual import machine
 from dual_jax.dual.ahead import Memory, devices_for, lower, memory_of
-from dual_jax.dual.network import MAX_INPUTS, Module
+from dual_jax.dual.network import Module
 from dual_jax.dual.plan import here, plan, refusal
+from dual_jax.numerics.statistics import MAX_INPUTS
 
 FREE, SIMPLEX = dj.DualConfig.paper(), dj.DualConfig()
 HALVES = {"moments_dtype": "bfloat16"}
@@ -33,9 +33,9 @@ def test_a_plan_names_bytes_seconds_and_whether_it_fits():
 
 
 def test_the_sizes_that_a_fit_would_choose_are_in_the_plan():
-    chosen = plan(20_000, 64).config
-    assert (chosen.dictionary_size, chosen.n_clusters) == ((1 << 25) // 20_000, int(2 * math.sqrt(20_000)))
-    assert chosen == SIMPLEX.for_pool(20_000)
+    chosen = plan(20_000, 64).sizes
+    assert (chosen.n_places, chosen.n_clusters) == ((1 << 25) // 20_000, int(2 * math.sqrt(20_000)))
+    assert chosen == SIMPLEX.sizes(20_000)
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,8 @@ def test_a_fit_that_cannot_fit_is_refused_with_advice_before_any_work(monkeypatc
 
 def test_devices_of_a_cpu_share_its_memory_and_what_a_caller_knows_is_left():
     mesh = make_mesh(jax.devices()[:4])
-    config = SIMPLEX.for_pool(4000, n_devices=4)
-    assert here((4000, 40), config, mesh).fits
-    assert "a device that has 0.0 GB" in refusal(here((4000, 40), config, mesh, host_memory=1e8))
+    assert here((4000, 40), SIMPLEX, mesh).fits
+    assert "a device that has 0.0 GB" in refusal(here((4000, 40), SIMPLEX, mesh, host_memory=1e8))
 
 
 class Chip(NamedTuple):

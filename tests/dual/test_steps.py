@@ -9,19 +9,13 @@ import numpy as np
 import optax
 import pytest
 
+from dual_jax.dual.blocks import at_rest
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.network import MAX_INPUTS, total_loss
-from dual_jax.dual.steps import (
-    at_rest,
-    coefficients,
-    init,
-    learnt_space,
-    pretrain_step,
-    row_norms,
-    start_selection,
-    started,
-    train_step,
-)
+from dual_jax.dual.objectives.notation import total_loss
+from dual_jax.dual.state import started
+from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
+from dual_jax.dual.trained import coefficients, learnt_space, row_norms
+from dual_jax.numerics.statistics import MAX_INPUTS
 
 N, D = 31, 6  # odd: no two devices hold the same number of rows
 X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
@@ -148,12 +142,11 @@ def test_a_device_takes_a_weight_and_states_side_by_side():
 
 def on_two_devices(config):
     """Return a step's terms, and C, P and the encoder after it, from two devices by pmap."""
-    x = np.full((32, D), np.nan, np.float32)  # a row of NaN is padding
-    x[:N] = X
-    parts = jnp.asarray(x.reshape(2, 16, D))
+    parts = np.pad(X, [(0, 1), (0, 0)]).reshape(2, 16, D)
+    is_row = (np.arange(32) < N).reshape(2, 16)
     state = init(KEY, X, config)
     begin = partial(start_selection, KEY, state, axis_name="devices")
-    state = jax.pmap(lambda x: begin(x, config), axis_name="devices")(parts)
+    state = jax.pmap(lambda x, is_row: begin(x, config, is_row=is_row), "devices")(parts, is_row)
     step = jax.pmap(partial(train_step, axis_name="devices"), axis_name="devices", in_axes=(0, 0, None))
     state, terms = step(state, parts, config)
     c = np.concatenate([np.concatenate([block[d] for block in state.params.C]) for d in range(2)])
@@ -181,7 +174,7 @@ def temporaries(config, n, d=D):
     """Return the temporary bytes of a step by the compiler, as a share of those of C."""
     x = jnp.zeros((n, d))
     state = jax.eval_shape(lambda x: start_selection(KEY, init(KEY, x, config), x, config), x)
-    memory = train_step.lower(state, x, config.for_pool(n)).compile().memory_analysis()
+    memory = train_step.lower(state, x, config).compile().memory_analysis()
     return memory.temp_size_in_bytes / (4 * n * n)
 
 
@@ -258,3 +251,45 @@ def test_coefficients_that_cannot_be_read_are_refused():
     state = start()
     with pytest.raises(ValueError, match="whose targets are the rows of x alone"):
         coefficients(state, X[:20], CONFIG)
+
+
+def padded(state):
+    """Return a state with two more targets that are padding."""
+    n_more = {"targets": -1, "is_labeled": False, "is_candidate": False}
+    fixed = {
+        name: np.pad(getattr(state.fixed, name), (0, 2), constant_values=fill)
+        for name, fill in n_more.items()
+    }
+    c = tuple(np.pad(block, [(0, 2), (0, 0)]) for block in state.params.C)
+    return state._replace(params=state.params._replace(C=c), fixed=state.fixed._replace(**fixed))
+
+
+@pytest.mark.parametrize("config", [CONFIG, FREE], ids=["simplex", "free"])
+def test_padding_of_any_content_changes_nothing(config):
+    config = dataclasses.replace(config, optimizer=optax.sgd, coefficient_optimizer=optax.sgd)
+    rows, is_row = np.pad(X, [(0, 2), (0, 0)], constant_values=50.0), np.arange(N + 2) < N
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)  # float32 sums in another order
+    steps = [
+        pretrain_step(init(KEY, X, config), x, config, is_row=real) for x, real in ((X, None), (rows, is_row))
+    ]
+    jax.tree.map(close, *steps)
+
+    state, terms = train_step(start(config=config), X, config)
+    same, of_padded = train_step(padded(start(config=config)), rows, config, is_row=is_row)
+
+    jax.tree.map(close, of_padded, terms)
+    jax.tree.map(close, same.params.network, state.params.network)
+    jax.tree.map(lambda ours, theirs: close(ours[:N], theirs), same.params.C, state.params.C)
+    jax.tree.map(close, same.params.P, state.params.P)
+    assert not np.any(same.params.C[0][N:])
+
+
+def test_the_selection_starts_the_same_whatever_its_padding_holds():
+    state, is_row = init(KEY, X, CONFIG), np.arange(N + 2) < N
+    starts = [
+        start_selection(KEY, state, np.pad(X, [(0, 2), (0, 0)], constant_values=v), CONFIG, is_row=is_row)
+        for v in (0.0, 50.0)
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *starts)
+    assert float(starts[0].fixed.sizes.sum()) == N
+    assert starts[0].fixed.targets[N:].tolist() == [-1, -1]

@@ -82,17 +82,17 @@ def test_another_budget_from_the_same_fit_is_a_prefix_and_goes_on_where_the_exac
 
 
 def test_a_fit_beyond_the_memory_that_is_left_is_refused_with_advice(monkeypatch):
-    monkeypatch.setattr("dual_jax.dual.machine.free_memory", lambda: 50e3)
+    monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 50e3)
     with pytest.raises(ValueError, match=r"31 x 6 takes .* set dictionary_size to at most"):
         selector().fit(X)
 
 
 def test_where_memory_is_short_a_smaller_dictionary_is_taken_unless_one_was_asked_for(monkeypatch):
     x = np.random.default_rng(0).normal(size=(400, 6))
-    monkeypatch.setattr("dual_jax.dual.machine.free_memory", lambda: 0.8 * dj.plan(400, 6, SMALL).n_bytes)
+    monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 0.8 * dj.plan(400, 6, SMALL).n_bytes)
     with pytest.warns(UserWarning, match=r"memory holds a dictionary of 256 rows, not of 400"):
         fitted = selector().fit(x)
-    assert fitted.config_.dictionary_size == len(fitted.state_.fixed.dictionary) == 256
+    assert fitted.sizes_.n_places == len(fitted.state_.fixed.dictionary) == 256
     assert len(fitted.ranking_) == 400
     with pytest.raises(ValueError, match="400 x 6 takes"):
         dj.DUALSelector(5, config=dataclasses.replace(SMALL, dictionary_size=400)).fit(x)
@@ -100,12 +100,12 @@ def test_where_memory_is_short_a_smaller_dictionary_is_taken_unless_one_was_aske
 
 def test_a_kept_fit_goes_on_with_its_dictionary_whatever_memory_is_left_now(monkeypatch, tmp_path):
     x, whole = np.random.default_rng(0).normal(size=(400, 6)), dj.plan(400, 6, SMALL).n_bytes
-    monkeypatch.setattr("dual_jax.dual.machine.free_memory", lambda: 0.8 * whole)
+    monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 0.8 * whole)
     with pytest.warns(UserWarning, match="a dictionary of 256 rows"):
         first = selector().fit(x, checkpoint_dir=tmp_path)
-    monkeypatch.setattr("dual_jax.dual.machine.free_memory", lambda: 2.0 * whole)
+    monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 2.0 * whole)
     again = selector().fit(x, checkpoint_dir=tmp_path)
-    assert again.config_.dictionary_size == 256
+    assert again.sizes_.n_places == 256
     np.testing.assert_array_equal(again.ranking_, first.ranking_)
 
 
@@ -129,7 +129,7 @@ def test_a_jax_array_stays_on_its_device(monkeypatch):
     x = jnp.asarray(X, jnp.float32)
     fitted = selector()
     monkeypatch.setattr(
-        "dual_jax.estimators.request.validate_data",
+        "dual_jax.estimators.prepared.validate_data",
         lambda *_, **__: pytest.fail("a device array went to the host"),
     )
     fitted.fit(x)
@@ -140,7 +140,7 @@ def test_a_jax_array_stays_on_its_device(monkeypatch):
 def test_sparse_pools_are_made_dense_up_to_a_limit(monkeypatch):
     sparse = scipy.sparse.csr_array(X)
     np.testing.assert_array_equal(selector().fit(sparse).ranking_, selector().fit(X).ranking_)
-    monkeypatch.setattr("dual_jax.estimators.request.MAX_DENSE", 100)
+    monkeypatch.setattr("dual_jax.estimators.prepared.MAX_DENSE", 100)
     with pytest.raises(ValueError, match="31 x 6 cells, and at most 100"):
         selector().fit(sparse)
 
@@ -170,7 +170,8 @@ def test_progress_callbacks_and_the_configuration_reach_the_fit():
     seen = []
     fitted = selector(max_iter=3, pretrain_iter=4, callbacks=[seen.append]).fit(X)
     assert [(c.stage, c.n_steps) for c in seen][:2] == [("pretrain", 4), ("train", 3)]
-    assert (fitted.config_.steps, fitted.config_.pretrain_steps, fitted.config_.latent_dim) == (3, 4, 2)
+    assert [len(terms["loss"]) for terms in fitted.history_.values()] == [4, 3]
+    assert fitted.transform(X).shape == (31, 2)
 
 
 def press_control_c(stage):
@@ -204,12 +205,12 @@ def test_without_a_folder_control_c_keeps_its_meaning_and_so_does_it_for_a_fit_i
 
 
 @pytest.mark.parametrize("n_devices", [1, 2])
-def test_the_settings_used_have_the_sizes_that_were_chosen_for_the_pool(n_devices):
+def test_the_sizes_that_were_decided_for_the_pool_are_those_of_the_fit(n_devices):
     fitted = selector(devices=jax.devices()[:n_devices]).fit(X, labeled=[1], candidates=range(20))
-    used, fixed = fitted.config_, fitted.state_.fixed
-    assert (used.dictionary_size, used.n_clusters, used.n_targets) == (20, 10, 31)
-    assert used.dictionary_size == len(fixed.dictionary)
-    assert len(fitted.state_.params.C) == -(-31 // (n_devices * used.block_rows))
+    sizes, fixed = fitted.sizes_, fitted.state_.fixed
+    assert (sizes.n_places, sizes.n_clusters, sizes.n_targets) == (20, 10, 31)
+    assert sizes.n_places == len(fixed.dictionary)
+    assert len(fitted.state_.params.C) == -(-31 // (n_devices * sizes.block_rows))
     assert fitted.row_norms()["C"].shape == (20,)
     assert sorted(fitted.select(19)) == [i for i in range(20) if i != 1]
 
@@ -221,8 +222,9 @@ def test_an_embedding_is_used_beside_the_pool_and_both_decide():
     both = selector().fit(X, embedding=Z)
     assert both.ranking_.tolist() != selector().fit(X).ranking_.tolist()
     assert both.ranking_.tolist() != selector().fit(X[::-1], embedding=Z).ranking_.tolist()
-    alike = selector(scale="none").fit(dj.beside(selector().fit(X, embedding=X)._pool[:, :6], Z))
-    np.testing.assert_allclose(both._pool, alike._pool, atol=1e-5)  # scaled once, and twice
+    joined, alone = selector().prepare(X, embedding=Z).x, selector().prepare(X, embedding=X).x[:, :6]
+    alike = selector(scale="none").prepare(dj.beside(alone, Z)).x
+    np.testing.assert_allclose(joined, alike, atol=1e-5)  # scaled once, and twice
     assert both.n_features_in_ == 6
 
 

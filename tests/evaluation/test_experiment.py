@@ -11,7 +11,7 @@ from dual_jax.evaluation import judges as evaluation
 from dual_jax.evaluation.experiment import Cell, Entry, cells, encoded, finished, order_key, pick, run
 from dual_jax.evaluation.judges import JUDGES, halve
 from dual_jax.evaluation.records import append, read
-from dual_jax.methods import METHODS, Method
+from dual_jax.methods import METHODS
 from dual_jax.selection.protocol import Selection
 
 RNG = np.random.default_rng(0)
@@ -83,7 +83,10 @@ def test_nested_methods_run_once_and_the_others_at_every_budget(monkeypatch, is_
         asked.append(n_select)
         return Selection(np.arange(n_select), np.zeros(n_select))
 
-    monkeypatch.setitem(METHODS, "first", Method(first, is_nested))
+    random = METHODS["random"]
+    monkeypatch.setattr("dual_jax.methods.random.random", first)
+    facts = random.facts._replace(nested=is_nested, function="random")
+    monkeypatch.setitem(METHODS, "first", dataclasses.replace(random, name="first", facts=facts))
 
     picked = pick(Entry("first"), KEY, SPLIT.pool.x, BUDGETS)
 
@@ -99,12 +102,13 @@ def test_refined_picks_are_no_prefix():
 def test_what_is_read_out_for_each_budget_is_trained_once(monkeypatch):
     knobs = {"readout": "refine", "pretrain_steps": 20, "steps": 5}
     trainings, method = [], METHODS["dual"]
+    read = method.reader
 
     def reader(*given, **knobs):
         trainings.append(knobs)
-        return method.reader(*given, **knobs)
+        return read(*given, **knobs)
 
-    monkeypatch.setitem(METHODS, "dual", dataclasses.replace(method, reader=reader))
+    monkeypatch.setattr("dual_jax.methods.dual.dual_reader", reader)
 
     picked = pick(Entry("dual", knobs), KEY, SPLIT.pool.x, (3, 6))
 

@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.loop import fit, rank, train
-from dual_jax.dual.steps import learnt_space
+from dual_jax.dual.fitting import fit, train
+from dual_jax.dual.ranking import rank
+from dual_jax.dual.trained import learnt_space
 from dual_jax.methods import METHODS
-from dual_jax.methods.dual import dual, dual_paper, dual_wo
-from dual_jax.selection.coverage import greedy, power_cost
+from dual_jax.selection.cover import build_cover, power_cost
+from dual_jax.selection.coverage import greedy
 
+dual = METHODS["dual"]
+dual_paper = METHODS["dual_paper"]
+dual_wo = METHODS["dual_wo"]
 KEY, N, K = jax.random.key(3), 24, 7
 X = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)
 SHORT = {"pretrain_steps": 20, "steps": 5}  # in more, Adam blows up the rounding in which two programs differ
@@ -52,7 +56,7 @@ def test_a_stage_of_no_steps_is_left_out(steps):
 def test_the_power_of_the_distance_is_that_of_the_read_out():
     config = DualConfig(pretrain_steps=20, steps=0)
     state, _ = train(KEY, X, config)
-    cover = greedy(learnt_space(state, X, config), K, power_cost(2.0), pair_first=True)
+    cover = greedy(build_cover(learnt_space(state, X, config), power_cost(2.0)), K, pair_first=True)
     picks = METHODS["dual"](KEY, X, K, power=2.0, pretrain_steps=20, steps=0)
     assert picks.indices.tolist() == cover.indices.tolist()
     assert picks.indices.tolist() != METHODS["dual"](KEY, X, K, pretrain_steps=20, steps=0).indices.tolist()

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dual_jax.methods.random import random
+from dual_jax.methods import METHODS
 
+random = METHODS["random"]
 X = jnp.zeros((6, 1))
 KEYS = jax.random.split(jax.random.key(0), 3000)
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import dual_jax as dj
 from dual_jax.numerics import scaling
 from dual_jax.numerics.scaling import SCALINGS, apply, beside, fit_parts, fit_scaler, join
 
@@ -12,6 +13,9 @@ from dual_jax.numerics.scaling import SCALINGS, apply, beside, fit_parts, fit_sc
 @pytest.fixture(params=[np.asarray, jnp.asarray], ids=["host", "device"])
 def on_side(request):
     return request.param
+
+
+KEY = jax.random.key(0)
 
 
 def table(seed=0):
@@ -173,3 +177,24 @@ def test_parts_can_be_joined_in_a_compiled_program():
     x, z = jnp.asarray(table()), jnp.asarray(embedding())
 
     np.testing.assert_allclose(jax.jit(beside)(x, z), beside(x, z), atol=1e-6)  # another order of sums
+
+
+@pytest.mark.parametrize("factor", [1e-25, 1e-20, 1e20, 1e30])
+def test_rows_whose_squared_distances_leave_float32_are_refused_everywhere(factor):
+    x = (np.random.default_rng(0).normal(size=(24, 4)) * factor).astype(np.float32)
+    short = dj.DualConfig(pretrain_steps=1, steps=1)
+    for pick in (
+        lambda: dj.METHODS["facility"](KEY, x, 3),
+        lambda: dj.kmeans(KEY, x, 3),
+        lambda: dj.fit(KEY, x, short),
+    ):
+        with pytest.raises(ValueError, match="squares stay within float32"):
+            pick()
+
+
+@pytest.mark.parametrize("factor", [2.0**-40, 2.0**40])
+def test_picks_do_not_depend_on_the_unit_of_the_features(factor):
+    x = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
+    for name in ("facility", "kmeans", "medoids", "kcenter"):
+        picks = [dj.METHODS[name](KEY, scale * x, 5).indices.tolist() for scale in (1.0, factor)]
+        assert picks[0] == picks[1], name

@@ -11,12 +11,27 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+from dual_jax.numerics.draws import even_rows
 from dual_jax.selection import coverage as module
-from dual_jax.selection.coverage import coverage, greedy, power_cost, remaining_gains
-from dual_jax.selection.swaps import nearest, refine
+from dual_jax.selection import swaps
+from dual_jax.selection.cover import build_cover, power_cost
 
 HALF = power_cost(0.5)
 N, Q, K = 240, 12, 60
+
+
+def greedy(u, n_select, cost, *, pair_first=False, block_size=32, **masks):
+    return module.greedy(
+        build_cover(u, cost, **masks), n_select, pair_first=pair_first, block_size=block_size
+    )
+
+
+def refine(u, indices, cost, *, max_sweeps=10, **masks):
+    return swaps.refine(build_cover(u, cost, **masks), indices, max_sweeps=max_sweeps)
+
+
+def coverage(u, indices, cost, **masks):
+    return module.coverage(build_cover(u, cost, **masks), indices)
 
 
 def pool(seed=0, n=N, q=Q):
@@ -141,7 +156,7 @@ def test_a_first_pair_is_sought_only_where_two_rows_are_open_and_none_is_labelle
 def test_the_first_pair_of_a_large_pool_is_sought_among_rows_from_all_over(monkeypatch):
     monkeypatch.setattr(module, "PAIRED", 16)
     is_open = jnp.arange(300) % 3 > 0
-    drawn = module._drawn_evenly(is_open, 16).tolist()
+    drawn = even_rows(is_open, 16).tolist()
     assert len(set(drawn)) == 16
     assert all(is_open[row] for row in drawn)
     assert np.ptp(np.diff(drawn)) <= 2  # even
@@ -240,7 +255,9 @@ def test_remaining_gains_are_those_of_adding_one_more_row():
     picks, d = np.arange(0, N, 24), dissimilarity(pool())
     expected = all_gains(d, d[:, picks].min(1), np.ones(N))
     # Sums of 240 float32 numbers, many of them zero.
-    np.testing.assert_allclose(remaining_gains(pool(), picks, HALF), expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        module.remaining_gains(build_cover(pool(), HALF), picks), expected, rtol=1e-5, atol=1e-4
+    )
 
 
 def test_targets_of_weight_zero_do_not_count():
@@ -346,7 +363,7 @@ def test_coverage_is_the_objective_after_each_pick():
 
 def test_nearest_says_which_pick_covers_a_row():
     picks, d = np.asarray(greedy(pool(), K, HALF).indices), dissimilarity(pool())
-    place, distance = nearest(pool(), picks, HALF)
+    place, distance = swaps.nearest(build_cover(pool(), HALF), picks)
     assert place.tolist() == d[:, picks].argmin(1).tolist()
     np.testing.assert_allclose(distance, d[:, picks].min(1), rtol=1e-5, atol=0)  # Gram beyond near pairs
 

@@ -1,8 +1,8 @@
-"""What the work will take, from a small run: to be told before, and so that hours are not spent unasked.
+"""The predicted time of the work, from a small run, so that it is known before hours are spent.
 
-On a pool of more than `PROBED` rows each method runs on a quarter of it, and its time is carried over by the
-growth that its docstring states. On smaller pools, where compiling takes most of the time, methods have
-typical times. Those, and DUAL's, are the times of two cores of a CPU.
+On a pool of more than `PROBED` rows each method runs on a quarter of it, and its time is extrapolated by the
+growth that `dual_jax.methods.facts` states. On smaller pools, where compiling takes most of the time, methods
+have typical times. Those, and DUAL's, are the times of two cores of a CPU.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ from dual_jax.evaluation.experiment import Entry, cells, finished, pick, run
 from dual_jax.evaluation.paper.protocols import CONFIGS
 from dual_jax.evaluation.paper.study import Study, views
 from dual_jax.evaluation.standings import RANDOM
+from dual_jax.methods.facts import FACTS
 
 PROBED, SHARE = 600, 4
-CUBIC, CUBIC_IF_WIDE = {"dpp", "llr"}, {"maed", "ted"}  # O(n^3) for n / 2 picks; wide is d > n; else O(n^2)
 N_CORES = 2
 HOPELESS = 10  # times the limit
 SMALL_RUN, SMALL_FIT = 0.1, 0.01  # seconds of a run, and of a fit, on a small pool
@@ -37,7 +37,7 @@ class Costs(NamedTuple):
     fit
         Of a judge at one budget, averaged over the budgets.
     n_splits, limit
-        A method is left out where its runs on all splits exceed ``limit``.
+        A method is left out if its runs on all splits exceed ``limit``.
     """
 
     runs: dict[str, float]
@@ -54,20 +54,20 @@ class Costs(NamedTuple):
         return n_cells * self.fit / N_CORES
 
     def too_long(self, entry: Entry) -> str:
-        """Return why a method is left out, or nothing; DUAL's default, which all is about, never is."""
+        """Return why a method is left out, or an empty text; DUAL's default is never left out."""
         if entry == Entry("dual"):
             return ""
         return self.above_limit(self.n_splits * self.runs[entry.title])
 
     def above_limit(self, seconds: float) -> str:
-        """Return why what takes that long on all splits is left out, or nothing."""
+        """Return why work that takes this long on all splits is left out, or an empty text."""
         minutes, limit = math.ceil(seconds / 60), self.limit / 60
         is_above = seconds > self.limit
         return f"picking would take some {minutes} minutes, limit {limit:.2g}" if is_above else ""
 
 
 def measure(study: Study, entries: Collection[Entry], limit: float) -> Costs:
-    """Return what methods will take on a data set; on a large pool after a small run of each.
+    """Return the predicted costs of methods on a data set; on a large pool after a small run of each.
 
     Parameters
     ----------
@@ -112,14 +112,13 @@ def _run_seconds(study: Study, entry: Entry, limit: float) -> float:
 def _probe(study: Study, entry: Entry, limit: float) -> float:
     """Return the predicted seconds of one run, from a run on a quarter of the pool and of the mean budget.
 
-    A nested method runs once, at the largest budget. The small run is done twice, for the first call
-    compiles, unless the first tells that it is hopeless.
+    A nested method runs once, at the largest budget. The small run is done twice, because the first
+    call compiles, unless the first shows that the method is far too slow.
     """
     pool = study.pools[0, : study.n_pool // SHARE]
     n_picks = study.budgets[-1] if entry.is_nested else sum(study.budgets) // len(study.budgets)
     n_select = max(n_picks // SHARE, 1)
-    is_wide = pool.shape[1] > study.n_pool
-    growth = SHARE ** (3 if entry.method in CUBIC or (is_wide and entry.method in CUBIC_IF_WIDE) else 2)
+    growth = SHARE ** FACTS[entry.method].powers[pool.shape[1] > study.n_pool]
     seconds = 0.0
     for _ in range(2):
         found = pick(entry, study.keys[0], pool, [n_select])[n_select]

@@ -8,10 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Key
 
-from dual_jax.numerics.arithmetic import matmul, safe_divide
-from dual_jax.selection.protocol import Selection, pickable
-
-BLOCK = 256  # rows whose similarities to all others exist at once
+from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_distances_to_nearest, squared_norms
+from dual_jax.selection.protocol import Selection
 
 
 @partial(jax.jit, static_argnames=("n_select", "n_steps"))
@@ -20,8 +18,8 @@ def activeft(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     temperature: float = 0.07,
     balance: float = 1.0,
     learning_rate: float = 1e-3,
@@ -36,20 +34,17 @@ def activeft(
     f_i being row i scaled to length 1, k the vector most similar to it, t the temperature and c_l a constant
     to differentiation. Then each vector, the one that serves most rows first, takes the open row most similar
     to it. Source: Xie et al., CVPR 2023, Eq. (5) to (8), and its released code. Labelled rows are ours: they
-    stand among the c, in both roles, and do not move.
+    are among the c, in both roles, and do not move.
 
     Not nested; random in its start. Duplicates may both be picked when two vectors meet (rare). It sees
     directions only: centre the features, and expect little where lengths matter. A zero row has no direction.
 
-    Cost: O(n d n_select) work a step, O(n n_select) memory, and O(n^2 d) work once, in blocks, for the
-    labelled rows.
+    Cost: O(n d n_select) work a step, O(n n_select) memory, and O(n d) work once for each labelled row.
 
     Parameters
     ----------
     key
         Draws the rows to start from.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`.
     temperature
         t, > 0; the paper's 0.07. Larger ones spread the vectors more evenly.
     balance
@@ -64,16 +59,15 @@ def activeft(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[1.0, 0.0], [1.0, 0.1], [1.0, -0.1], [0.0, 1.0], [-0.1, 1.0]])
-    >>> sorted(activeft(jax.random.key(0), x, 2, learning_rate=0.05).indices.tolist())
+    >>> sorted(dj.METHODS["activeft"](jax.random.key(0), x, 2, learning_rate=0.05).indices.tolist())
     [0, 4]
     """
     f = _unit(x)
-    is_open = pickable(len(x), labeled, candidates)
     rivals = _best_labeled(f, labeled)
     noise = jax.random.uniform(key, (len(x),))
-    start = f[jax.lax.top_k(jnp.where(is_open, noise, -1.0), n_select)[1]]
+    start = f[jax.lax.top_k(jnp.where(candidates, noise, -1.0), n_select)[1]]
     adam = optax.adam(learning_rate)
 
     def step(_: Array, state: tuple[Array, Any]) -> tuple[Array, Any]:
@@ -83,28 +77,23 @@ def activeft(
         return _unit(centers + updates), moments
 
     centers, _ = jax.lax.fori_loop(0, n_steps, step, (start, adam.init(start)))
-    return _nearest_rows(f, centers, rivals, is_open)
+    return _nearest_rows(f, centers, rivals, candidates)
 
 
 def _unit(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return safe_divide(x, jnp.linalg.norm(x, axis=1, keepdims=True))
 
 
-def _best_labeled(f: Float[Array, "n d"], labeled: Bool[Array, " n"] | None) -> Float[Array, " n"]:
-    """Return the largest similarity of each row to a labelled one, minus infinity when there is none."""
-    if labeled is None:
-        return jnp.full(len(f), -jnp.inf)
-
-    def best(row: Array) -> Array:
-        return jnp.max(matmul(row[None], f.T)[0], where=labeled, initial=-jnp.inf)
-
-    return jax.lax.map(best, f, batch_size=BLOCK)
+def _best_labeled(f: Float[Array, "n d"], labeled: Bool[Array, " n"]) -> Float[Array, " n"]:
+    """Return the largest similarity of each row to a labelled one of length 1; minus infinity without any."""
+    lengths = squared_norms(f)
+    return (lengths + 1.0 - squared_distances_to_nearest(f, labeled & (lengths > 0))) / 2.0
 
 
 def _loss(
     centers: Float[Array, "k d"],
     f: Float[Array, "n d"],
-    labeled: Bool[Array, " n"] | None,
+    labeled: Bool[Array, " n"],
     rivals: Float[Array, " n"],
     temperature: Array | float,
     balance: Array | float,
@@ -113,9 +102,9 @@ def _loss(
     to_rows = matmul(centers, f.T) / temperature
     server = jnp.argmax(to_rows, axis=0)
     fixed = jax.lax.stop_gradient(centers)
-    crowd = matmul(centers, fixed.T) / temperature
-    if labeled is not None:
-        crowd = jnp.concatenate([crowd, jnp.where(labeled, to_rows, -jnp.inf)], axis=1)
+    crowd = jnp.concatenate(
+        [matmul(centers, fixed.T) / temperature, jnp.where(labeled, to_rows, -jnp.inf)], axis=1
+    )
     repulsion = jnp.log(balance) + jax.nn.logsumexp(crowd, axis=1)
     similarity = jnp.sum(f * centers[server], axis=1) / temperature
     losses = jnp.logaddexp(similarity, repulsion[server]) - similarity

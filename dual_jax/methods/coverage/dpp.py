@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dual_jax.methods.coverage.kcenter import spread_rest
 from dual_jax.numerics.arithmetic import matmul, squared_norms
 from dual_jax.numerics.kernels import kernel_matrix, median_distance
-from dual_jax.selection.protocol import TIE, Selection, first_best, pickable
+from dual_jax.selection.protocol import TIE, Selection, first_best
 
 RANK = 1e-5  # a residual below this share of the largest kernel value is rounding
 MAX_LABELED = 256  # labelled rows that are conditioned on, the least explained first
@@ -23,8 +23,8 @@ def dpp(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     kernel: str = "rbf",
     width: float | None = None,
 ) -> Selection:
@@ -40,38 +40,30 @@ def dpp(
     has residual 0. Past the rank of L, in float32 where the residual falls below 1e-5 of the largest kernel
     value (with the linear kernel after some d picks), `kcenter` continues from the picks: our rule.
 
-    Pure diversity: outliers come first, and density plays no part. Forbidden rows play none either, for the
-    objective asks nothing of rows that are not picked. Above 256 labelled rows the 256 least explained by
-    the others stand for all (pivoted Cholesky).
+    Pure diversity: outliers come first, and density has no influence. Forbidden rows have none either, for
+    the objective asks nothing of rows that are not picked. Above 256 labelled rows the 256 least explained by
+    the others represent all (pivoted Cholesky).
 
     Cost: O(n n_select (d + n_select + 256)) work and O(n (n_select + 256)) memory.
 
     Parameters
     ----------
-    key
-        Ignored.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`.
-    kernel
-        ``"rbf"`` (default) or ``"linear"``, static; see `dual_jax.numerics.kernels`.
-    width
-        Of the RBF kernel, > 0, in the units of ``x``; `kernels.median_distance` by default (our choice).
+    kernel, width
+        As in `dual_jax.numerics.kernels.kernel_matrix`; both defaults are ours.
 
     Returns
     -------
     Selection
         Positions, and by how much each raises ``log det L_S``; past the rank the log of the smallest residual
-        told apart.
+        distinguished.
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[0.0], [1.0], [2.0], [9.0], [10.0]])
-    >>> dpp(jax.random.key(0), x, 3, width=1.0).indices.tolist()
+    >>> dj.METHODS["dpp"](jax.random.key(0), x, 3, width=1.0).indices.tolist()
     [2, 3, 0]
     """
-    is_open = pickable(len(x), labeled, candidates)
-    labeled = jnp.zeros(len(x), bool) if labeled is None else labeled
     sigma = median_distance(x) if width is None else width
     diagonal = jnp.ones(len(x)) if kernel == "rbf" else squared_norms(x)
     floor = jnp.maximum(RANK * diagonal.max(), jnp.finfo(x.dtype).tiny)
@@ -106,7 +98,7 @@ def dpp(
     nothing = (jnp.zeros((n_kept + n_select, len(x))), diagonal)
     _, factor = jax.lax.while_loop(is_unexplained, condition, (jnp.zeros((), int), nothing))
     slots = n_kept + jnp.arange(n_select)
-    _, (indices, residuals) = jax.lax.scan(pick, (factor, is_open), slots)
+    _, (indices, residuals) = jax.lax.scan(pick, (factor, candidates), slots)
     n_useful = jnp.sum(jnp.cumprod(residuals > floor))
-    indices = spread_rest(x, indices, n_useful, labeled=labeled, candidates=candidates)
+    indices = spread_rest(x, indices, n_useful, labeled, candidates)
     return Selection(indices, jnp.log(jnp.maximum(residuals, floor)))

@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.numerics.arithmetic import safe_divide
 from dual_jax.numerics.kernels import median_distance
-from dual_jax.selection.coverage import Cost, coverage, greedy
+from dual_jax.selection.cover import Cost, build_cover
+from dual_jax.selection.coverage import coverage, greedy
 from dual_jax.selection.protocol import Selection
 
 SIMILARITIES = ("rbf", "cosine")
@@ -20,8 +21,8 @@ def facility(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     similarity: str = "rbf",
     width: float | None = None,
 ) -> Selection:
@@ -41,14 +42,12 @@ def facility(
     and with a width far from the distances that matter: too wide, and all rows are alike; too narrow, and
     each covers itself alone.
 
-    Cost: about O(n^2 d log n_select) work, O(n) memory beside blocks of rows; no n x n matrix.
+    Cost: about O(n^2 d log n_select) work, O(n) memory and blocks of rows; no n x n matrix.
 
     Parameters
     ----------
-    key
-        Ignored.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`. Forbidden rows want to be covered too.
+    candidates
+        Forbidden rows are covered too.
     similarity
         ``"rbf"`` (default) or ``"cosine"``, static. A row of zeros has cosine 1/2 with every other one.
     width
@@ -67,9 +66,9 @@ def facility(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[0.0], [1.0], [2.0], [9.0], [10.0]])
-    >>> facility(jax.random.key(0), x, 2).indices.tolist()
+    >>> dj.METHODS["facility"](jax.random.key(0), x, 2).indices.tolist()
     [2, 3]
     """
     if similarity not in SIMILARITIES:
@@ -80,22 +79,22 @@ def facility(
     else:
         sigma = median_distance(x) if width is None else width
         cost = jax.tree_util.Partial(_rbf_cost, width=sigma)
-    return greedy_similarity(x, n_select, cost, labeled=labeled, candidates=candidates)
+    return greedy_similarity(x, n_select, cost, labeled, candidates)
 
 
 def greedy_similarity(
     x: Float[Array, "n d"],
     n_select: int,
     cost: Cost,
-    *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
 ) -> Selection:
-    """Return the picks of `coverage.greedy` for the similarity ``1 - cost``, gains counted from 0."""
-    picks = greedy(x, n_select, cost, labeled=labeled, candidates=candidates)
-    from_nothing = len(x) - coverage(x, picks.indices[:1], cost)[0]
-    is_first = True if labeled is None else ~labeled.any()
-    return picks._replace(scores=picks.scores.at[0].set(jnp.where(is_first, from_nothing, picks.scores[0])))
+    """Return the picks of the greedy for the similarity ``1 - cost``, gains counted from 0."""
+    cover = build_cover(x, cost, labeled=labeled, candidates=candidates)
+    picks = greedy(cover, n_select)
+    from_nothing = len(x) - coverage(cover, picks.indices[:1])[0]  # used where no row is labelled
+    gain = jnp.where(labeled.any(), picks.scores[0], from_nothing)
+    return picks._replace(scores=picks.scores.at[0].set(gain))
 
 
 def _rbf_cost(squared: Array, width: Array) -> Array:

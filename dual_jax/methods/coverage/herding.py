@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from dual_jax.numerics.graphs import BLOCK
 from dual_jax.numerics.kernels import kernel_matrix, median_distance
-from dual_jax.selection.protocol import Selection, first_best, pickable
-
-BLOCK = 256  # rows whose kernel with all others exists at once
+from dual_jax.selection.protocol import Selection, first_best
 
 
 @partial(jax.jit, static_argnames=("n_select", "kernel"))
@@ -18,8 +17,8 @@ def herding(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     kernel: str = "rbf",
     width: float | None = None,
 ) -> Selection:
@@ -36,18 +35,12 @@ def herding(
     pick is less wanted but not excluded, and rare rows come late. Fails on unscaled features and with a
     width far from the distances that matter; the linear kernel only matches the mean.
 
-    Cost: O(n^2 d) work once, O(n d) a pick; O(n) memory beside blocks of rows.
+    Cost: O(n^2 d) work once, O(n d) a pick; O(n) memory and blocks of rows.
 
     Parameters
     ----------
-    key
-        Ignored.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`.
-    kernel
-        ``"rbf"`` (default) or ``"linear"``, static; see `dual_jax.numerics.kernels`.
-    width
-        Of the RBF kernel, > 0, in the units of ``x``; `kernels.median_distance` by default (our choice).
+    kernel, width
+        As in `dual_jax.numerics.kernels.kernel_matrix`; both defaults are ours.
 
     Returns
     -------
@@ -56,13 +49,11 @@ def herding(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[0.0], [1.0], [2.0], [9.0], [10.0]])
-    >>> herding(jax.random.key(0), x, 2, width=1.0).indices.tolist()
+    >>> dj.METHODS["herding"](jax.random.key(0), x, 2, width=1.0).indices.tolist()
     [1, 3]
     """
-    is_open = pickable(len(x), labeled, candidates)
-    labeled = jnp.zeros(len(x), bool) if labeled is None else labeled
     sigma = median_distance(x) if width is None else width
     mean, crowd = _kernel_sums(x, labeled, kernel, sigma)
 
@@ -75,7 +66,7 @@ def herding(
         crowd = crowd + kernel_matrix(x, x[best][None], kernel, sigma)[:, 0]
         return (crowd, n_done + 1, is_open.at[best].set(False)), (best.astype(jnp.int32), scores[best])
 
-    start = (crowd, labeled.sum(), is_open)
+    start = (crowd, labeled.sum(), candidates)
     return Selection(*jax.lax.scan(pick, start, length=n_select)[1])
 
 

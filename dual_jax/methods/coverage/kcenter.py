@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from dual_jax.numerics.arithmetic import nth_true, squared_differences, squared_norms
-from dual_jax.selection.protocol import Selection, first_best, pickable
+from dual_jax.numerics.arithmetic import squared_differences, squared_distances_to_nearest, squared_norms
+from dual_jax.selection.protocol import Selection, first_best
 
 
 @partial(jax.jit, static_argnames="n_select")
@@ -16,8 +16,8 @@ def kcenter(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
 ) -> Selection:
     """Return rows that leave no row far from a pick: farthest-point traversal, the coreset method.
 
@@ -37,10 +37,8 @@ def kcenter(
 
     Parameters
     ----------
-    key
-        Ignored.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`. Distances are Euclidean.
+    x
+        Distances are Euclidean.
 
     Returns
     -------
@@ -50,12 +48,10 @@ def kcenter(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
-    >>> kcenter(jax.random.key(0), jnp.array([[0.0], [1.0], [2.0], [9.0]]), 3).indices.tolist()
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
+    >>> dj.METHODS["kcenter"](jax.random.key(0), jnp.array([[0.0], [1.0], [2.0], [9.0]]), 3).indices.tolist()
     [2, 3, 0]
     """
-    is_open = pickable(len(x), labeled, candidates)
-    labeled = jnp.zeros(len(x), bool) if labeled is None else labeled
     from_mean = squared_norms(x - x.mean(0))
     ceiling = 4.0 * from_mean.max()
 
@@ -66,7 +62,7 @@ def kcenter(
         closest = jnp.minimum(closest, squared_differences(x[best][None], x)[0])
         return (closest, is_open.at[best].set(False)), (best.astype(jnp.int32), score)
 
-    start = (_closest_labeled(x, labeled), is_open)
+    start = (squared_distances_to_nearest(x, labeled), candidates)
     return Selection(*jax.lax.scan(pick, start, length=n_select)[1])
 
 
@@ -74,27 +70,15 @@ def spread_rest(
     x: Float[Array, "n d"],
     picks: Int[Array, " k"],
     n_kept: Int[Array, ""],
-    *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
 ) -> Int[Array, " k"]:
     """Return the picks, all after the first ``n_kept`` replaced by farthest points from what is done.
 
-    For methods whose own objective is used up before the budget; nested where they are.
+    For methods whose own objective gives no more picks before the budget is reached; nested if they are.
     """
     place = jnp.arange(len(picks))
-    labeled = jnp.zeros(len(x), bool) if labeled is None else labeled
     done = labeled.at[jnp.where(place < n_kept, picks, len(x))].set(True, mode="drop")
-    rest = kcenter(jax.random.key(0), x, len(picks), labeled=done, candidates=candidates).indices
+    is_open = candidates & ~done
+    rest = kcenter(jax.random.key(0), x, len(picks), labeled=done, candidates=is_open).indices
     return jnp.where(place < n_kept, picks, rest[place - n_kept])
-
-
-def _closest_labeled(x: Float[Array, "n d"], labeled: Bool[Array, " n"]) -> Float[Array, " n"]:
-    """Return the squared distance of every row to the nearest labelled one, infinite when there is none."""
-    rank = jnp.cumsum(labeled)
-
-    def visit(i: Array, closest: Array) -> Array:
-        row: Int[Array, " 1"] = nth_true(rank, i, 1)
-        return jnp.minimum(closest, squared_differences(x[row], x)[0])
-
-    return jax.lax.fori_loop(0, rank[-1], visit, jnp.full(len(x), jnp.inf, x.dtype))

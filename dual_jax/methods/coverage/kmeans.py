@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from dual_jax.numerics.arithmetic import squared_differences, squared_distances, squared_norms
-from dual_jax.numerics.graphs import BLOCK
+from dual_jax.numerics.arithmetic import squared_differences, squared_distances_to_nearest, squared_norms
+from dual_jax.numerics.chunks import Chunks
 from dual_jax.numerics.kmeans import kmeans as lloyd
-from dual_jax.selection.protocol import Selection, first_best, pickable
+from dual_jax.numerics.seeding import greedy_seeds
+from dual_jax.selection.protocol import Selection, first_best
 
 _Turn = tuple[Array, Array, Array, Array, Array, Array]
 
 MAX_TURNS = 20  # of clustering what the labelled rows do not hold; a handful suffices
-N_TRIALS = 4  # rows drawn for each seed, of which the best one is kept
 
 
 @partial(jax.jit, static_argnames=("n_select", "n_restarts"))
@@ -23,8 +23,8 @@ def kmeans(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     n_restarts: int = 4,
     max_iter: int = 100,
 ) -> Selection:
@@ -36,8 +36,8 @@ def kmeans(
 
     over k = 1, ..., ``n_select`` by Lloyd iterations: labelled rows are centres that do not move, so that the
     free ones settle where no label is near. Then clusters by falling size each take the nearest row that may
-    be picked and is not yet; ties go to the lowest position. A cluster that stays empty, with fewer distinct
-    rows than picks, takes the nearest row left. Forbidden rows are clustered like all others.
+    be picked and is not picked yet; ties go to the lowest position. A cluster that stays empty, with fewer
+    distinct rows than picks, takes the nearest row left. Forbidden rows are clustered like all others.
 
     Source: the usual baseline; the paper says "implemented by us" and no more (details UNKNOWN), the rules
     for labelled rows, distinct picks and order are ours. Random through its seeds, and not nested: another
@@ -46,13 +46,12 @@ def kmeans(
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`.
     n_restarts
         Seedings (k-means++, with labelled rows as the first centres) of which the best clustering is used,
         static; 4 by default (ours).
     max_iter
-        Largest number of Lloyd iterations between two looks at the labelled rows; 100 by default (ours).
+        Largest number of Lloyd iterations between two assignments of the labelled rows; 100 by default
+        (ours).
 
     Returns
     -------
@@ -61,52 +60,23 @@ def kmeans(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
-    >>> from dual_jax.methods.coverage.kmeans import kmeans
-    >>> kmeans(jax.random.key(0), jnp.array([[0.0], [1.0], [2.0], [8.0], [8.5]]), 2).indices.tolist()
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
+    >>> x = jnp.array([[0.0], [1.0], [2.0], [8.0], [8.5]])
+    >>> dj.METHODS["kmeans"](jax.random.key(0), x, 2).indices.tolist()
     [1, 3]
     """
     x = x - x.mean(axis=0)
-    reached = _labelled_distances(x, labeled)
+    reached = squared_distances_to_nearest(x, labeled)
+
+    rows = Chunks(x[None], jnp.ones((1, len(x)), x.dtype))
 
     def cluster(key: Array) -> tuple[Array, Array, Array]:
-        seeds = _seeds(key, x, reached, n_select)
+        seeds = greedy_seeds(key, rows, n_select, reached=reached[None])
         return _cluster(key, x, reached, seeds, max_iter)
 
     losses, centroids, sizes = jax.lax.map(cluster, jax.random.split(key, n_restarts))
     best = jnp.argmin(losses)
-    return _nearest_open(x, centroids[best], sizes[best], pickable(len(x), labeled, candidates))
-
-
-def _labelled_distances(x: Float[Array, "n d"], labeled: Bool[Array, " n"] | None) -> Float[Array, " n"]:
-    """Return the squared distance of each row to the nearest labelled one, infinite without any."""
-    nowhere = jnp.full(len(x), jnp.inf, x.dtype)
-    if labeled is None:
-        return nowhere
-
-    def measure() -> Array:
-        def nearest(row: Array) -> Array:
-            return jnp.where(labeled, squared_distances(row[None], x)[0], jnp.inf).min()
-
-        return jnp.where(labeled, 0.0, jax.lax.map(nearest, x, batch_size=BLOCK))
-
-    return jax.lax.cond(labeled.any(), measure, lambda: nowhere)
-
-
-def _seeds(
-    key: Key[Array, ""], x: Float[Array, "n d"], reached: Float[Array, " n"], n_clusters: int
-) -> Float[Array, "K d"]:
-    """Return seeds by greedy k-means++ that starts from the distances ``reached`` already."""
-
-    def add(closest: Array, key: Array) -> tuple[Array, Array]:
-        mass = jnp.where(jnp.isinf(closest), 1.0, closest)
-        mass = jnp.where(mass.max() > 0, mass, 1.0)  # every row is a centre: any will do
-        trials = x[jax.random.categorical(key, jnp.log(mass), shape=(N_TRIALS,))]
-        after = jnp.minimum(closest, squared_differences(trials, x))
-        best = jnp.argmin(after.sum(axis=1))
-        return after[best], trials[best]
-
-    return jax.lax.scan(add, reached, jax.random.split(key, n_clusters))[1]
+    return _nearest_open(x, centroids[best], sizes[best], candidates)
 
 
 def _cluster(
@@ -118,7 +88,7 @@ def _cluster(
 ) -> tuple[Float[Array, ""], Float[Array, "K d"], Float[Array, " K"]]:
     """Return loss, centres and sizes of the clusters of the rows that no labelled row holds.
 
-    Lloyd iterations with the held rows left out lower the loss, and so does deciding anew which are held.
+    Lloyd iterations with the held rows left out lower the loss, and so does deciding again which are held.
     """
 
     def turn(state: _Turn) -> _Turn:

@@ -1,4 +1,4 @@
-"""Robust k-medoids of the inputs: DUAL's read-out without its network, the control that stands beside it."""
+"""Robust k-medoids of the inputs: DUAL's read-out without its network, the control to compare it with."""
 
 from functools import partial
 
@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from dual_jax.dual.network import MAX_INPUTS, bounded_gain, robust_moments
 from dual_jax.numerics.arithmetic import matmul, principal_directions, squared_norms
-from dual_jax.selection.coverage import greedy, power_cost
+from dual_jax.numerics.statistics import MAX_INPUTS, bounded_gain, robust_moments
+from dual_jax.selection.cover import build_cover, power_cost
+from dual_jax.selection.coverage import greedy
 from dual_jax.selection.protocol import Selection
 from dual_jax.selection.swaps import refine
 
@@ -22,12 +23,12 @@ def medoids(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     readout: str = "greedy",
     pair_first: bool = True,
 ) -> Selection:
-    """Return rows such that every row of the pool is near to one of them, where far rows have little say.
+    """Return rows such that every row of the pool is near one of them; far rows have little influence.
 
     Greedily lowers ``sum_i min_{j in S} ||u_i - u_j||^(1/2)``, S being labelled rows and picks and u the
     rows less their geometric median, in units of their median length, with lengths l mapped to log(1 + l).
@@ -39,15 +40,15 @@ def medoids(
     nothing and comes only after all distinct rows. Coverage follows density, so rare groups get few picks;
     features must be scaled; without ``pair_first`` the first pick is central and its partner poor.
 
-    Cost: about O(n^2 d log n_select) work, O(n) memory beside blocks of rows; no n x n matrix. Swaps add
+    Cost: about O(n^2 d log n_select) work, O(n) memory and blocks of rows; no n x n matrix. Swaps add
     O(n (n + n_select) d) a sweep.
 
     Parameters
     ----------
     key
         Ignored up to 128 features.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`. Forbidden rows want to be covered too.
+    candidates
+        Forbidden rows are covered too.
     readout
         ``"greedy"`` (default) or ``"refine"``, swaps for this one budget; static.
     pair_first
@@ -65,22 +66,20 @@ def medoids(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[0.0], [1.0], [2.0], [9.0], [10.0]])
-    >>> medoids(jax.random.key(0), x, 2).indices.tolist()
+    >>> dj.METHODS["medoids"](jax.random.key(0), x, 2).indices.tolist()
     [1, 3]
     """
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} is unknown: give one of {', '.join(READOUTS)}.")
-    u, cost = squashed(key, x), power_cost(POWER)
-    picks = greedy(u, n_select, cost, labeled=labeled, candidates=candidates, pair_first=pair_first)
-    if readout == "greedy":
-        return picks
-    return refine(u, picks.indices, cost, labeled=labeled, candidates=candidates)
+    cover = build_cover(squashed(key, x), power_cost(POWER), labeled=labeled, candidates=candidates)
+    picks = greedy(cover, n_select, pair_first=pair_first)
+    return picks if readout == "greedy" else refine(cover, picks.indices)
 
 
 def squashed(key: Key[Array, ""], x: Float[Array, "n d"]) -> Float[Array, "n q"]:
-    """Return the space of `dual_jax.dual.network.simplex` without codes; q is d, or 128 where d is more."""
+    """Return the space of `dual_jax.dual.objectives.simplex` without codes; q is d, at most 128."""
     center, spread = robust_moments(x, jnp.ones(len(x), bool))
     inputs = (x - center) / spread
     if x.shape[1] > MAX_INPUTS:

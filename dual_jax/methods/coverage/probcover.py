@@ -9,10 +9,10 @@ from jaxtyping import Array, Bool, Float, Key
 from dual_jax.methods.coverage.facility import greedy_similarity
 from dual_jax.methods.coverage.kcenter import spread_rest
 from dual_jax.numerics.arithmetic import squared_distances
+from dual_jax.numerics.graphs import BLOCK
 from dual_jax.numerics.kmeans import kmeans
 from dual_jax.selection.protocol import Selection
 
-BLOCK = 256  # rows whose distances to all others exist at once
 MARGIN = 1e-4  # the radius is a distance of the pool, and rounding must not decide on that pair
 
 
@@ -22,8 +22,8 @@ def probcover(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     radius: float | None = None,
     purity: float = 0.95,
     n_clusters: int = 10,
@@ -41,23 +41,23 @@ def probcover(
     Nested (the radius does not depend on ``n_select``). When all rows are covered, `kcenter` continues from
     the picks, with score 0: our rule, the paper stops there. Ties go to the lowest position.
 
-    Fails when the radius is wrong for the budget, for which the method is known: too large, and it covers the
-    pool with a few picks; too small, and every pick covers itself. Outliers come last. It wants features in
-    which Euclidean distance is meaningful (the paper: l2-normalised self-supervised ones), so scale them.
+    Fails when the radius is wrong for the budget, a known weakness of the method: too large, and it covers
+    the pool with a few picks; too small, and every pick covers itself. Outliers come last. It wants features
+    in which Euclidean distance is meaningful (the paper: l2-normalised self-supervised ones), so scale them.
 
-    Cost: O(n^2 d) work once for the radius and about O(n^2 d log n_select) for the picks, O(n) memory beside
+    Cost: O(n^2 d) work once for the radius and about O(n^2 d log n_select) for the picks, O(n) memory and
     blocks of rows, and one k-means.
 
     Parameters
     ----------
     key
         Seeds the k-means; ignored when ``radius`` is given.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`. Forbidden rows want to be covered too.
+    candidates
+        Forbidden rows are covered too.
     radius
         Of the balls, > 0, in the units of ``x``; None for the rule above.
     purity
-        Share of rows whose ball shall be pure, 0 to 1; the paper's default. Without effect beside ``radius``.
+        Share of rows whose ball should be pure, 0 to 1; the paper's default. Not used if ``radius`` is given.
     n_clusters
         Pseudo-classes, static, at least 2; give the number of classes where it is known.
 
@@ -68,19 +68,17 @@ def probcover(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[0.0], [1.0], [2.0], [8.0], [9.0], [20.0]])
-    >>> picks = probcover(jax.random.key(0), x, 3, radius=1.5)
+    >>> picks = dj.METHODS["probcover"](jax.random.key(0), x, 3, radius=1.5)
     >>> picks.indices.tolist(), picks.scores.tolist()
     ([1, 3, 5], [3.0, 2.0, 1.0])
     """
     reach = _pure_radius(key, x, purity, n_clusters) if radius is None else radius
     cost = jax.tree_util.Partial(_out_of_reach, limit=reach**2)
-    picks = greedy_similarity(x, n_select, cost, labeled=labeled, candidates=candidates)
+    picks = greedy_similarity(x, n_select, cost, labeled, candidates)
     n_useful = jnp.sum(picks.scores > 0)
-    return picks._replace(
-        indices=spread_rest(x, picks.indices, n_useful, labeled=labeled, candidates=candidates)
-    )
+    return picks._replace(indices=spread_rest(x, picks.indices, n_useful, labeled, candidates))
 
 
 def _out_of_reach(squared: Array, limit: Array) -> Array:

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.numerics.arithmetic import squared_distances
+from dual_jax.numerics.graphs import BLOCK
 from dual_jax.numerics.kmeans import kmeans
-from dual_jax.selection.protocol import Selection, pickable
+from dual_jax.selection.protocol import Selection
 
-BLOCK = 256  # rows whose distances to all others exist at once
 N_NEIGHBORS = 20  # the paper's
 MAX_CLUSTERS = 500  # the paper's
-SMALL = 5  # the paper drops clusters of at most so many rows
+SMALL = 5  # the paper drops clusters of at most this many rows
 OFFSET = 1e-5  # keeps the typicality of duplicates finite; the released code's
 
 
@@ -23,8 +23,8 @@ def typiclust(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     n_clusters: int | None = None,
 ) -> Selection:
     """Return the row of highest density in every k-means cluster.
@@ -35,24 +35,24 @@ def typiclust(
 
     Two departures keep the sizes static and serve every budget. A labelled row counts as a visit to its
     cluster. Clusters of at most 5 rows, which the paper drops, are visited when the larger ones are used up;
-    where the mean size is under 10, half of it stands for the 5, lest a few clusters give all picks.
+    where the mean size is under 10, half of it replaces the 5, so that a few clusters do not give all picks.
     Typicality is computed once over all rows of the cluster, also labelled and forbidden ones; the code
     repeats it among the rows left.
 
     Not nested: the clusters depend on ``n_select``. Up to ``n_clusters`` picks come from different clusters,
-    unless small clusters wait; so duplicates are apart.
+    unless small clusters are left for later; so duplicates are not picked together.
 
     Made for budgets of a few picks a class. Fails when clusters are no classes, at large budgets (it never
-    looks at borders), and on unscaled features; outliers are left out.
+    picks at borders), and on unscaled features; outliers are left out.
 
-    Cost: one k-means and O(n^2 d) work once, O(n) memory beside blocks of rows.
+    Cost: one k-means and O(n^2 d) work once, O(n) memory and blocks of rows.
 
     Parameters
     ----------
     key
         Seeds the k-means.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`. The paper uses l2-normalised self-supervised features.
+    x
+        The paper uses l2-normalised self-supervised features.
     n_clusters
         Static; by default min(n_select, 500). The paper adds the number of labelled rows, which a mask
         inside ``jit`` does not tell: pass ``min(n_labeled + n_select, 500)`` for its rule.
@@ -64,22 +64,20 @@ def typiclust(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[0.0], [1.0], [2.0], [3.5], [20.0], [21.0], [23.0]])
-    >>> typiclust(jax.random.key(0), x, 2).indices.tolist()
+    >>> dj.METHODS["typiclust"](jax.random.key(0), x, 2).indices.tolist()
     [1, 4]
     """
-    is_open = pickable(len(x), labeled, candidates)
     n_clusters = min(n_clusters or min(n_select, MAX_CLUSTERS), len(x))
     clusters = kmeans(key, x, n_clusters)
     labels, sizes = clusters.labels, clusters.sizes.astype(int)
     # Distances inside a cluster are the same around its centroid, where float32 loses less.
     distances = _distance_inside(x - clusters.centroids[labels], labels, sizes)
-    n_labeled = jnp.zeros(len(x), int) if labeled is None else labeled.astype(int)
-    visits = jax.ops.segment_sum(n_labeled, labels, n_clusters)
-    turn = visits[labels] + _rank_inside(distances, labels, is_open, n_clusters)
+    visits = jax.ops.segment_sum(labeled.astype(int), labels, n_clusters)
+    turn = visits[labels] + _rank_inside(distances, labels, candidates, n_clusters)
     is_small = sizes <= min(SMALL, len(x) / (2 * n_clusters))
-    order = jnp.lexsort((labels, -sizes[labels], turn, is_small[labels], ~is_open))
+    order = jnp.lexsort((labels, -sizes[labels], turn, is_small[labels], ~candidates))
     indices = order[:n_select].astype(jnp.int32)
     return Selection(indices, 1.0 / (distances[indices] + OFFSET))
 

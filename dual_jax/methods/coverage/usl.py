@@ -8,13 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.numerics.arithmetic import safe_divide, squared_distances, squared_norms
-from dual_jax.numerics.graphs import nearest_neighbors
+from dual_jax.numerics.graphs import BLOCK, nearest_neighbors
 from dual_jax.numerics.kmeans import kmeans
-from dual_jax.selection.protocol import Selection, pickable
+from dual_jax.selection.protocol import Selection
 
-BLOCK = 256  # rows whose distances to all others exist at once
 N_ROUNDS = 10  # the paper's
-NEAREST = 1e-6  # smallest squared distance that is told apart, where the mean squared norm is 1
+NEAREST = 1e-6  # smallest squared distance that counts, where the mean squared norm is 1
 
 
 @partial(jax.jit, static_argnames=("n_select", "n_neighbors"))
@@ -23,8 +22,8 @@ def usl(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     n_neighbors: int = 20,
     repulsion: float = 0.5,
     decay: float = 0.5,
@@ -40,24 +39,24 @@ def usl(
         R_i <- momentum * R_i + (1 - momentum) * sum_s (||f_i - f_s||^2)^-decay
 
     over the picks s of other clusters that are nearer than the horizon. Source: Wang, Lian and Yu, ECCV 2022
-    (USL, not the trained USL-T), and its released configuration. Labelled rows are ours: all of them stand in
-    the sum, whatever their cluster.
+    (USL, not the trained USL-T), and its released configuration. Labelled rows are ours: all of them are in
+    the sum, in any cluster.
 
     The rows f are centred and divided by the root of their mean squared length, which gives random pairs the
     mean squared distance 2 that the paper's unit vectors have: the knobs do not depend on the scale of ``x``.
 
-    Not nested. Duplicates share a cluster and are apart; where a cluster holds no open row, the open rows of
-    largest utility fill up. Fails when clusters are no classes, on outliers that form clusters of their own,
-    and with budgets under the number of classes.
+    Not nested. Duplicates share a cluster, so they are not picked together; where a cluster holds no open
+    row, the open rows of largest utility fill up. Fails when clusters are no classes, on outliers that form
+    clusters of their own, and with budgets under the number of classes.
 
-    Cost: one k-means, O(n^2 d) work once and O(n d n_select) a round; O(n n_select) memory beside blocks.
+    Cost: one k-means, O(n^2 d) work once and O(n d n_select) a round; O(n n_select) memory and blocks.
 
     Parameters
     ----------
     key
         Seeds the k-means.
-    x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`. Neighbours and clusters are of the whole pool.
+    x
+        Neighbours and clusters are of the whole pool.
     n_neighbors
         Of the density, static; the released default (400 on CIFAR).
     repulsion
@@ -67,7 +66,7 @@ def usl(
     horizon
         Squared distances from here on do not count; the paper's 4.
     momentum
-        Share of R that is kept in a round, 0 to 1; the paper's 0.9.
+        Share of R that a round carries over, 0 to 1; the paper's 0.9.
 
     Returns
     -------
@@ -76,12 +75,11 @@ def usl(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[0.0], [1.0], [2.0], [20.0], [21.0], [22.0]])
-    >>> sorted(usl(jax.random.key(0), x, 2, n_neighbors=2).indices.tolist())
+    >>> sorted(dj.METHODS["usl"](jax.random.key(0), x, 2, n_neighbors=2).indices.tolist())
     [1, 4]
     """
-    is_open = pickable(len(x), labeled, candidates)
     f = x - x.mean(0)
     f = safe_divide(f, jnp.sqrt(squared_norms(f).mean()))
     labels = kmeans(key, f, n_select).labels
@@ -91,7 +89,7 @@ def usl(
         return jnp.where(squared < horizon, jnp.maximum(squared, NEAREST) ** -decay, 0.0)
 
     is_inside = labels[:, None] == jnp.arange(n_select)
-    is_member = is_inside & is_open[:, None]
+    is_member = is_inside & candidates[:, None]
     crowd = _labeled_crowd(f, labeled, nearness)
 
     def repel(_: Array, repelled: Array) -> Array:
@@ -103,7 +101,7 @@ def usl(
     utility = density - repulsion * jax.lax.fori_loop(0, N_ROUNDS, repel, jnp.zeros(len(x)))
     picks = _best_inside(utility, is_member)
     is_pick = jnp.zeros(len(x), bool).at[picks].set(True, mode="drop")
-    indices = jnp.lexsort((-utility, ~is_pick, ~is_open))[:n_select].astype(jnp.int32)
+    indices = jnp.lexsort((-utility, ~is_pick, ~candidates))[:n_select].astype(jnp.int32)
     return Selection(indices, utility[indices])
 
 
@@ -114,11 +112,9 @@ def _best_inside(utility: Float[Array, " n"], is_member: Bool[Array, "n K"]) -> 
 
 
 def _labeled_crowd(
-    f: Float[Array, "n d"], labeled: Bool[Array, " n"] | None, nearness: Callable[[Array], Array]
+    f: Float[Array, "n d"], labeled: Bool[Array, " n"], nearness: Callable[[Array], Array]
 ) -> Float[Array, " n"]:
     """Return the summed nearness of each row to the labelled ones."""
-    if labeled is None:
-        return jnp.zeros(len(f))
 
     def crowd(row: Array) -> Array:
         return jnp.sum(nearness(squared_distances(row[None], f)[0]), where=labeled)

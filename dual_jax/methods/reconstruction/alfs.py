@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.methods.reconstruction.rowsparse import ranking
 from dual_jax.numerics.arithmetic import matmul, safe_divide
-from dual_jax.selection.protocol import Selection, pickable
+from dual_jax.selection.protocol import Selection
 
 BALANCED = 10.0  # the step size is doubled or halved where one residual is this many times the other
 N_ADAPTIVE = 500  # iterations in which it may change; the proof of convergence wants it fixed in the end
@@ -33,8 +33,8 @@ def alfs(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     alpha: float = 0.1,
     beta: float = 0.1,
     tol: float = 1e-4,
@@ -60,12 +60,10 @@ def alfs(
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`; the key is ignored.
     alpha, beta
         Weights of the penalties on rows and on columns, above 0; 0.1 by default (ours). Larger uses fewer.
     tol, max_iter
-        ADMM ends when both splits agree, and stand still, within ``tol`` relative (1e-4), or after 2000.
+        ADMM ends when both splits agree and no longer change, within ``tol`` relative (1e-4), or after 2000.
 
     Returns
     -------
@@ -75,15 +73,13 @@ def alfs(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
-    >>> from dual_jax.methods.reconstruction.alfs import alfs
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[3.0, 0.0], [0.1, 0.1], [0.0, 2.0]])
-    >>> alfs(jax.random.key(0), x, 2).indices.tolist()
+    >>> dj.METHODS["alfs"](jax.random.key(0), x, 2).indices.tolist()
     [0, 2]
     """
-    is_open = pickable(len(x), labeled, candidates)
-    penalties, _, fit = _decomposed(x, is_open, labeled, alpha, beta, tol, max_iter)
-    return _ranked(fit.by_row, fit.row_duals, penalties, is_open, n_select)
+    penalties, _, fit = _decomposed(x, candidates, labeled, alpha, beta, tol, max_iter)
+    return _ranked(fit.by_row, fit.row_duals, penalties, candidates, n_select)
 
 
 @partial(jax.jit, static_argnames=("n_select",))
@@ -104,17 +100,19 @@ def alfs_features(
     --------
     >>> import jax.numpy as jnp
     >>> from dual_jax.methods.reconstruction.alfs import alfs_features
+    >>> from dual_jax.methods.reconstruction.alfs import alfs_features
     >>> alfs_features(jnp.array([[3.0, 0.01], [1.0, 0.02], [2.0, 0.0]]), 1).indices.tolist()
     [0]
     """
-    _, penalties, fit = _decomposed(x, pickable(len(x)), None, alpha, beta, tol, max_iter)
-    return _ranked(fit.by_column.T, fit.column_duals.T, penalties, pickable(x.shape[1]), n_select)
+    rows, columns = (jnp.ones(length, bool) for length in x.shape)
+    _, penalties, fit = _decomposed(x, rows, ~rows, alpha, beta, tol, max_iter)
+    return _ranked(fit.by_column.T, fit.column_duals.T, penalties, columns, n_select)
 
 
 def _decomposed(
     x: Float[Array, "n d"],
     is_open: Bool[Array, " n"],
-    labeled: Bool[Array, " n"] | None,
+    labeled: Bool[Array, " n"],
     alpha: float | Array,
     beta: float | Array,
     tol: float | Array,
@@ -125,8 +123,7 @@ def _decomposed(
     slope = 2.0 * matmul(x, matmul(x.T, x))
     row_penalty = alpha * jnp.linalg.norm(slope, axis=1).max()
     column_penalty = beta * jnp.linalg.norm(slope, axis=0).max()
-    is_free = jnp.zeros(len(x), bool) if labeled is None else labeled
-    rows = jnp.where(is_free, 0.0, jnp.where(is_open, row_penalty, jnp.inf))
+    rows = jnp.where(labeled, 0.0, jnp.where(is_open, row_penalty, jnp.inf))
     columns = jnp.broadcast_to(column_penalty, x.shape[1:])
     return rows, columns, decompose(x, rows, columns, tol, max_iter)
 

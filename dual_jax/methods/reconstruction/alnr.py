@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dual_jax.methods.reconstruction.rowsparse import FREE, ranking
 from dual_jax.numerics.arithmetic import matmul, safe_divide, unit_power
 from dual_jax.numerics.graphs import heat_weights, nearest_neighbors
-from dual_jax.selection.protocol import Selection, pickable
+from dual_jax.selection.protocol import Selection
 
 ACTIVE = 0.999  # share of the penalty from which on a row is used; below it, its beta goes to zero
 
@@ -33,8 +33,8 @@ def alnr(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     n_neighbors: int = 10,
     regularization: float = 0.1,
     tol: float = 1e-4,
@@ -55,8 +55,8 @@ def alnr(
 
     Labelled rows may rebuild others at nearly no cost (their beta is 1e4), forbidden rows may not; both are
     rebuilt. Rows whose beta is zero follow by the share of the penalty that they reach. Deterministic and
-    nested. A score belongs to a row: near-duplicates share it. Outliers are in nobody's neighbourhood and
-    come last. Unscaled features spoil the neighbourhoods, and the origin matters: centred rows are rebuilt
+    nested. A score belongs to a row: near-duplicates share it. Outliers are in no row's neighbourhood and are
+    picked last. Unscaled features spoil the neighbourhoods, and the origin matters: centred rows are rebuilt
     differently.
 
     Cost: O(n^2 d) work once for the neighbours and O(n k^3) a sweep with k = ``n_neighbors``, some hundred
@@ -64,8 +64,6 @@ def alnr(
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`; the key is ignored.
     n_neighbors
         k, static; 10 by default (ours; 5 to 20 is usual).
     regularization
@@ -82,17 +80,14 @@ def alnr(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
-    >>> from dual_jax.methods.reconstruction.alnr import alnr
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[1.0, 0.0], [1.1, 0.0], [1.2, 0.0], [0.0, 1.0], [0.0, 1.1], [0.0, 1.2], [9.0, 9.0]])
-    >>> sorted(alnr(jax.random.key(0), x, 2, n_neighbors=2).indices.tolist())
+    >>> sorted(dj.METHODS["alnr"](jax.random.key(0), x, 2, n_neighbors=2).indices.tolist())
     [1, 4]
     """
-    is_open = pickable(len(x), labeled, candidates)
-    is_free = jnp.zeros(len(x), bool) if labeled is None else labeled
-    fit = reconstruct(x, is_open, is_free, n_neighbors, regularization, tol, max_iter)
-    share = safe_divide(fit.multipliers, jnp.broadcast_to(fit.weight, is_open.shape))
-    return ranking(jnp.where(share > ACTIVE, fit.weight * fit.beta, 0.0), share, is_open, n_select)
+    fit = reconstruct(x, candidates, labeled, n_neighbors, regularization, tol, max_iter)
+    share = safe_divide(fit.multipliers, jnp.broadcast_to(fit.weight, candidates.shape))
+    return ranking(jnp.where(share > ACTIVE, fit.weight * fit.beta, 0.0), share, candidates, n_select)
 
 
 def reconstruct(

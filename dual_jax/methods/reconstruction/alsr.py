@@ -1,4 +1,4 @@
-"""Active learning by sparse representation with locality: RRSS whose fit keeps the pool's local structure."""
+"""Sparse representation with unsquared residuals (RRSS), and with a fit that keeps local structure (ALSR)."""
 
 from functools import partial
 
@@ -18,32 +18,39 @@ def alsr(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     penalty: Float[Array, ""] | float = 1.0,
-    locality: Float[Array, ""] | float = 0.1,
+    locality: Float[Array, ""] | float | None = 0.1,
     n_neighbors: int = 5,
     max_iter: Int[Array, ""] | int = 1000,
 ) -> Selection:
-    """Return the rows that rebuild the pool most, in a fit that each row's neighbours rebuild as well.
+    """Return the rows that rebuild the pool most, with residuals that outliers cannot dominate.
 
         min_A  sum_i ||x_i - y_i||_2 + r sum_j ||A_j||_2 + locality * tr(Y^T M Y),    Y = A^T X,
 
-    ``M = (I - W)^T (I - W)`` with W the LLE weights of the k nearest neighbours. Source: Li, Shi, Zhou, Bao
-    and Guo, Pattern Recognition Letters 2017, of which only the start of the abstract could be read: this
-    objective is INFERRED (the residuals of RRSS, and the local structure of LLR). Reweighted least squares
-    as in `rrss`, the system of each iteration by conjugate gradients, until a bound of the duality gap is
-    1e-3 of the objective. ``locality = 0`` is `rrss`, whose docstring says the rest: scaling, labelled and
-    forbidden rows, order of unused rows, and when it fails.
+    ``M = (I - W)^T (I - W)`` with W the LLE weights of the k nearest neighbours.
+
+    Without locality this is RRSS (`rrss`; Nie, Wang, Huang and Ding, IJCAI 2013, and the authors' code, which
+    has no affine constraint and ranks by the l1 norms of A's rows, as here). Their reweighting (n systems of
+    size n in each iteration) is carried out in the eigenbasis of ``X D^-1 X^T``, which gives the same
+    numbers, and runs until a bound of the duality gap is 1e-3 of the objective instead of 50 times. The
+    locality is from Li, Shi, Zhou, Bao and Guo, Pattern Recognition Letters 2017 (`alsr`), of which only the
+    start of the abstract could be read: that objective is INFERRED (the residuals of RRSS, and the local
+    structure of LLR). With it the system of each iteration is solved by conjugate gradients.
+
+    Scaling, labelled and forbidden rows: see `dual_jax.methods.reconstruction.rowsparse`. Norms of unused
+    rows fall towards 0 without reaching it, and order these rows too; then come copies of other rows and rows
+    in the span of the labelled ones, with -1, by position. Fewer rows than about d matter when the residual
+    vanishes.
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`; ``key`` is not used.
     penalty
-        r > 0, as in `rrss`.
+        r > 0, for rows of mean squared length 1. Papers search 0.01 to 10; larger uses fewer rows. Default 1,
+        ours.
     locality
-        Weight of the local structure, at least 0. Default 0.1, ours.
+        Weight of the local structure, at least 0, or None for none at all. Default 0.1, ours.
     n_neighbors
         k of the graph, static; 5 by default, as in LLR.
     max_iter
@@ -58,18 +65,17 @@ def alsr(
     -----
     Cost: O(n^2 d) work once, for the neighbours and to rank, and O(n d (d + k)) an iteration with
     k = ``n_neighbors``, some hundreds of them and 1000 at most, whatever ``n_select``; O(n d k) memory and
-    blocks of 256 x n. min(n, d) stands in place of d when d > n.
+    blocks of 256 x n. Without locality k is 1. If d > n, d is min(n, d).
 
     Examples
     --------
-    >>> import jax
-    >>> import jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[1.0, 0.0], [0.9, 0.1], [0.0, 0.8]])
-    >>> sorted(alsr(jax.random.key(0), x, 2).indices.tolist())
+    >>> sorted(dj.METHODS["alsr"](jax.random.key(0), x, 2).indices.tolist())
     [0, 2]
     """
     pool = prepare(x, labeled, candidates)
-    graph = _lle_operator(pool.rows, locality, n_neighbors)
+    graph = None if locality is None else _lle_operator(pool.rows, locality, n_neighbors)
     solution = robust_lasso(pool, penalty, locality=graph, max_iter=max_iter)
     return by_l1_norms(pool, solution.strengths, solution.w, n_select)
 

@@ -13,7 +13,7 @@ from dual_jax.selection.protocol import Selection
 
 MU_START, MU_GROWTH, MU_MAX = 1e-3, 1.1, 1e4  # the authors' schedule of the augmented Lagrangian
 SELF_ONLY = 0.8  # sparsity from which a row is taken to rebuild only itself
-EPS = 1e-8  # added to the norms of rows; a row that reached 0 could not come back
+EPS = 1e-8  # added to the norms of rows; a row that reached 0 would stay there
 
 
 class _State(NamedTuple):
@@ -34,8 +34,8 @@ def arss(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     penalty: Float[Array, ""] | float = 0.1,
     power: Float[Array, ""] | float = 0.5,
     tol: Float[Array, ""] | float = 1e-4,
@@ -49,7 +49,7 @@ def arss(
     shrinkage for B, one reweighting of A's rows per step, mu growing by 1.1 from 1e-3 to 1e4. For p < 1 it
     is not convex: the result is that of the schedule and need not be a minimum. Rows are ranked by their l1
     norms; a row whose coefficients are nearly 1-sparse (Hoyer's measure above 0.8: it rebuilds only itself)
-    is taken for an outlier and comes after the others. That the measure is Hoyer's is INFERRED.
+    counts as an outlier and is picked after the others. That the measure is Hoyer's is INFERRED.
 
     The released r = 0.1 hardly regularises. With more rows than features it leaves no error at all, and then
     r and p have nothing to weigh: with p = 1 the first 50 of 500 rows stay the same, with r = 1 48 of them;
@@ -57,15 +57,11 @@ def arss(
     with `dcs` at full rank; measured on three standardised pools). Errors begin near r = 10; at 100 A is
     nearly 0.
 
-    Rows are divided by their root mean squared length, not centred. Labelled rows are in the dictionary
-    without penalty; forbidden rows are not in it and still are targets. Copies of other rows, outliers and
-    rows in the span of the labelled ones have score -1 and come by position. One score a sample, so
-    neighbours may be picked together.
+    Scaling, labelled and forbidden rows: see `dual_jax.methods.reconstruction.rowsparse`. Copies of other
+    rows, outliers and rows in the span of the labelled ones have score -1 and are ordered by position.
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`; ``key`` is not used.
     penalty
         r > 0; the author's 0.1 by default, which hardly regularises, see above.
     power
@@ -87,10 +83,9 @@ def arss(
 
     Examples
     --------
-    >>> import jax
-    >>> import jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[1.0, 0.0], [0.9, 0.1], [0.0, 0.8]])
-    >>> sorted(arss(jax.random.key(0), x, 2).indices.tolist())
+    >>> sorted(dj.METHODS["arss"](jax.random.key(0), x, 2).indices.tolist())
     [0, 2]
     """
     pool = prepare(x, labeled, candidates, keep_axes=True)
@@ -110,8 +105,8 @@ def _run(
 ) -> _State:
     """Return the state in which ``B = X - XA`` holds to ``tol``, or that after ``max_iter`` steps.
 
-    W belongs to the strengths beside it: ``A_j = v_j x_j^T W`` with x_j less what the labelled rows span. In
-    the loop its columns stand for those of ``basis``.
+    W belongs to the strengths of the same step: ``A_j = v_j x_j^T W`` with x_j less what the labelled rows
+    span. In the loop its columns are coordinates in ``basis``.
     """
     x, rest = pool.rows, jnp.where(pool.enters[:, None], pool.rest, 0.0)
     basis = _row_space(rest)

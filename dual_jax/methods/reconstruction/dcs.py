@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.numerics.arithmetic import safe_divide
-from dual_jax.selection.protocol import Selection, pickable, top
+from dual_jax.selection.protocol import Selection, top
 
 
 @partial(jax.jit, static_argnames=("n_select", "rank", "center"))
@@ -16,8 +16,8 @@ def dcs(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     rank: int | None = None,
     energy: float = 0.9,
     center: bool = False,
@@ -32,16 +32,14 @@ def dcs(
     scores sum to more than k - eps, rebuild ``x`` within 1 / (1 - eps) of its best approximation of rank k.
     The paper takes k as given. Deterministic and nested.
 
-    A score belongs to a row alone: labelled and forbidden rows are part of the decomposition, and that is
-    all their influence. So there is no diversity: copies of a row share their score and are picked together.
+    A score belongs to a row alone: labelled and forbidden rows are part of the decomposition, and have
+    no other influence. So there is no diversity: copies of a row share their score and are picked together.
     It prefers outliers, and unscaled features decide it alone; a rank that separates two nearly equal
     singular values makes it unstable. Cost of one singular value decomposition, O(n d min(n, d)); memory
     O(n d).
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`; the key is ignored.
     rank
         k, static, at least 1; what exceeds the numerical rank of ``x`` is dropped. By default (ours) the
         smallest one that holds ``energy`` of the sum of the squared singular values.
@@ -62,9 +60,9 @@ def dcs(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
-    >>> from dual_jax.methods.reconstruction.dcs import dcs
-    >>> dcs(jax.random.key(0), jnp.array([[1.0, 0.0], [5.0, 0.0], [0.0, 2.0]]), 2, rank=2).indices.tolist()
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
+    >>> x = jnp.array([[1.0, 0.0], [5.0, 0.0], [0.0, 2.0]])
+    >>> dj.METHODS["dcs"](jax.random.key(0), x, 2, rank=2).indices.tolist()
     [2, 1]
     """
     if rank is not None and rank < 1:
@@ -76,4 +74,4 @@ def dcs(
     before = jnp.concatenate([jnp.zeros(1, x.dtype), jnp.cumsum(s**2)[:-1]])  # energy of the larger ones
     is_kept = before < energy * jnp.sum(s**2) if rank is None else jnp.arange(len(s)) < rank
     leverage = jnp.sum(u**2, axis=1, where=is_kept & is_positive)
-    return top(leverage, pickable(len(x), labeled, candidates), n_select)
+    return top(leverage, candidates, n_select)

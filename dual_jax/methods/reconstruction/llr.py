@@ -9,7 +9,7 @@ import scipy.linalg
 from jaxtyping import Array, Bool, Float, Float64, Int, Key
 
 from dual_jax.numerics.graphs import lle_weights, nearest_neighbors
-from dual_jax.selection.protocol import TIE, Selection, pickable
+from dual_jax.selection.protocol import TIE, Selection
 
 RIDGE = 1e-5  # keeps M invertible, as in the public code
 
@@ -20,8 +20,8 @@ def llr(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     n_neighbors: int = 5,
     mu: float = 0.1,
 ) -> Selection:
@@ -49,8 +49,6 @@ def llr(
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`; the key is ignored.
     n_neighbors
         k of the graph, static; 5 by default (the authors').
     mu
@@ -65,20 +63,16 @@ def llr(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
-    >>> from dual_jax.methods.reconstruction.llr import llr
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[4.0], [4.1], [4.2], [9.0], [9.1], [9.2], [15.0], [15.1], [15.2]])
-    >>> sorted(llr(jax.random.key(0), x, 3, n_neighbors=2).indices.tolist())
+    >>> sorted(dj.METHODS["llr"](jax.random.key(0), x, 3, n_neighbors=2).indices.tolist())
     [1, 4, 7]
     """
-    n = len(x)
     neighbors, _ = nearest_neighbors(x, n_neighbors)
     weights = lle_weights(x, neighbors)
-    is_labeled = jnp.zeros(n, bool) if labeled is None else labeled
-    is_open = pickable(n, labeled, candidates)
     shapes = (jax.ShapeDtypeStruct((n_select,), jnp.int32), jax.ShapeDtypeStruct((n_select,), jnp.float32))
     select = partial(_select, n_select)
-    arguments = (x, neighbors, weights, is_labeled, is_open, mu)
+    arguments = (x, neighbors, weights, labeled, candidates, mu)
     return Selection(*jax.pure_callback(select, shapes, *arguments, vmap_method="sequential"))
 
 

@@ -10,7 +10,7 @@ from dual_jax.methods.reconstruction.ted import by_deflation, by_features
 from dual_jax.numerics.arithmetic import matmul, unit_power
 from dual_jax.numerics.graphs import heat_weights, laplacian, mean_distance, nearest_neighbors
 from dual_jax.numerics.kernels import kernel_matrix
-from dual_jax.selection.protocol import Selection, pickable
+from dual_jax.selection.protocol import Selection
 
 
 @partial(jax.jit, static_argnames=("n_select", "n_neighbors", "kernel"))
@@ -19,8 +19,8 @@ def maed(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     beta: Float[Array, ""] | float = 1.0,
     n_neighbors: int = 5,
     regularization: Float[Array, ""] | float = 0.01,
@@ -45,8 +45,6 @@ def maed(
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`; ``key`` is not used.
     beta
         Weight of the graph, at least 0; the code has no default, papers search 0.01 to 100; 1 here (ours).
         At 100 the float32 error of an RBF K_M is below 1e-3 of its diagonal (measured, n = 2,500).
@@ -67,23 +65,19 @@ def maed(
 
     Examples
     --------
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> from dual_jax.methods.reconstruction.maed import maed
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[1.0, 0.0], [1.0, 0.1], [1.0, 0.2], [0.0, 1.0], [0.1, 1.0]])
-    >>> maed(jax.random.key(0), x, 2, n_neighbors=2).indices.tolist()
+    >>> dj.METHODS["maed"](jax.random.key(0), x, 2, n_neighbors=2).indices.tolist()
     [2, 3]
     """
-    is_open = pickable(len(x), labeled, candidates)
-    labeled = jnp.zeros(len(x), bool) if labeled is None else labeled
     if kernel == "linear":
         x = unit_power(x)
     neighbors, squared = nearest_neighbors(x, n_neighbors)
     graph = laplacian(neighbors, heat_weights(squared, mean_distance(x)))
     if kernel == "linear" and x.shape[1] <= len(x):
-        return by_features(_bent_features(x, graph, beta), is_open, labeled, regularization, n_select)
+        return by_features(_bent_features(x, graph, beta), candidates, labeled, regularization, n_select)
     gram = _bent_kernel(kernel_matrix(x, x, kernel, width), graph, beta)
-    return by_deflation(gram, is_open, labeled, regularization, n_select)
+    return by_deflation(gram, candidates, labeled, regularization, n_select)
 
 
 def _bent_features(

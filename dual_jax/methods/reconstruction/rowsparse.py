@@ -2,16 +2,16 @@
 
 Every method here seeks coefficients A (dictionary x targets) with ``x_i ~ sum_j A_ji x_j`` and a penalty
 ``lambda sum_j ||A_j||`` on the norms of A's rows. At the optimum ``A_j = s_j x_j^T W`` with strengths
-``s_j >= 0`` and one W of size q x n, so the solvers (`dual_jax.methods.reconstruction.grouplasso` for
-squared residuals,
-`dual_jax.methods.reconstruction.robustlasso` for unsquared ones) work on s and on q x q matrices (q
-features), and nothing of size
-n x n is formed. This file prepares the rows for them and ranks by what they return.
+``s_j >= 0`` and one W of size q x n, so the solvers (`grouplasso` for squared residuals, `robustlasso`
+for unsquared ones) work on s and on q x q matrices (q features), and nothing of size n x n is formed. This
+file prepares the rows for them and ranks by what they return.
 
-A row enters (s_j > 0) when the norm of its correlation with the residual reaches lambda. Labelled rows
-belong to the dictionary without penalty: what they span is explained for free, so it is projected out. Of
-equal rows only the first that may be picked enters, which is also optimal: a penalty on norms does not care
-how parallel rows share their weight.
+Rows are divided by their root mean squared length, not centred. Forbidden rows are not in the dictionary and
+still are targets. Labelled rows belong to the dictionary without penalty: what they span is explained for
+free, so it is projected out. A row enters (s_j > 0) when the norm of its correlation with the residual
+reaches lambda. Each row has one score, so neighbours may be picked together. Of equal rows only the first
+that may be picked enters, which is also optimal: a penalty on norms does not care how parallel rows share
+their weight.
 """
 
 from typing import NamedTuple
@@ -21,12 +21,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from dual_jax.numerics.arithmetic import matmul, squared_norms, unit_power
-from dual_jax.selection.protocol import Selection, pickable, top
+from dual_jax.numerics.graphs import BLOCK
+from dual_jax.selection.protocol import Selection, top
 
 SPANNED = 1e-5  # relative: what is shorter lies in the span of the labelled rows, by float32's rounding
 FREE = 1e4  # strength of labelled rows over that of all others
 HASH_PRIME = 16777619  # of the FNV-1 hash
-N_BLOCK = 256  # rows whose coefficients exist at a time
 
 
 def compact(x: Float[Array, "n d"]) -> Float[Array, "n q"]:
@@ -76,7 +76,7 @@ def row_norms(x: Float[Array, "n q"], gram: Float[Array, "q q"]) -> Float[Array,
 
 def row_l1_norms(x: Float[Array, "n q"], w: Float[Array, "n q"]) -> Float[Array, " n"]:
     """Return ``sum_i |x_j^T W_i|`` for W_i the rows of ``w``, some j at a time."""
-    return jax.lax.map(lambda row: jnp.sum(jnp.abs(matmul(w, row))), x, batch_size=N_BLOCK)
+    return jax.lax.map(lambda row: jnp.sum(jnp.abs(matmul(w, row))), x, batch_size=BLOCK)
 
 
 class Pool(NamedTuple):
@@ -91,8 +91,8 @@ class Pool(NamedTuple):
 
 def prepare(
     x: Float[Array, "n d"],
-    labeled: Bool[Array, " n"] | None,
-    candidates: Bool[Array, " n"] | None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     *,
     keep_axes: bool = False,
 ) -> Pool:
@@ -100,12 +100,10 @@ def prepare(
 
     The last needs a rotation, which an element-wise loss does not allow (``keep_axes``).
     """
-    is_open = pickable(len(x), labeled, candidates)
-    labeled = jnp.zeros(len(x), bool) if labeled is None else labeled
     rows = unit_power(x) if keep_axes else compact(unit_power(x))
     known = span(rows, labeled)
     rest = unexplained(rows, known)
-    return Pool(rows, rest, known, first_of_equals(x, is_open) & jnp.any(rest != 0, axis=1), is_open)
+    return Pool(rows, rest, known, first_of_equals(x, candidates) & jnp.any(rest != 0, axis=1), candidates)
 
 
 def ranking(

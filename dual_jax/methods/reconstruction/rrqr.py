@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_norms
-from dual_jax.selection.protocol import Selection, first_best, pickable
+from dual_jax.selection.protocol import Selection, first_best
 
 _State = tuple[Array, Array, Array]  # residuals, open rows, copies of picks
 
@@ -18,8 +18,8 @@ def rrqr(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     tol: float = 1e-5,
 ) -> Selection:
     """Return the pivots of a QR factorisation of ``x^T`` with column pivoting.
@@ -30,8 +30,8 @@ def rrqr(
 
     which greedily maximises the volume of the picked rows. Source: Chan, Linear Algebra Appl. 1987, in the
     practical form of Businger and Golub (Numer. Math. 1965; LAPACK's ``geqp3``): the first rank(x) picks are
-    its pivots. A pivoted QR says nothing beyond the rank: the continuation is ours. As soon as no open row
-    has a residual, the factorisation starts anew on the rows that are left, as often as needed; copies of a
+    its pivots. A pivoted QR gives no order beyond the rank: the continuation is ours. As soon as no open row
+    has a residual, the factorisation starts again on the remaining rows, as often as needed; copies of a
     pick wait until nothing else is left.
 
     Labelled rows span the first factorisation before the first pick; later ones do not know them. Forbidden
@@ -42,8 +42,6 @@ def rrqr(
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`; the key is ignored.
     tol
         Residuals of at most this share of the longest row count as zero; 1e-5 by default (ours), what
         float32 can tell.
@@ -52,22 +50,21 @@ def rrqr(
     -------
     Selection
         Pivots, and the length of the residual of each (the absolute diagonal of R); it rises where a
-        factorisation starts anew.
+        factorisation starts again.
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
-    >>> from dual_jax.methods.reconstruction.rrqr import rrqr
-    >>> rrqr(jax.random.key(0), jnp.array([[3.0, 0.0], [2.9, 0.0], [0.0, 1.0]]), 3).indices.tolist()
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
+    >>> x = jnp.array([[3.0, 0.0], [2.9, 0.0], [0.0, 1.0]])
+    >>> dj.METHODS["rrqr"](jax.random.key(0), x, 3).indices.tolist()
     [0, 2, 1]
     """
     n, d = x.shape
     scale = jnp.sqrt(squared_norms(x).max(initial=0.0))
     x = safe_divide(x, jnp.broadcast_to(scale, x.shape))  # residuals are shares of the longest row
-    is_labeled = jnp.zeros(n, bool) if labeled is None else labeled
 
     def project(i: Array, residual: Array) -> Array:
-        known = jnp.where(is_labeled[:, None], residual, 0.0)
+        known = jnp.where(labeled[:, None], residual, 0.0)
         return residual - _projected(residual, known[jnp.argmax(squared_norms(known))], tol)
 
     def pick(state: _State, _: None) -> tuple[_State, tuple[Array, Array]]:
@@ -81,8 +78,7 @@ def rrqr(
         rest = residual - _projected(residual, residual[j], tol)
         return (rest, is_open.at[j].set(False), is_copy), (j, lengths[j])
 
-    residual = x if labeled is None else jax.lax.fori_loop(0, min(n, d), project, x)
-    start = (residual, pickable(n, labeled, candidates), jnp.zeros(n, bool))
+    start = (jax.lax.fori_loop(0, min(n, d), project, x), candidates, jnp.zeros(n, bool))
     _, (indices, lengths) = jax.lax.scan(pick, start, length=n_select)
     return Selection(indices.astype(jnp.int32), scale * lengths)
 

@@ -16,7 +16,7 @@ from dual_jax.methods.reconstruction.rowsparse import (
     unexplained,
 )
 from dual_jax.numerics.arithmetic import TINY, matmul, unit_power
-from dual_jax.selection.protocol import Selection, pickable
+from dual_jax.selection.protocol import Selection
 
 
 @partial(jax.jit, static_argnames="n_select")
@@ -25,8 +25,8 @@ def smrs(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     alpha: Float[Array, ""] | float = 30.0,
 ) -> Selection:
     """Return the rows of largest norm in the sparse affine self-expression of the pool.
@@ -48,8 +48,6 @@ def smrs(
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`; ``key`` is not used.
     alpha
         ``lambda = max_j ||K_j|| / alpha``, K the inner products of the centred rows; above 1. The authors use
         2 to 50; larger uses more rows. Default 30, ours.
@@ -62,26 +60,23 @@ def smrs(
     Notes
     -----
     Cost: O(n d^2) work a sweep, some ten sweeps and 200 at most, and O(n log n) to rank, whatever
-    ``n_select``; O(n d) memory. min(n, d) stands in place of d when d > n.
+    ``n_select``; O(n d) memory. If d > n, d is min(n, d).
 
     Examples
     --------
-    >>> import jax
-    >>> import jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[0.0], [1.0], [5.0], [6.0], [10.0]])
-    >>> sorted(smrs(jax.random.key(0), x, 2).indices.tolist())
+    >>> sorted(dj.METHODS["smrs"](jax.random.key(0), x, 2).indices.tolist())
     [0, 4]
     """
-    is_open = pickable(len(x), labeled, candidates)
-    labeled = jnp.zeros(len(x), bool) if labeled is None else labeled
     origin = jnp.where(jnp.any(labeled), jnp.mean(x, axis=0, where=labeled[:, None]), jnp.mean(x, axis=0))
     features = compact(unit_power(x - origin))
     features = unexplained(features, span(features, labeled))
     is_bound = ~jnp.any(labeled)
     features = jnp.pad(features, ((0, 0), (0, 1)), constant_values=1.0).at[:, -1].multiply(is_bound)
     ridge = jnp.ones(features.shape[1]).at[-1].set(jnp.where(is_bound, 0.0, 1.0))
-    enters = first_of_equals(x, is_open) & jnp.any(features != 0, axis=1)
+    enters = first_of_equals(x, candidates) & jnp.any(features != 0, axis=1)
     centred = features[:, :-1]
     largest = jnp.max(row_norms(centred, matmul(centred.T, centred)), where=enters, initial=TINY)
     solution = group_lasso(Problem(features, ridge, enters), largest / alpha)
-    return ranking(solution.strengths, enters * solution.entering, is_open, n_select)
+    return ranking(solution.strengths, enters * solution.entering, candidates, n_select)

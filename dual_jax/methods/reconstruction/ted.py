@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dual_jax.methods.reconstruction.rowsparse import definite_inverse, first_of_equals
 from dual_jax.numerics.arithmetic import matmul, nth_true, squared_norms, unit_power
 from dual_jax.numerics.kernels import kernel_matrix
-from dual_jax.selection.protocol import Selection, first_best, pickable
+from dual_jax.selection.protocol import Selection, first_best
 
 STRETCH = 8  # picks at most between two passes over a kernel matrix
 FALL = 1 / 16  # and fewer where the best score falls to this share: rounding stays that of its start
@@ -22,8 +22,8 @@ def ted(
     x: Float[Array, "n d"],
     n_select: int,
     *,
-    labeled: Bool[Array, " n"] | None = None,
-    candidates: Bool[Array, " n"] | None = None,
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
     regularization: Float[Array, ""] | float = 0.01,
     kernel: str = "linear",
     width: Float[Array, ""] | float | None = None,
@@ -46,15 +46,11 @@ def ted(
 
     Parameters
     ----------
-    key, x, n_select, labeled, candidates
-        See `dual_jax.selection.protocol`; ``key`` is not used.
     regularization
         mu > 0. Yu's example uses 0.01, the default here; papers search 0.01 to 10. Larger favours dense
         regions.
-    kernel
-        ``"linear"`` or ``"rbf"``, static.
-    width
-        Of the RBF kernel; the median distance between two rows by default (ours).
+    kernel, width
+        As in `dual_jax.numerics.kernels.kernel_matrix`; the default width is ours.
 
     Returns
     -------
@@ -68,20 +64,17 @@ def ted(
 
     Examples
     --------
-    >>> import jax
-    >>> import jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, dual_jax as dj
     >>> x = jnp.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
-    >>> ted(jax.random.key(0), x, 2).indices.tolist()
+    >>> dj.METHODS["ted"](jax.random.key(0), x, 2).indices.tolist()
     [1, 2]
     """
-    is_open = pickable(len(x), labeled, candidates)
-    labeled = jnp.zeros(len(x), bool) if labeled is None else labeled
     if kernel == "linear":
         x = unit_power(x)
     if kernel == "linear" and x.shape[1] <= len(x):
-        return by_features(x, is_open, labeled, regularization, n_select)
+        return by_features(x, candidates, labeled, regularization, n_select)
     gram = kernel_matrix(x, x, kernel, width)
-    return by_deflation(gram, is_open, labeled, regularization, n_select)
+    return by_deflation(gram, candidates, labeled, regularization, n_select)
 
 
 def by_features(
@@ -94,7 +87,7 @@ def by_features(
     """Return the picks without an n x n array.
 
     With ``B = (mu I + X_S^T X_S)^-1`` the deflated K is ``mu X B X^T`` (rows of X are samples). B is formed
-    anew from the picks each time, so that no rounding error piles up.
+    again from the picks each time, so that rounding errors do not accumulate.
     """
     scatter, is_first = matmul(x.T, x), first_of_equals(x, is_open)
 
@@ -116,7 +109,7 @@ def by_features(
 class _Stretch(NamedTuple):
     """Picks since the kernel matrix K was last deflated, which lacks ``sum_t v_t v_t^T``; and all picks."""
 
-    vectors: Float[Array, "b n"]  # v_t, zero where none is yet
+    vectors: Float[Array, "b n"]  # v_t, zero for later picks
     energies: Float[Array, " n"]  # squared lengths of the rows of K, deflated
     diagonal: Float[Array, " n"]  # of K, deflated
     length: Int[Array, ""]

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods.coverage.activeft import _best_labeled, _loss, activeft
+from dual_jax.methods import METHODS
+from dual_jax.methods.coverage.activeft import _best_labeled, _loss
 
+activeft = METHODS["activeft"]
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 ANGLES = np.concatenate([c + 0.1 * RNG.normal(size=8) for c in (0.0, 2.1, 4.2)])
@@ -59,14 +61,6 @@ def test_the_loss_and_its_gradient_are_those_of_the_formula():
 
     assert abs(loss - slow_loss(centers, centers, f, labeled)) < 1e-5  # float32
     np.testing.assert_allclose(gradient, slow_gradient(centers, f, labeled), atol=1e-5)  # float32
-
-
-@pytest.mark.slow
-def test_without_labels_a_mask_of_none_and_one_of_falses_agree():
-    none = activeft(KEY, GROUPS, 3, learning_rate=0.05)
-    falses = activeft(KEY, GROUPS, 3, labeled=np.zeros(24, bool), learning_rate=0.05)
-
-    assert none.indices.tolist() == falses.indices.tolist()
 
 
 @pytest.mark.slow

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods.coverage.dpp import RANK, dpp
+from dual_jax.methods import METHODS
+from dual_jax.methods.coverage.dpp import RANK
 
+dpp = METHODS["dpp"]
 KEY = jax.random.key(0)
 X = np.random.default_rng(4).normal(size=(24, 4)).astype(np.float32)
 WIDTH = 1.5

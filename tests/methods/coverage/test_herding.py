@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods.coverage.herding import herding
+from dual_jax.methods import METHODS
 
+herding = METHODS["herding"]
 KEY = jax.random.key(0)
 X = np.random.default_rng(4).normal(size=(24, 4)).astype(np.float32)
 WIDTH = 1.5

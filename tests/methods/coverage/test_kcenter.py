@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods.coverage.kcenter import kcenter, spread_rest
+from dual_jax.methods import METHODS
+from dual_jax.methods.coverage.kcenter import spread_rest
 
+kcenter = METHODS["kcenter"]
 KEY = jax.random.key(0)
 LINE = jnp.array([[0.0], [1.0], [2.0], [9.0], [10.0], [4.0]])
 
@@ -77,6 +79,6 @@ def test_a_forbidden_outlier_stays_within_three_times_the_best_radius():
 
 
 def test_spread_rest_keeps_the_first_picks_and_continues_from_them():
-    indices = spread_rest(LINE, jnp.array([0, 1, 2]), jnp.array(1))
+    indices = spread_rest(LINE, jnp.array([0, 1, 2]), jnp.array(1), jnp.zeros(6, bool), jnp.ones(6, bool))
 
     assert indices.tolist() == [0, 4, 5]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from dual_jax.methods.coverage.kmeans import kmeans
+from dual_jax.methods import METHODS
 
+kmeans = METHODS["kmeans"]
 KEY = jax.random.key(0)
 LINE = jnp.array([0.0, 1.0, 2.0, 3.0, 4.0, 50.0, 51.0, 52.0, 90.0])[:, None]
 ALL = jnp.ones(9, bool)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import reference
 
-from dual_jax.dual.network import MAX_INPUTS
-from dual_jax.methods.coverage.medoids import medoids, squashed
+from dual_jax.methods import METHODS
+from dual_jax.methods.coverage.medoids import squashed
+from dual_jax.numerics.statistics import MAX_INPUTS
 
+medoids = METHODS["medoids"]
 KEY, N, K = jax.random.key(0), 24, 7
 X = np.random.default_rng(5).normal(size=(N, 4)).astype(np.float32)
 

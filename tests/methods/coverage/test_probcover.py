@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods.coverage.probcover import _pure_radius, probcover
+from dual_jax.methods import METHODS
+from dual_jax.methods.coverage.probcover import _pure_radius
 from dual_jax.numerics.kmeans import kmeans
 
+probcover = METHODS["probcover"]
 KEY = jax.random.key(0)
 X = np.random.default_rng(4).normal(size=(24, 4)).astype(np.float32)
 RADIUS = 2.1

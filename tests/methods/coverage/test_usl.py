@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods.coverage.usl import usl
+from dual_jax.methods import METHODS
 from dual_jax.numerics.kmeans import kmeans
 
+usl = METHODS["usl"]
 KEY = jax.random.key(0)
 X = np.random.default_rng(4).normal(size=(24, 4)).astype(np.float32)
 K = 7

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods.reconstruction.alfs import alfs, alfs_features, decompose
+from dual_jax.methods import METHODS
+from dual_jax.methods.reconstruction.alfs import alfs_features, decompose
 
+alfs = METHODS["alfs"]
 KEY = jax.random.key(0)
 N, D, K = 30, 6, 7
 NONE = jnp.zeros(N, bool)

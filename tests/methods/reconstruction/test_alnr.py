@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods.reconstruction.alnr import alnr, reconstruct
+from dual_jax.methods import METHODS
+from dual_jax.methods.reconstruction.alnr import reconstruct
 
+alnr = METHODS["alnr"]
 KEY = jax.random.key(0)
 N, D, K = 30, 4, 5
 NONE = jnp.zeros(N, bool)

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods import Method
-from dual_jax.methods.reconstruction.alsr import _lle_operator, alsr
+from dual_jax.methods import METHODS
+from dual_jax.methods.reconstruction.alsr import _lle_operator
 from dual_jax.methods.reconstruction.robustlasso import SMOOTH, robust_lasso
 from dual_jax.methods.reconstruction.rowsparse import prepare
-from dual_jax.methods.reconstruction.rrss import rrss
 from dual_jax.numerics.graphs import lle_weights, nearest_neighbors
 
-ALSR = Method(alsr, is_nested=True)
+ALSR = METHODS["alsr"]
+RRSS = METHODS["rrss"]
 KEY, N = jax.random.key(0), 40
 X = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
 LABELED, CANDIDATES = np.arange(N) < 3, np.arange(N) < 30
@@ -57,7 +57,7 @@ def test_the_operator_is_that_of_the_lle_weights():
 
 
 def test_the_solution_satisfies_its_optimality_conditions_in_float64():
-    pool = jax.jit(prepare)(X, np.zeros(N, bool), None)
+    pool = jax.jit(prepare)(X, np.zeros(N, bool), np.ones(N, bool))
     solution = solved(pool, 2.0, 0.5)
     x, m = np.float64(pool.rows), 0.5 * locality_matrix(pool.rows)
     a = np.float64(solution.strengths)[:, None] * (x @ np.float64(solution.w).T)
@@ -71,6 +71,6 @@ def test_the_solution_satisfies_its_optimality_conditions_in_float64():
 
 @pytest.mark.slow
 def test_without_locality_it_is_rrss():
-    picks, plain = ALSR(KEY, X, 7, locality=0.0, max_iter=50), rrss(KEY, X, 7, max_iter=50)
+    picks, plain = ALSR(KEY, X, 7, locality=0.0, max_iter=50), RRSS(KEY, X, 7, max_iter=50)
     assert picks.indices.tolist() == plain.indices.tolist()
     np.testing.assert_allclose(picks.scores, plain.scores, rtol=1e-3)  # conjugate gradients in float32

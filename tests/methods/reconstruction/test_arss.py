@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from dual_jax.methods import Method
-from dual_jax.methods.reconstruction.arss import EPS, MU_GROWTH, MU_MAX, MU_START, _shrink, arss
+from dual_jax.methods import METHODS
+from dual_jax.methods.reconstruction.arss import EPS, MU_GROWTH, MU_MAX, MU_START, _shrink
 
-ARSS = Method(arss, is_nested=True)
+ARSS = METHODS["arss"]
 KEY, N = jax.random.key(0), 40
 X, WIDE = (np.random.default_rng(0).normal(size=(N, d)).astype(np.float32) for d in (5, 60))
 LABELED, CANDIDATES = np.arange(N) < 3, np.arange(N) < 30

@@ -4,10 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from dual_jax.methods import Method
-from dual_jax.methods.reconstruction.cted import cted
+from dual_jax.methods import METHODS
 
-CTED = Method(cted, is_nested=True)
+CTED = METHODS["cted"]
 KEY, N = jax.random.key(0), 40
 X = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
 LABELED, CANDIDATES = np.arange(N) < 2, np.arange(N) < 30

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods.reconstruction.dcs import dcs
+from dual_jax.methods import METHODS
 
+dcs = METHODS["dcs"]
 KEY = jax.random.key(0)
 N, D = 30, 8
 ATOL = 1e-5  # leverages are at most 1; singular vectors in float32, gaps of some tenths

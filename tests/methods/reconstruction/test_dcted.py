@@ -4,11 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from dual_jax.methods import Method
-from dual_jax.methods.reconstruction.cted import cted
-from dual_jax.methods.reconstruction.dcted import dcted
+from dual_jax.methods import METHODS
 
-CTED, DCTED = Method(cted, is_nested=True), Method(dcted, is_nested=True)
+CTED = METHODS["cted"]
+DCTED = METHODS["dcted"]
 KEY, N = jax.random.key(0), 40
 X = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
 

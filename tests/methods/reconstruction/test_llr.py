@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods.reconstruction.llr import llr
+from dual_jax.methods import METHODS
 from dual_jax.numerics.graphs import lle_weights, nearest_neighbors
 
+llr = METHODS["llr"]
 KEY = jax.random.key(0)
 N, D, K = 30, 4, 12
 RTOL = 1e-3  # weights in float32 against a condition number of 1e6

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods.reconstruction.maed import maed
-from dual_jax.methods.reconstruction.ted import ted
+from dual_jax.methods import METHODS
 from dual_jax.numerics.kernels import kernel_matrix
 
+maed = METHODS["maed"]
+ted = METHODS["ted"]
 KEY = jax.random.key(0)
 N, D, K = 30, 4, 12
 kernels = jax.jit(kernel_matrix, static_argnums=2)

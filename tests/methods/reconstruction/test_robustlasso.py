@@ -15,7 +15,7 @@ solve = jax.jit(robust_lasso)
 
 def robust_in_float64(labeled, penalty, **knobs):
     """Fit, correlations with the force and norms of A's rows, from the solver's strengths and W."""
-    pool = prepare(jnp.asarray(X), jnp.asarray(labeled), None)
+    pool = prepare(jnp.asarray(X), jnp.asarray(labeled), jnp.asarray(~labeled))
     solution = solve(pool, penalty, **knobs)
     rest = np.float64(pool.rest) * np.asarray(pool.enters)[:, None]
     a = np.float64(solution.strengths)[:, None] * (rest @ np.float64(solution.w).T)

@@ -27,7 +27,7 @@ def test_labelled_rows_leave_nothing_of_what_they_span():
 def test_of_equal_rows_the_first_open_one_enters_and_zero_rows_do_not():
     x = jnp.array([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0], [-0.0, 3.0], [0.0, 3.0], [1.0, 2.0]])
     is_open = jnp.array([False, True, True, True, True, True])
-    assert prepare(x, None, is_open).enters.tolist() == [False, False, True, True, False, False]
+    assert prepare(x, ~is_open & False, is_open).enters.tolist() == [False, False, True, True, False, False]
 
 
 def test_compact_rows_have_the_same_inner_products():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from dual_jax.methods.reconstruction.rrqr import rrqr
+from dual_jax.methods import METHODS
 
+rrqr = METHODS["rrqr"]
 KEY = jax.random.key(0)
 N, D = 30, 8
 

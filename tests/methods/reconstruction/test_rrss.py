@@ -4,12 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from dual_jax.methods import Method
-from dual_jax.methods.reconstruction.cted import cted
+from dual_jax.methods import METHODS
 from dual_jax.methods.reconstruction.robustlasso import SMOOTH, SMOOTH_ROWS
-from dual_jax.methods.reconstruction.rrss import rrss
 
-RRSS = Method(rrss, is_nested=True)
+CTED = METHODS["cted"]
+RRSS = METHODS["rrss"]
 KEY, N = jax.random.key(0), 40
 X = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
 LABELED, CANDIDATES = np.arange(N) < 3, np.arange(N) < 30
@@ -49,8 +48,8 @@ def test_a_wild_target_moves_the_picks_less_than_those_of_squared_residuals():
     kept = [
         len({*calm(KEY, X, 10, candidates=candidates).indices.tolist()} & {*moved.indices.tolist()})
         for calm, moved in (
-            (rrss, rrss(KEY, wild, 10, candidates=candidates, penalty=1.0 / unit)),
-            (cted, cted(KEY, wild, 10, candidates=candidates)),
+            (RRSS, RRSS(KEY, wild, 10, candidates=candidates, penalty=1.0 / unit)),
+            (CTED, CTED(KEY, wild, 10, candidates=candidates)),
         )
     ]
     assert kept[0] > kept[1]

@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods import Method
-from dual_jax.methods.reconstruction.smrs import smrs
+from dual_jax.methods import METHODS
 
-SMRS = Method(smrs, is_nested=True)
+SMRS = METHODS["smrs"]
 KEY, N = jax.random.key(0), 40
 X = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
 LABELED, CANDIDATES = np.arange(N) < 3, np.arange(N) < 30

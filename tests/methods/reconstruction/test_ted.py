@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.methods import Method
-from dual_jax.methods.reconstruction.ted import ted
+from dual_jax.methods import METHODS
 from dual_jax.numerics.kernels import kernel_matrix
 
-TED = Method(ted, is_nested=True)
+TED = METHODS["ted"]
 KEY, N, MU = jax.random.key(0), 40, 0.01
 X = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
 LABELED, CANDIDATES = np.arange(N) < 3, np.arange(N) < 30
@@ -77,5 +76,5 @@ def test_copies_of_open_rows_come_after_all_others():
 @pytest.mark.slow
 def test_several_regularizations_are_one_vmap():
     mus = jnp.array([0.01, 10.0])
-    many = jax.vmap(lambda mu: ted(KEY, jnp.asarray(X), 7, regularization=mu).indices)(mus)
+    many = jax.vmap(lambda mu: TED(KEY, jnp.asarray(X), 7, regularization=mu).indices)(mus)
     assert many[1].tolist() == TED(KEY, X, 7, regularization=10.0).indices.tolist()

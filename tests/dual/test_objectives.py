@@ -11,8 +11,10 @@ import reference
 from flax import nnx
 
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.network import Module, dense, moments, neighbour_scale, robust_moments
-from dual_jax.dual.steps import coefficients, init, start_selection, train_step
+from dual_jax.dual.network import Module, dense
+from dual_jax.dual.steps import init, start_selection, train_step
+from dual_jax.dual.trained import coefficients
+from dual_jax.numerics.statistics import moments, neighbour_scale, robust_moments
 
 N, D = 30, 6
 X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)

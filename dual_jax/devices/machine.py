@@ -1,26 +1,20 @@
-"""This machine as it runs: the memory left to a process, what fits in it, the rates of its devices."""
+"""This machine as it runs: the memory left to a process, the rates of its devices."""
 
-import dataclasses
 import gc
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 
 from dual_jax.devices.hardware import Device
-from dual_jax.dual.config import DualConfig
-from dual_jax.dual.plan import here, refusal
 
 COPIED, SIDE, REPEATS = 1 << 26, 2048, 5  # numbers of a copy, rows of a product, runs of each
 LARGER, AT_ONCE = 2, 20  # on an accelerator: times the rows, and how often within a run
 MAX_MAPPINGS = 20_000  # of memory, some dozens a compiled program; Linux gives a process 65,530
-LEAST_PLACES = 64  # a smaller dictionary is not taken for lack of memory
 V1 = ("memory", "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
 V2 = ("", "sys/fs/cgroup", "memory.max", "memory.current")
 
@@ -79,7 +73,7 @@ def _multiply(x: jax.Array, by: jax.Array, n: int) -> jax.Array:
 
 
 def _least_seconds(run: Callable[[jax.Array], jax.Array], x: jax.Array) -> float:
-    """Return the least time of a run that eats what the last one returned."""
+    """Return the least time of a run; each one's result is donated to the next."""
     times = []
     for _ in range(1 + REPEATS):
         start = time.perf_counter()
@@ -129,39 +123,3 @@ def _number(path: Path, name: str = "", default: float = math.inf) -> float:
     place = words.index(name) + 1 if name in words else 0
     found = words[place] if words and (place or not name) else ""
     return float(found) if found.isdecimal() else default
-
-
-def with_room(shape: tuple[int, ...], n_usable: int, config: DualConfig, mesh: Mesh | None) -> DualConfig:
-    """Return the settings of a fit that the memory which is left to this process holds.
-
-    Where it does not hold the dictionary that `DualConfig.places` would have, the largest power of two that
-    fits is taken, with a warning. A number that was asked for stays.
-
-    Parameters
-    ----------
-    shape
-        Of the pool, (n, d), its embedding beside it.
-    n_usable
-        Rows that may rebuild others: candidates and labelled ones.
-    config, mesh
-        As the fit gets them.
-
-    Raises
-    ------
-    ValueError
-        When that does not help, with the bytes that it takes, those that are there, and what to change.
-    """
-    sized = config.for_pool(shape[0], n_usable, mesh.size if mesh else 1)
-    expected = here(shape, sized, mesh, free_memory())
-    if expected.fits:
-        return config
-    largest = expected.largest_dictionary
-    if config.dictionary_size is not None or largest < LEAST_PLACES:
-        raise ValueError(refusal(expected))
-    places = 1 << (largest.bit_length() - 1)
-    warnings.warn(
-        f"memory holds a dictionary of {places:,} rows, not of {sized.dictionary_size:,}: the fit uses that. "
-        "Set dictionary_size to have the same everywhere.",
-        stacklevel=3,
-    )
-    return dataclasses.replace(config, dictionary_size=places)

@@ -1,0 +1,210 @@
+"""What ``dual-jax select`` writes: picks, receipt, map and page, and the summary that it prints."""
+
+import argparse
+import csv
+import io
+import os
+import time
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dual_jax.cli.options import check_writable
+from dual_jax.cli.picked import Picked
+from dual_jax.cli.report import pool_picture, report, title
+from dual_jax.data.errors import InputError, MissingPackageError
+from dual_jax.data.storage import as_json, sha256_of, versions, write_atomically
+
+SHOWN_NAMES = 8  # columns named in the summary
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse outputs that cannot be written, or that would replace an input."""
+    if args.out.suffix.lower() != ".csv":
+        raise InputError(f"--out {args.out} must end in .csv; the receipt goes beside it as .json")
+    outputs = [args.out, _receipt_path(args.out)]
+    if args.plot is not None:
+        from dual_jax.plots.maps import check_suffix
+
+        check_suffix(args.plot)
+        outputs.append(args.plot)
+    if args.report is not None:
+        from dual_jax.plots.maps import check_suffix
+
+        check_suffix("picture.png")
+        if args.report.suffix.lower() not in (".html", ".htm"):
+            raise InputError(f"--report {args.report} must end in .html")
+        outputs.append(args.report)
+    if args.map and args.plot is None and args.report is None:
+        raise InputError(f"--map {args.map} is for a picture: give --plot or --report too")
+    if args.map == "umap" and find_spec("umap") is None:
+        from dual_jax.plots.maps import NEEDS_UMAP
+
+        raise MissingPackageError(NEEDS_UMAP)
+    for path in outputs:
+        check_writable(path)
+        _check_replaced(path, args)
+        for given in filter(None, (args.pool, args.labeled, args.embedding)):
+            if path.exists() and os.path.exists(given) and path.samefile(given):
+                raise InputError(f"{path} would replace the input of that name: choose another --out")
+
+
+def _check_replaced(path: Path, args: argparse.Namespace) -> None:
+    """Refuse to replace a file that is neither picks, receipt, picture nor page of an earlier run."""
+    from dual_jax.data.receipt import is_picks, is_receipt
+
+    is_ours = {args.out: is_picks, _receipt_path(args.out): is_receipt}.get(path, _is_picture_or_page)
+    if path.is_file() and path.stat().st_size and not is_ours(path):
+        raise InputError(
+            f"{path} is there and was not written by dual-jax: move it, or give another name with --out, "
+            "--plot or --report"
+        )
+
+
+def _is_picture_or_page(path: Path) -> bool:
+    """Return whether a file is a picture or a page as its suffix says; a new one may replace it."""
+    begins = {
+        ".png": b"\x89PNG",
+        ".pdf": b"%PDF",
+        ".svg": b"<?xml",
+        ".html": b"<!doctype",
+        ".htm": b"<!doctype",
+    }
+    with open(path, "rb") as file:
+        return file.read(16).lower().startswith(begins.get(path.suffix.lower(), b"").lower())
+
+
+def _receipt_path(out: Path) -> Path:
+    return out.with_suffix(".json")
+
+
+def write(
+    args: argparse.Namespace, picked: Picked, about: dict[str, str], times: dict[str, float], clock: float
+) -> None:
+    """Write picks, receipt, map and page, in this order, and print the summary.
+
+    ``about`` opens the receipt; ``times`` are the seconds of each phase so far, and ``clock`` is the time at
+    which the command began.
+    """
+    begun = time.perf_counter()
+    write_atomically(args.out, _csv(_columns(picked, args.explain)))
+    now = time.perf_counter()
+    times = times | {"write": now - begun, "total": now - clock}
+    receipt = as_json(about | _receipt(args, picked, times))
+    write_atomically(_receipt_path(args.out), receipt)
+    if args.plot is not None or args.report is not None:
+        _draw(args, picked, receipt)
+    if not args.quiet:
+        print(_summary(args, picked, times))
+
+
+def _draw(args: argparse.Namespace, picked: Picked, receipt: str) -> None:
+    """Draw the map once, for its own file and for the page."""
+    from dual_jax.plots import maps
+
+    picture = pool_picture(args, picked)
+    if args.plot is not None:
+        maps.write(picture, args.plot)
+    if args.report is not None:
+        write_atomically(args.report, report(args, picked, picture, _columns(picked, True), receipt))
+
+
+def _columns(picked: Picked, with_why: bool) -> list[tuple[str, Iterable[Any]]]:
+    """Return the columns of picks.csv; numbers in the fewest digits that give the same float32."""
+    ids = picked.source.pool.ids
+    name = (lambda index: index) if ids is None else ids.__getitem__
+    columns: list[tuple[str, Iterable[Any]]] = [
+        ("rank", range(1, len(picked.indices) + 1)),
+        ("index", picked.indices),
+        ("id", map(name, picked.indices)),
+        ("score", picked.scores),
+    ]
+    if with_why and (why := picked.why) is not None:
+        is_first = why.nearest < 0
+        columns += [
+            ("cluster", why.cluster),
+            ("represents", why.n_represented),
+            ("nearest_id", np.where(is_first, "", [name(index) for index in why.nearest])),
+            ("distance", np.where(is_first, "", why.distance.astype(str))),
+        ]
+    return columns
+
+
+def _csv(columns: list[tuple[str, Iterable[Any]]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(title for title, _ in columns)
+    writer.writerows(zip(*(values for _, values in columns), strict=True))
+    return text.getvalue()
+
+
+def _receipt(args: argparse.Namespace, picked: Picked, times: dict[str, float]) -> dict[str, Any]:
+    """Return how the picks were made."""
+    from dual_jax.data import receipt
+
+    source, last = picked.source, [stage for stage in picked.history.values() if stage]
+    pool = source.pool
+    return {
+        "arguments": {name: value for name, value in vars(args).items() if name != "run"},
+        "method": args.method,
+        "is_nested": picked.is_nested,
+        "knobs": picked.knobs,
+        "seed": args.seed,
+        "configuration": picked.settings,
+        "input": {
+            "source": pool.source,
+            "sha256": pool.sha256,
+            "shape": pool.x.shape,
+            "dropped": pool.dropped,
+            "note": pool.note,
+            "guesses": pool.guesses,
+            "id_column": pool.id_name,
+            "imputed_cells": source.n_imputed,
+            "scaling": args.scale,
+            "embedding": source.embedding.about if source.embedding else None,
+            "n_labeled": int(source.is_labeled.sum()),
+        },
+        "picks": {"file": args.out.name, "sha256": sha256_of(args.out), "n": len(picked.indices)},
+        "steps": {stage: len(next(iter(terms.values()), ())) for stage, terms in picked.history.items()},
+        "final_terms": {name: terms[-1] for name, terms in last[-1].items()} if last else {},
+        "devices": receipt.devices(),
+        "peak_memory": receipt.peak_memory(),
+        "seconds": {phase: round(value, 3) for phase, value in times.items()},
+        "versions": versions(),
+    }
+
+
+def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) -> str:
+    """Return what a person wants to know at the end, in a few lines."""
+    source = picked.source
+    lines = [
+        title(picked),
+        *_used(args, picked),
+        *(f"taken as: {guess}" for guess in source.pool.guesses),
+        *(f"left out: {name} ({reason})" for name, reason in source.pool.dropped.items()),
+        *([f"filled: {source.n_imputed:,} cells by the column's median"] if args.impute else []),
+        f"picks: {args.out}   receipt: {_receipt_path(args.out)}"
+        + (f"   map: {args.plot}" if args.plot else "")
+        + (f"   report: {args.report}" if args.report else ""),
+        f"time: {times['total']:.1f} s, of which {times['compile']:.1f} s to compile",
+    ]
+    return "\n".join(lines)
+
+
+def _used(args: argparse.Namespace, picked: Picked) -> list[str]:
+    """Return the features that were picked in."""
+    pool, embedding = picked.source.pool, picked.source.embedding
+    names = f" ({_listed(pool.feature_names)})" if pool.feature_names else ""
+    embedded = f"{embedding.table.shape[1]:,} features ({args.embedding})" if embedding else ""
+    if args.embedding_alone:
+        return [f"used: {embedded} alone"]
+    inputs = f"used: {pool.x.shape[1]:,} features{names}"
+    return [inputs, *([f"beside them: {embedded}"] if embedded else [])]
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")

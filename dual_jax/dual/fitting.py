@@ -1,0 +1,476 @@
+"""DUAL from a pool to a ranking: three stages of training, and the read-out."""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from dual_jax.data.errors import InputError
+from dual_jax.devices.collectives import device_index
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, on_mesh, put, shard_rows
+from dual_jax.dual.config import DualConfig, Sizes
+from dual_jax.dual.layout import in_blocks, in_one_piece, specs
+from dual_jax.dual.loop import (
+    Advanced,
+    Callbacks,
+    Chunk,
+    Progress,
+    Step,
+    run_chunk,
+    run_in_chunks,
+    run_stage,
+    tell,
+)
+from dual_jax.dual.objectives.notation import total_loss
+from dual_jax.dual.plan import check_memory
+from dual_jax.dual.ranking import rank
+from dual_jax.dual.state import TrainState, count_rows, started
+from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
+from dual_jax.numerics.draws import draw_rows
+from dual_jax.numerics.precision import in_float32
+from dual_jax.numerics.scaling import check_spread
+from dual_jax.numerics.xla import OneOff
+from dual_jax.selection.protocol import Selection, row_mask
+
+ENTRYWISE = (optax.adam, optax.adamw, optax.sgd, optax.rmsprop)  # known to look at one entry at a time
+FEW_CELLS = 1 << 16  # of a pool whose selection starts in less time than that program takes to be optimised
+
+
+class Checkpointer(Protocol):
+    """Saves a fit so that it can continue later; `dual_jax.dual.checkpoint.Checkpoint` uses a folder."""
+
+    def open(self, inputs: Any, shapes: Any) -> Progress | None:
+        """Return the progress of the fit of these inputs, its state gathered; None for a new fit."""
+
+    def save(self, progress: Any, *, at_once: bool = False) -> None:
+        """Save what ``progress()`` returns, its state gathered, if it is time or ``at_once``."""
+
+
+class Fitted(NamedTuple):
+    """A trained state and the ranking of all candidates, best first.
+
+    The first ``n_exact`` places of the ranking are the read-out's; the others follow by remaining gain.
+    ``history`` maps each stage to its terms, and to "loss", one number per step.
+    """
+
+    state: TrainState
+    ranking: Selection
+    n_exact: int
+    history: dict[str, dict[str, np.ndarray]]
+
+
+class Rows(NamedTuple):
+    """Rows of a pool on the devices, and which of them are real."""
+
+    x: Any  # (n, ...)
+    is_row: Any  # (n,), bool
+
+
+@in_float32
+def fit(
+    key: Key[Array, ""],
+    x: Float[Array, "n ..."],
+    config: DualConfig,
+    *,
+    mesh: Mesh | None = None,
+    labeled: Bool[Array, " n"] | None = None,
+    candidates: Bool[Array, " n"] | None = None,
+    sizes: Sizes | None = None,
+    callbacks: Callbacks = (),
+    checkpointer: Checkpointer | None = None,
+) -> Fitted:
+    """Return DUAL trained on a pool, and its ranking of all candidates.
+
+    Parameters
+    ----------
+    key
+        The only source of randomness.
+    x
+        (n, ...) float32, the pool, taken as given: scale it before.
+    config
+        `DualConfig()` or `DualConfig.paper()`, or your own.
+    mesh
+        Devices to spread the rows over, from `make_mesh`; None for one device.
+    labeled, candidates
+        Rows that have a label, and rows that may be ranked; see `dual_jax.selection.protocol`.
+    sizes
+        From `DualConfig.sizes`; by default those for this pool and these devices.
+    callbacks
+        Called with a `Chunk` after every 50 steps.
+    checkpointer
+        Saves the fit after chunks of steps, so that it can continue later: see `dual_jax.dual.checkpoint`.
+
+    Raises
+    ------
+    ValueError
+        A setting is out of range, a row of the pool is not finite, or a term became infinite or NaN: the
+        message names the row, or the stage, the step and the term.
+
+    Examples
+    --------
+    >>> import jax
+    >>> x = jax.random.normal(jax.random.key(0), (40, 5))
+    >>> fitted = fit(jax.random.key(1), x, DualConfig(pretrain_steps=50, steps=10))
+    >>> len(fitted.ranking.indices)
+    40
+    """
+    callbacks, x = tuple(callbacks), _checked(x)
+    pool = _on_devices(x, mesh)
+    state, history = _train(key, x, pool, config, mesh, labeled, candidates, sizes, callbacks, checkpointer)
+    tell(callbacks, Chunk("rank", 0, 1, {}))
+    ranking = jax.block_until_ready(rank(state, pool.x, config, is_row=pool.is_row, mesh=mesh))
+    tell(callbacks, Chunk("rank", 1, 1, {}))
+    n_exact = len(ranking.indices) if config.readout == "norms" else config.n_exact
+    return Fitted(state, ranking, min(n_exact, len(ranking.indices)), history)
+
+
+def _checked(x: Any) -> Any:
+    """Return a pool as floating-point rows; ValueError names the first row that is not finite."""
+    x = x if x.dtype in (jnp.float32, jnp.bfloat16, jnp.float16) else x.astype(np.float32)
+    if isinstance(x, jax.core.Tracer) or not getattr(x, "is_fully_addressable", True):
+        return x
+    host = _on_host(x)
+    xp = np if isinstance(host, np.ndarray) else jnp
+    is_finite = np.asarray(xp.isfinite(host).reshape(len(x), -1).all(axis=1))
+    if not is_finite.all():
+        raise InputError(
+            f"row {is_finite.argmin()} (from 0) of x holds NaN or an infinity: fill such cells, or leave the "
+            "row out."
+        )
+    check_spread(host)
+    return x
+
+
+def _on_host(array: Any) -> Any:
+    """Return an array of a CPU as NumPy's, which copies nothing and compiles nothing; others as they are."""
+    is_traced = isinstance(array, jax.core.Tracer)
+    return array if is_traced or jax.default_backend() != "cpu" else np.asarray(array)
+
+
+def _on_devices(x: Any, mesh: Mesh | None) -> Rows:
+    return Rows(shard_rows(x, mesh), shard_rows(np.ones(len(x), bool), mesh))
+
+
+@in_float32
+def train(
+    key: Key[Array, ""],
+    x: Float[Array, "n ..."],
+    config: DualConfig,
+    *,
+    mesh: Mesh | None = None,
+    labeled: Bool[Array, " n"] | None = None,
+    candidates: Bool[Array, " n"] | None = None,
+    sizes: Sizes | None = None,
+    callbacks: Callbacks = (),
+    checkpointer: Checkpointer | None = None,
+) -> tuple[TrainState, dict[str, dict[str, Any]]]:
+    """Return the state after the three stages, and the history; parameters are those of `fit`."""
+    x = _checked(x)
+    pool = _on_devices(x, mesh)
+    return _train(key, x, pool, config, mesh, labeled, candidates, sizes, tuple(callbacks), checkpointer)
+
+
+def _train(
+    key: Key[Array, ""],
+    x: Any,
+    pool: Rows,
+    config: DualConfig,
+    mesh: Mesh | None,
+    labeled: Any,
+    candidates: Any,
+    sizes: Sizes | None,
+    callbacks: Callbacks,
+    checkpointer: Checkpointer | None,
+) -> tuple[TrainState, dict[str, dict[str, Any]]]:
+    config.check()
+    check_coefficient_optimizer(config)
+    key_init, key_selection = jax.random.split(key)
+    n = len(x)
+    labeled = _on_host(row_mask(labeled, n, "labeled"))
+    candidates = _on_host(row_mask(candidates, n, "candidates", default=True))
+    if count_rows(candidates & ~labeled) == 0:
+        raise InputError("no row may be picked: there is no candidate without a label.")
+    n_devices = mesh.size if mesh else 1
+    n_targets = (sizes or config.sizes(n)).n_targets
+    rows = None
+    if n_targets < n:  # a third key only here: a fit to all rows uses the same first two
+        key_targets, key_selection = jax.random.split(key_selection)
+        rows = drawn_targets(key_targets, labeled | candidates, n_targets)
+    targets = (x, labeled, candidates)
+    if rows is not None:
+        targets = x[np.asarray(rows) if isinstance(x, np.ndarray) else rows], labeled[rows], candidates[rows]
+    sizes = sizes or config.sizes(n, count_rows(targets[1] | targets[2]), n_devices)
+    if sizes.n_clusters > n_targets:
+        raise InputError(f"n_clusters={config.n_clusters} exceeds the {n_targets} rows: ask for fewer.")
+    check_memory(x.shape, config, mesh, sizes)
+    saved = _Saved(checkpointer, sizes, mesh)
+    progress = saved.open((key, x, config, sizes, labeled, candidates), targets[0], config)
+    progress = progress or Progress("pretrain", 0, init(key_init, x, config), math.inf, False, {})
+    stage = partial(_run, config=config, mesh=mesh, callbacks=callbacks, saved=saved)
+    if progress.stage == "pretrain":
+        progress = stage(progress, pool, config.pretrain_steps, n_batches=sizes.n_batches)
+    own = pool if rows is None else _on_devices(targets[0], mesh)
+    masks = [shard_rows(mask, mesh) for mask in targets[1:]]
+    if progress.stage == "pretrain":
+        state = begin_selection(key_selection, progress.state, own, config, *masks, sizes, mesh)
+        progress = progress.next_stage("train", state)
+    progress = stage(progress, own, config.steps)
+    saved.save(progress, at_once=True)
+    state = progress.state if rows is None else _in_pool(progress.state, rows, labeled, candidates, mesh)
+    return state, progress.history
+
+
+def drawn_targets(
+    key: Key[Array, ""], is_usable: Bool[Array, " n"], n_targets: int
+) -> Int[Array, " t"] | None:
+    """Return which rows of a pool C rebuilds, ascending: drawn, half from usable ones first; None for all."""
+    n = len(is_usable)
+    if n_targets == n:
+        return None
+    key = jax.random.fold_in(key, n)  # one order of all rows for both draws
+    is_drawn = jnp.zeros(n, bool).at[draw_rows(key, is_usable, n_targets // 2)].set(True)
+    return jnp.sort(draw_rows(key, is_usable & is_drawn, n_targets))
+
+
+def _in_pool(
+    state: TrainState,
+    rows: Int[Array, " t"],
+    labeled: Bool[Array, " n"],
+    candidates: Bool[Array, " n"],
+    mesh: Mesh | None,
+) -> TrainState:
+    """Return a state of some rows of a pool with positions and masks of the whole pool, for its ranking."""
+    fixed = started(state)
+
+    def position(places: Array) -> Array:
+        return jnp.where(places >= 0, rows[places], -1).astype(jnp.int32)
+
+    n_missing = -len(labeled) % mesh.size if mesh else 0
+    is_labeled, is_candidate = (jnp.pad(mask, (0, n_missing)) for mask in (labeled, candidates & ~labeled))
+    fixed = fixed._replace(
+        dictionary=position(fixed.dictionary),
+        targets=position(fixed.targets),
+        is_labeled=is_labeled,
+        is_candidate=is_candidate,
+    )
+    return state._replace(fixed=fixed)
+
+
+class _Saved(NamedTuple):
+    """A checkpointer that gathers states before it saves them, and does nothing without one."""
+
+    checkpointer: Checkpointer | None
+    sizes: Sizes
+    mesh: Mesh | None
+
+    def open(self, inputs: Any, x: Array, config: DualConfig) -> Progress | None:
+        if self.checkpointer is None:
+            return None
+        progress = self.checkpointer.open(inputs, partial(shapes, x, config, self.sizes))
+        if progress is None:
+            return None
+        return progress._replace(state=laid_out(progress.state, self.sizes.block_rows, self.mesh))
+
+    def save(self, progress: Progress, *, at_once: bool = False) -> None:
+        if self.checkpointer is not None:
+            n_shares = self.mesh.size if self.mesh else 1
+            n, k = self.sizes.n_targets, self.sizes.n_clusters
+            whole = partial(in_one_piece, progress.state, n, k, n_shares)
+            self.checkpointer.save(lambda: progress._replace(state=whole()), at_once=at_once)
+
+    def save_now(self, progress: Progress) -> None:
+        if jax.process_count() == 1:  # other processes would not join in gathering the state
+            self.save(progress, at_once=True)
+
+
+def laid_out(state: TrainState, block_rows: int, mesh: Mesh | None) -> TrainState:
+    """Return a state that is in one piece as it is on the devices of a mesh."""
+    state = in_blocks(state, mesh.size if mesh else 1, block_rows)
+    if mesh is None:
+        return jax.tree.map(jnp.asarray, state)
+    return jax.tree.map(lambda leaf, spec: put(leaf, NamedSharding(mesh, spec)), state, specs(state))
+
+
+def shapes(x: Array, config: DualConfig, sizes: Sizes, stage: str) -> TrainState:
+    """Return the shapes of a state in one piece."""
+    key, sizes = jax.random.key(0), sizes._replace(block_rows=len(x))
+    state = jax.eval_shape(init, key, x, config)
+    if stage == "pretrain":
+        return state
+    return jax.eval_shape(partial(start_selection, sizes=sizes), key, state, x, config)
+
+
+def check_coefficient_optimizer(config: DualConfig) -> None:
+    """Raise ValueError if the optimiser of C uses more than a single entry: C is updated block by block."""
+    if config.coefficient_optimizer in ENTRYWISE:
+        return
+    optimizer = config.coefficient_optimizer(0.1)
+
+    def after_two_steps(gradient: Array, params: Array) -> Array:
+        state = optimizer.init(params)
+        for _ in range(2):
+            updates, state = optimizer.update(gradient, state, params)
+            params = optax.apply_updates(params, updates)
+        return params
+
+    with jax.ensure_compile_time_eval():
+        gradient, params = jnp.array([3e3, -4e-3, 5e2, 0.0]), jnp.array([1.0, -2.0, 0.5, 3.0])
+        parts = slice(0, 1), slice(1, None)
+        halves = jnp.concatenate([after_two_steps(gradient[part], params[part]) for part in parts])
+        is_entrywise = bool(jnp.allclose(after_two_steps(gradient, params), halves, rtol=1e-5))
+    if not is_entrywise:
+        raise InputError(
+            "coefficient_optimizer needs the whole gradient of C, which never exists: use an element-wise "
+            "one such as optax.adam; global-norm clipping may go into optimizer, for the network."
+        )
+
+
+@in_float32
+def _begin_selection(
+    key: Array,
+    state: TrainState,
+    rows: Rows,
+    config: DualConfig,
+    labeled: Array,
+    candidates: Array,
+    sizes: Sizes,
+    mesh: Mesh | None,
+) -> TrainState:
+    """Return the state at the start of stage 3; see `start_selection`."""
+
+    def start(key: Array, state: TrainState, rows: Rows, config: DualConfig, *masks: Array) -> TrainState:
+        labeled, candidates = masks
+        return start_selection(
+            key,
+            state,
+            rows.x,
+            config,
+            labeled=labeled,
+            candidates=candidates,
+            is_row=rows.is_row,
+            sizes=sizes,
+            axis_name=AXIS if mesh else None,
+        )
+
+    arguments = (key, state, rows, config, labeled, candidates)
+    if mesh is None:
+        return start(*arguments)
+    # The layout is that of one device's share, whatever the number of clusters.
+    own = jax.ShapeDtypeStruct((len(rows.x) // mesh.size, *rows.x.shape[1:]), rows.x.dtype)
+    one_cluster = sizes._replace(n_clusters=1)
+    begun = jax.eval_shape(partial(start_selection, sizes=one_cluster), key, state, own, config)
+    where = (EVERYWHERE, EVERYWHERE, ROWS, EVERYWHERE, ROWS, ROWS)
+    return on_mesh(start, mesh, where, specs(begun))(*arguments)
+
+
+def _is_small(_: Any, __: Any, rows: Rows, *___: Any) -> bool:
+    return rows.x.size <= FEW_CELLS
+
+
+begin_selection = OneOff(_begin_selection, _is_small, static_argnums=(6, 7))
+
+
+def _advance(
+    state: TrainState,
+    mean_loss: Array,
+    n_steps: Array,
+    rows: Rows,
+    config: DualConfig,
+    stage: str,
+    mesh: Mesh | None,
+    n_batches: int,
+) -> Advanced:
+    """Return the fit after ``n_steps`` steps of a stage, at most a chunk."""
+
+    def run(state: TrainState, mean_loss: Array, n_steps: Array, rows: Rows, config: DualConfig) -> Any:
+        step = stage_step(stage, rows, config, n_batches, AXIS if mesh else None)
+        return tuple(run_chunk(step, state, mean_loss, n_steps, config.tolerance))
+
+    where = specs(state)
+    result = (where, EVERYWHERE, EVERYWHERE, EVERYWHERE)
+    run = on_mesh(run, mesh, (where, EVERYWHERE, EVERYWHERE, ROWS, EVERYWHERE), result)
+    return Advanced(*run(state, mean_loss, n_steps, rows, config))
+
+
+advance = jax.jit(_advance, static_argnames=("stage", "mesh", "n_batches"), donate_argnums=0)
+
+
+def _whole_stage(
+    state: TrainState,
+    rows: Rows,
+    config: DualConfig,
+    n_steps: int,
+    stage: str,
+    mesh: Mesh | None,
+    n_batches: int,
+) -> tuple[TrainState, dict[str, Array]]:
+    """Return the state after a stage under an outer `jit`, and its values, 0 after the last step."""
+
+    def run(state: TrainState, rows: Rows, config: DualConfig) -> tuple[TrainState, dict[str, Array]]:
+        step = stage_step(stage, rows, config, n_batches, AXIS if mesh else None)
+        return run_stage(step, state, n_steps, config.tolerance)[:2]
+
+    where = specs(state)
+    return on_mesh(run, mesh, (where, ROWS, EVERYWHERE), (where, EVERYWHERE))(state, rows, config)
+
+
+def stage_step(
+    stage: str, rows: Rows, config: DualConfig, n_batches: int = 1, axis_name: str | None = None
+) -> Step:
+    """Return a step of stage 1 or stage 3 for `dual_jax.dual.loop`.
+
+    A step of stage 1 uses one of ``n_batches`` parts of the rows, the next step the next one.
+    """
+
+    def pretrain(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
+        batch = rows if n_batches == 1 else _batch(rows, state.step, n_batches, axis_name)
+        state, terms = pretrain_step(state, batch.x, config, is_row=batch.is_row, axis_name=axis_name)
+        return state, {**terms._asdict(), "loss": terms.reconstruction}
+
+    def train(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
+        state, terms = train_step(state, rows.x, config, is_row=rows.is_row, axis_name=axis_name)
+        return state, {**terms._asdict(), "loss": total_loss(terms, config.weights)}
+
+    return {"pretrain": pretrain, "train": train}[stage]
+
+
+def _batch(rows: Rows, step: Array, n_batches: int, axis_name: str | None) -> Rows:
+    """Return every ``n_batches``-th row of the pool, from another one at each step; padding at the end.
+
+    Positions count over all devices, so the batches do not depend on the layout.
+    """
+    n = len(rows.x)
+    first = jnp.mod(step - device_index(axis_name) * n, n_batches)
+    places = first + n_batches * jnp.arange(-(-n // n_batches))
+    return jax.tree.map(lambda of_rows: of_rows.at[places].get(mode="fill", fill_value=0), rows)
+
+
+def _run(
+    progress: Progress,
+    rows: Rows,
+    n_steps: int,
+    *,
+    config: DualConfig,
+    mesh: Mesh | None,
+    callbacks: Callbacks,
+    saved: _Saved,
+    n_batches: int = 1,
+) -> Progress:
+    """Return the progress after the remaining steps of a stage; its history has one number per step."""
+    stage, history = progress.stage, progress.history
+    if n_steps == 0:
+        return progress._replace(history={**history, stage: {}})
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((progress.state, rows, config))):
+        state, values = _whole_stage(progress.state, rows, config, n_steps, stage, mesh, n_batches)
+        return Progress(stage, n_steps, state, math.inf, True, {**history, stage: values})
+
+    def go_on(state: TrainState, mean_loss: float, n_now: int) -> Advanced:
+        return advance(state, mean_loss, n_now, rows, config, stage, mesh, n_batches)
+
+    return run_in_chunks(go_on, progress, n_steps, callbacks, saved.save, saved.save_now)

@@ -1,0 +1,129 @@
+"""Every workaround of a compiler, each with its upstream issue and the versions it was seen on.
+
+`tests/numerics/test_xla.py` compiles the plain form of each and fails when that has become as good, so that
+the workaround can go.
+
+==================  ============================================  ===========================  ==============
+workaround          without it                                    upstream                     seen on (JAX)
+==================  ============================================  ===========================  ==============
+`run_after`         XLA:CPU runs unrolled blocks side by side     openxla/xla#35719            0.7.2 to 0.10.2
+                    and holds the temporaries of all
+`zero_entries`      an update in place after a read is a copy,    openxla/xla#20440,           0.7.2 to 0.10.2
+                    whatever barriers say                         jax-ml/jax#25399
+`transposed_matmul` XLA:CPU packs the transposed array first,     none known                   0.10.2
+                    which takes as long again as the product
+`by_rows`           a TPU stores a gradient by columns and        none known                   0.10.2
+                    copies C, mu and nu to match it                                            (libtpu 0.0.42)
+==================  ============================================  ===========================  ==============
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
+from jaxtyping import Array, Bool, Float, Int
+
+
+def run_after(done: Any, tree: Any) -> Any:
+    """Return ``tree``, which the compiler can only use once all of ``done`` is computed.
+
+    So it finishes one block before it begins the next. `jax.lax.optimization_barrier` is removed before the
+    work is ordered; here each leaf depends on a comparison that is never true, since no number exceeds
+    infinity, but that the compiler cannot evaluate.
+    """
+    firsts = [leaf.ravel()[0] for leaf in jax.tree.leaves(done) if leaf.size]
+    is_never = jnp.any(jnp.stack(firsts) > jnp.inf)
+    return jax.tree.map(lambda leaf: jnp.where(is_never, jnp.zeros_like(leaf), leaf), tree)
+
+
+def transposed_matmul(a: Float[Array, "b m"], b: Float[Array, "b p"]) -> Float[Array, "m p"]:
+    """Return ``a.T @ b`` for a large a and a small b, at full float32 precision.
+
+    On a CPU as ``(b.T @ a).T``, which reads ``a`` as it is stored; the barriers keep the compiler from
+    rewriting it.
+    """
+    barrier = jax.lax.optimization_barrier
+    product = jax.tree_util.Partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    return jax.lax.platform_dependent(
+        a,
+        b,
+        cpu=lambda a, b: barrier(product(barrier(b.T), a)).T,
+        default=lambda a, b: product(a.T, b),
+    )
+
+
+def mask_entries(block: Float[Array, "b m"], is_free: Bool[Array, "b m"]) -> Float[Array, "b m"]:
+    """Return a block with 0 where it is not free; on a CPU as it is.
+
+    There a masked copy takes as long as a product. The caller sees to it by `zero_entries` that the entries
+    which are not free are 0 already, or have no effect.
+    """
+    return jax.lax.platform_dependent(
+        block,
+        is_free,
+        cpu=lambda block, _: block,
+        default=lambda block, is_free: jnp.where(is_free, block, 0.0),
+    )
+
+
+def zero_entries(block: Float[Array, "b m"], places: Int[Array, " b"]) -> Float[Array, "b m"]:
+    """Return a block with 0 at one place in each row, on a CPU; elsewhere as it is: see `mask_entries`.
+
+    Only those entries are written, in place where the block is donated. A place of m is none.
+    """
+    return jax.lax.platform_dependent(
+        block,
+        places,
+        cpu=lambda block, places: block.at[jnp.arange(len(block)), places].set(0.0, mode="drop"),
+        default=lambda block, _: block,
+    )
+
+
+def by_rows(array: Float[Array, "b m"]) -> Float[Array, "b m"]:
+    """Return an array that the compiler stores by rows, as C and its moments are.
+
+    A TPU would otherwise turn those round to match it, in a copy. On a CPU it makes the array exist once;
+    left free, the compiler forms it again from C, which it then copies to update it.
+    """
+    return with_layout_constraint(array, Layout((0, 1)))
+
+
+# Of a program that runs once, on a few numbers: it is not worth the compiler's optimisations.
+UNOPTIMIZED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+class OneOff:
+    """A function compiled without optimisations on a CPU where ``is_small(arguments)``, else with them.
+
+    Half of the compile time of a small pool's fit goes into programs that run once.
+
+    Parameters
+    ----------
+    function
+        To be compiled.
+    is_small
+        Gets the arguments of a call.
+    **options
+        Of `jax.jit`.
+    """
+
+    def __init__(self, function: Callable, is_small: Callable[..., bool], **options: Any):
+        self.is_small = is_small
+        self.optimized = jax.jit(function, **options)
+        self.unoptimized = jax.jit(function, compiler_options=UNOPTIMIZED, **options)
+
+    def __call__(self, *args: Any) -> Any:
+        """Return the function's result."""
+        is_traced = isinstance(jnp.zeros(()), jax.core.Tracer)  # the options are for a program of its own
+        is_quick = jax.default_backend() == "cpu" and not is_traced and self.is_small(*args)
+        return (self.unoptimized if is_quick else self.optimized)(*args)
+
+    def lower(self, *args: Any) -> Any:
+        """Return the optimised program, lowered for these arguments."""
+        return self.optimized.lower(*args)
+
+    def n_programs(self) -> int:
+        """Return how many programs there are by now."""
+        return sum(program._cache_size() for program in (self.optimized, self.unoptimized))  # type: ignore

@@ -1,0 +1,116 @@
+"""What each workaround of a compiler gives, and that its plain form is still worse.
+
+A test of the second kind that fails is good news: the compiler does by itself what the workaround does, and
+the workaround can go (see the table in `dual_jax.numerics.xla`). They compile in a process of their own, with
+the compiler's optimisations on, which the other tests turn off.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dual_jax.numerics import xla
+
+DRAW = np.random.default_rng(0)
+A, B = DRAW.normal(size=(40, 30)).astype(np.float32), DRAW.normal(size=(40, 3)).astype(np.float32)
+
+MEASURE = """
+import json, jax, jax.numpy as jnp
+from dual_jax.numerics.xla import run_after, transposed_matmul, zero_entries
+
+n_blocks, b, m, p = 8, 256, 1024, 16
+blocks = [jax.ShapeDtypeStruct((b, m), jnp.float32)] * n_blocks
+z = jax.ShapeDtypeStruct((m, p), jnp.float32)
+
+def rebuilt(blocks, z, order):
+    parts = []
+    for block in blocks:
+        block, atoms = order(parts[-1], (block, z)) if parts else (block, z)
+        mass = jnp.exp(block - block.max(axis=1, keepdims=True))
+        parts.append((mass / mass.sum(axis=1, keepdims=True)) @ atoms)
+    return parts
+
+def temporaries(order):
+    program = jax.jit(lambda blocks, z: rebuilt(blocks, z, order)).lower(blocks, z).compile()
+    return program.memory_analysis().temp_size_in_bytes / (4 * b * m)
+
+def copies(function, *arguments):
+    text = jax.jit(function, donate_argnums=0).lower(*arguments).compile().as_text()
+    return sum(" copy(" in line and f"[{b},{m}]" in line for line in text.splitlines())
+
+def read_then_write(x):
+    y = x[0, 0]
+    x, y = jax.lax.optimization_barrier((x, y))
+    return x.at[0, 0].add(1), y
+
+def product(a, b):
+    return a.T @ b
+
+def turned(a, b):
+    return (b.T @ a).T
+
+def dot(function):
+    shapes = blocks[0], jax.ShapeDtypeStruct((b, p), jnp.float32)
+    text = jax.jit(function).lower(*shapes).compile().as_text()
+    lines = [line for line in text.splitlines() if " dot(" in line]
+    return [line.split("metadata")[0].split(" = ")[1].strip() for line in lines]
+
+print(json.dumps({
+    "side by side": temporaries(lambda done, tree: tree),
+    "with barriers": temporaries(lambda done, tree: jax.lax.optimization_barrier((done, tree))[1]),
+    "one after the other": temporaries(run_after),
+    "copies after a read": copies(read_then_write, blocks[0]),
+    "plain products": [dot(product), dot(turned)],
+    "product of ours": dot(transposed_matmul),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """Return what the CPU's compiler makes of the plain forms and of the workarounds."""
+    env = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    run = subprocess.run([sys.executable, "-c", MEASURE], env=env, capture_output=True, text=True, check=True)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def test_a_product_with_a_transposed_array_is_that_of_numpy():
+    np.testing.assert_allclose(xla.transposed_matmul(A, B), A.T @ B, rtol=1e-5, atol=1e-5)
+
+
+def test_what_runs_after_something_is_unchanged():
+    tree = {"x": jnp.asarray(A), "n": jnp.arange(3)}
+    after = jax.jit(xla.run_after)(jnp.asarray(B), tree)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), after, tree))
+
+
+def test_on_a_cpu_one_entry_in_each_row_is_cleared_and_a_place_beyond_the_row_is_none():
+    cleared = np.asarray(xla.zero_entries(jnp.asarray(A[:3]), jnp.array([2, 30, 0])))
+    expected = A[:3].copy()
+    expected[0, 2] = expected[2, 0] = 0.0
+    np.testing.assert_array_equal(cleared, expected)
+    np.testing.assert_array_equal(xla.mask_entries(jnp.asarray(A), jnp.zeros(A.shape, bool)), A)
+
+
+def test_blocks_one_after_the_other_need_fewer_temporaries_than_side_by_side(measured):
+    assert measured["one after the other"] < 0.5 * measured["side by side"]
+
+
+def test_barriers_do_not_order_the_blocks_yet(measured):
+    assert measured["with barriers"] > 1.5 * measured["one after the other"]
+
+
+def test_an_update_in_place_after_a_read_is_still_a_copy(measured):
+    assert measured["copies after a read"] > 0
+
+
+def test_the_compiler_still_rewrites_a_product_turned_round(measured):
+    plain, turned = measured["plain products"]
+    assert plain != measured["product of ours"]
+    assert turned != measured["product of ours"] or turned == plain
