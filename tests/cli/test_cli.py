@@ -427,7 +427,7 @@ MISTAKES = {
     "broken line": (GOOD + "x,1\n", [], "line 32 has 2 cells"),
     "broken quotes": (GOOD + 'x,"1,2,3\n', [], "repair its quotes"),
     "Excel under the name of text": (b"PK\x03\x04" + b"x" * 50, [], "not what its name says"),
-    "not UTF-8": (GOOD.encode() + b"\xff,1,2,3\n", [], "not UTF-8"),
+    "no text": (GOOD.encode() + b"\0,1,2,3\n", [], "is not text: byte"),
     "unknown method": (GOOD, ["--method", "magic"], "invalid choice: 'magic'"),
     "unknown knob": (GOOD, ["--knob", "stepz=3"], "no knob 'stepz' (did you mean steps"),
     "knob of another method": (GOOD, ["--method", "kcenter", "--knob", "a=1"], "no knob 'a'; it takes none"),
