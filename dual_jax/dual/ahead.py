@@ -199,7 +199,7 @@ def lower(
     targets = Rows(dealt(n_targets, shape[1:], jnp.float32), mask)
     key, n_steps = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((), jnp.int32)
     fresh = placed(jax.eval_shape(init, key, x, config))
-    begin = partial(begin_selection, sizes=sizes, mesh=mesh)
+    begin = partial(begin_selection.optimized, sizes=sizes, mesh=mesh)
     begun = placed(jax.eval_shape(begin, key, fresh, targets, config, mask, mask))
     of_pool = jax.ShapeDtypeStruct(x.shape[:1], bool, sharding=NamedSharding(every, EVERYWHERE))
     trained = begun._replace(fixed=begun.fixed._replace(is_labeled=of_pool, is_candidate=of_pool))

@@ -35,7 +35,11 @@ from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
 from dual_jax.numerics.draws import draw_rows
 from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.scaling import check_spread
+from dual_jax.numerics.xla import OneOff
 from dual_jax.selection.protocol import Selection, row_mask
+
+ENTRYWISE = (optax.adam, optax.adamw, optax.sgd, optax.rmsprop)  # known to look at one entry at a time
+FEW_CELLS = 1 << 16  # of a pool whose selection starts in less time than that program takes to be optimised
 
 
 class Checkpointer(Protocol):
@@ -131,15 +135,22 @@ def _checked(x: Any) -> Any:
     x = x if x.dtype in (jnp.float32, jnp.bfloat16, jnp.float16) else x.astype(np.float32)
     if isinstance(x, jax.core.Tracer) or not getattr(x, "is_fully_addressable", True):
         return x
-    xp = jnp if isinstance(x, jax.Array) else np
-    is_finite = np.asarray(xp.isfinite(x).reshape(len(x), -1).all(axis=1))
+    host = _on_host(x)
+    xp = np if isinstance(host, np.ndarray) else jnp
+    is_finite = np.asarray(xp.isfinite(host).reshape(len(x), -1).all(axis=1))
     if not is_finite.all():
         raise InputError(
             f"row {is_finite.argmin()} (from 0) of x holds NaN or an infinity: fill such cells, or leave the "
             "row out."
         )
-    check_spread(x)
+    check_spread(host)
     return x
+
+
+def _on_host(array: Any) -> Any:
+    """Return an array of a CPU as NumPy's, which copies nothing and compiles nothing; others as they are."""
+    is_traced = isinstance(array, jax.core.Tracer)
+    return array if is_traced or jax.default_backend() != "cpu" else np.asarray(array)
 
 
 def _on_devices(x: Any, mesh: Mesh | None) -> Rows:
@@ -181,7 +192,8 @@ def _train(
     check_coefficient_optimizer(config)
     key_init, key_selection = jax.random.split(key)
     n = len(x)
-    labeled, candidates = row_mask(labeled, n, "labeled"), row_mask(candidates, n, "candidates", default=True)
+    labeled = _on_host(row_mask(labeled, n, "labeled"))
+    candidates = _on_host(row_mask(candidates, n, "candidates", default=True))
     if count_rows(candidates & ~labeled) == 0:
         raise InputError("no row may be picked: there is no candidate without a label.")
     n_devices = mesh.size if mesh else 1
@@ -296,6 +308,8 @@ def shapes(x: Array, config: DualConfig, sizes: Sizes, stage: str) -> TrainState
 
 def check_coefficient_optimizer(config: DualConfig) -> None:
     """Raise ValueError when the optimiser of C looks beyond a single entry: C is updated block by block."""
+    if config.coefficient_optimizer in ENTRYWISE:
+        return
     optimizer = config.coefficient_optimizer(0.1)
 
     def after_two_steps(gradient: Array, params: Array) -> Array:
@@ -317,9 +331,8 @@ def check_coefficient_optimizer(config: DualConfig) -> None:
         )
 
 
-@partial(jax.jit, static_argnames=("sizes", "mesh"))
 @in_float32
-def begin_selection(
+def _begin_selection(
     key: Array,
     state: TrainState,
     rows: Rows,
@@ -354,6 +367,13 @@ def begin_selection(
     begun = jax.eval_shape(partial(start_selection, sizes=one_cluster), key, state, own, config)
     where = (EVERYWHERE, EVERYWHERE, ROWS, EVERYWHERE, ROWS, ROWS)
     return on_mesh(start, mesh, where, specs(begun))(*arguments)
+
+
+def _is_small(_: Any, __: Any, rows: Rows, *___: Any) -> bool:
+    return rows.x.size <= FEW_CELLS
+
+
+begin_selection = OneOff(_begin_selection, _is_small, static_argnums=(6, 7))
 
 
 def _advance(

@@ -1,6 +1,7 @@
 """From a trained state to a ranking of the candidates, on one device or on a mesh."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,10 @@ from dual_jax.dual.objectives.notation import Block
 from dual_jax.dual.state import TrainState, count_rows, started
 from dual_jax.dual.trained import learnt_space, row_norms
 from dual_jax.numerics.precision import in_float32
+from dual_jax.numerics.xla import OneOff
 from dual_jax.selection.protocol import Selection
+
+FEW_ROWS = 512  # of a pool that is ranked in less time than that program takes to be optimised
 
 
 @in_float32
@@ -73,9 +77,8 @@ def rank(
     return rank_on_mesh(state, x, config, rows, n_exact, wanted, AXIS if mesh else axis_name, mesh)
 
 
-@partial(jax.jit, static_argnames=("n_exact", "n_select", "axis_name", "mesh"))
 @in_float32
-def rank_on_mesh(
+def _rank_on_mesh(
     state: TrainState,
     x: Array,
     config: DualConfig,
@@ -92,6 +95,13 @@ def rank_on_mesh(
 
     where = specs(state), ROWS, EVERYWHERE, ROWS
     return on_mesh(run, mesh, where, EVERYWHERE)(state, x, config, is_row)
+
+
+def _is_small(_: TrainState, x: Array, *__: Any) -> bool:
+    return len(x) <= FEW_ROWS
+
+
+rank_on_mesh = OneOff(_rank_on_mesh, _is_small, static_argnums=(4, 5, 6, 7))
 
 
 @partial(jax.jit, static_argnames="mesh")

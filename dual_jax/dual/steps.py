@@ -36,6 +36,7 @@ from dual_jax.numerics.draws import draw_rows
 from dual_jax.numerics.kmeans import kmeans
 from dual_jax.numerics.precision import as_float32, in_float32
 from dual_jax.numerics.statistics import MAX_INPUTS, moments, neighbour_scale, robust_moments
+from dual_jax.numerics.xla import OneOff
 
 
 class PretrainTerms(NamedTuple):
@@ -65,7 +66,7 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
     config.check()
     x, config = as_float32((x, config))
     modules, sample = config.modules(x), jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
-    network = jax.eval_shape(_new_network, key, sample, config)
+    network = jax.eval_shape(_draw_network, key, sample, config)
     code = jax.eval_shape(modules.encoder.apply, network.encoder, sample)
     if code.ndim != 2:
         raise ValueError(f"The encoder returns shape {code.shape} for one row: it must be (1, latent_dim).")
@@ -74,17 +75,23 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
         raise ValueError(
             f"The decoder returns shape {row.shape} for one code: it must hold {sample.size} values."
         )
-    network = _new_network(key, x[:1], config)
-    opt_state = config.optimizer(config.pretrain_learning_rate).init(network)
+    network, opt_state = _new_network(key, x[:1], config)
     return TrainState(Params(network), OptState(opt_state), jnp.zeros((), jnp.int32))
 
 
-@jax.jit
-def _new_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> Autoencoder:
+def _draw_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> Autoencoder:
     key_encoder, key_decoder = jax.random.split(key)
     modules = config.modules(sample)
     encoder = modules.encoder.init(key_encoder, sample)
     return Autoencoder(encoder, modules.decoder.init(key_decoder, modules.encoder.apply(encoder, sample)))
+
+
+def _start_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> tuple[Any, Any]:
+    network = _draw_network(key, sample, config)
+    return network, config.optimizer(config.pretrain_learning_rate).init(network)
+
+
+_new_network = OneOff(_start_network, lambda *_: True)
 
 
 @partial(jax.jit, static_argnames="axis_name", donate_argnums=0)

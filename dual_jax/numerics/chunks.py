@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from dual_jax.devices.collectives import total
 from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_norms
 
+FEW_SCORES = 1 << 18  # distances that an argmin reads in less time than the chain takes to compile
 TILE = 64  # centroids compared in one unrolled chain; more only lengthens compilation
 CPU_SCORES = 2**19  # distances per chunk: as float32 they fill the 2 MiB second-level cache of a core
 SCORES = 2**24  # distances per chunk on an accelerator, where launching a kernel costs more than memory
@@ -75,9 +76,13 @@ def nearest_all(rows: Chunks, centroids: Array) -> tuple[Int[Array, "m c"], Floa
 def nearest(x: Float[Array, "c d"], centroids: Float[Array, "K d"]) -> Int[Array, " c"]:
     """Return the position of the nearest centroid, the first of equals: argmin_k ||c_k||^2 / 2 - x . c_k.
 
-    One chain of selections over the clusters, which XLA fuses with the subtraction into a single vectorised
-    pass over the products; its own argmin is several times slower than the matrix product on a CPU.
+    For many scores one chain of selections over the clusters, which XLA fuses with the subtraction into a
+    single vectorised pass over the products: its own argmin is several times slower than the matrix product
+    on a CPU. For few scores that argmin, for the chain takes seconds to compile.
     """
+    if len(x) * len(centroids) <= FEW_SCORES:
+        scores = (squared_norms(centroids) / 2)[:, None] - matmul(centroids, x.T)
+        return jnp.argmin(scores, axis=0).astype(jnp.int32)
     n_tiles = -(-len(centroids) // TILE)
     size = -(-len(centroids) // n_tiles)
     n_pads = n_tiles * size - len(centroids)

@@ -17,6 +17,7 @@ workaround          without it                                    upstream      
 ==================  ============================================  ===========================  ==============
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -87,3 +88,42 @@ def by_rows(array: Float[Array, "b m"]) -> Float[Array, "b m"]:
     left free, the compiler forms it again from C, which it then copies to update it.
     """
     return with_layout_constraint(array, Layout((0, 1)))
+
+
+# Of a program that runs once, on a few numbers: it is not worth the compiler's optimisations.
+UNOPTIMIZED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+class OneOff:
+    """A function compiled without optimisations on a CPU where ``is_small(arguments)``, else with them.
+
+    Half of the compile time of a small pool's fit goes into programs that run once.
+
+    Parameters
+    ----------
+    function
+        To be compiled.
+    is_small
+        Gets the arguments of a call.
+    **options
+        Of `jax.jit`.
+    """
+
+    def __init__(self, function: Callable, is_small: Callable[..., bool], **options: Any):
+        self.is_small = is_small
+        self.optimized = jax.jit(function, **options)
+        self.unoptimized = jax.jit(function, compiler_options=UNOPTIMIZED, **options)
+
+    def __call__(self, *args: Any) -> Any:
+        """Return the function's result."""
+        is_traced = isinstance(jnp.zeros(()), jax.core.Tracer)  # the options are for a program of its own
+        is_quick = jax.default_backend() == "cpu" and not is_traced and self.is_small(*args)
+        return (self.unoptimized if is_quick else self.optimized)(*args)
+
+    def lower(self, *args: Any) -> Any:
+        """Return the optimised program, lowered for these arguments."""
+        return self.optimized.lower(*args)
+
+    def n_programs(self) -> int:
+        """Return how many programs there are by now."""
+        return sum(program._cache_size() for program in (self.optimized, self.unoptimized))  # type: ignore
