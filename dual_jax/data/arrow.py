@@ -1,7 +1,8 @@
 """Parquet, Arrow, Feather, JSON lines and saved Hugging Face data sets to a table of pyarrow.
 
-pyarrow is imported when a file is read, and reads without threads of its own: a process that ended while it
-still started some was aborted by the C++ runtime ("terminate called without an active exception").
+pyarrow is imported when a file is read. It gets streams of its own, not Python's, and reads these files
+without threads: one that let go of a Python object while the process ended was aborted by the C++ runtime
+("terminate called without an active exception", https://github.com/apache/arrow/issues/36389 and 50482).
 """
 
 import hashlib
@@ -23,7 +24,7 @@ SPLITS = "dataset_dict.json"  # in a folder of several of these
 class Remarks(NamedTuple):
     """What a schema says: the columns of a frame's index or its range, and columns of class labels."""
 
-    index: tuple[str, ...]
+    index_names: tuple[str, ...]
     labels: tuple[str, ...]
     counted: range | None
 
@@ -163,7 +164,7 @@ def with_range(table: Any, remarks: Remarks, n_rows: int) -> tuple[Any, tuple[st
     import pyarrow as pa
 
     if remarks.counted is None or len(remarks.counted) != n_rows or RANGE in table.column_names:
-        return table, remarks.index
+        return table, remarks.index_names
     return table.append_column(RANGE, pa.array(remarks.counted[: table.num_rows])), (RANGE,)
 
 

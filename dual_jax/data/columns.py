@@ -12,18 +12,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from dual_jax.data.cells import CODE, MISSING, NUMBER
-from dual_jax.data.checks import check_ids, text_of_id
+from dual_jax.data.casts import (
+    decoded,
+    is_textual,
+    plain,
+    text_as_numbers,
+    texts_of,
+    vector_width,
+    vectors_of,
+)
 from dual_jax.data.delimited import check_column, unique_names
 from dual_jax.data.errors import InputError
 from dual_jax.data.files import parsing
+from dual_jax.data.ids import check_ids
 
 ROW_NUMBER_NAMES = ("column 0", "index", "unnamed: 0", "__index_level_0__", "id")
 ID_NAME = re.compile(
     r"(?:^|.*[\s_.:-])(?:id|uid|uuid|guid|index|idx|key)|.*[a-z](?:Id|ID)|unnamed: \d+|__index_level_\d+__",
 )
-DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d{2}")
-N_PROBED = 1000  # cells of text that are looked at before all are
 INDEX_SEPARATOR = "/"
 
 
@@ -120,7 +126,7 @@ def sort_columns(
         found = _without_ids(found, wishes, levels)
     if not found.numbers and not found.vectors:  # then codes are numbers of a fixed width
         for name in [name for name, reason in found.dropped.items() if reason.startswith("codes")]:
-            found.numbers[name] = _text_as_numbers(_plain(table[name]), decimal, with_codes=True)[0]
+            found.numbers[name] = text_as_numbers(plain(table[name]), decimal, with_codes=True)[0]
             del found.dropped[name]
     _check_features(where, found)
     order = {name: found.dropped[name] for name in names if name in found.dropped}
@@ -140,15 +146,15 @@ def _sort(where: str, found: Columns, name: str, decimal: str) -> None:
     import pyarrow as pa
     from pyarrow import compute as pc
 
-    column, types = _plain(found.table[name]), pa.types
+    column, types = plain(found.table[name]), pa.types
     kind = column.type
     if types.is_binary(kind) or types.is_large_binary(kind):
-        column = _decoded(column)
+        column = decoded(column)
         kind = column.type
     if column.null_count == len(column):
         found.dropped[name] = "every cell is missing"
-    elif _is_text(kind):
-        numbers, reason = _text_as_numbers(column, decimal)
+    elif is_textual(kind):
+        numbers, reason = text_as_numbers(column, decimal)
         if numbers is None:
             found.dropped[name] = reason
         else:
@@ -166,86 +172,10 @@ def _sort(where: str, found: Columns, name: str, decimal: str) -> None:
             found.dropped[name] = "every cell is missing"
         else:
             found.numbers[name] = column
-    elif width := _width(column):
+    elif width := vector_width(column):
         found.vectors[name] = width
     else:
         found.dropped[name] = f"no numbers: {kind}"
-
-
-def _plain(column: Any) -> Any:
-    """Return a column without a dictionary or the wrapping of an extension."""
-    import pyarrow as pa
-
-    if isinstance(column.type, pa.BaseExtensionType):
-        column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return column
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def _decoded(column: Any) -> Any:
-    """Return bytes as text, or as they are where they are none."""
-    import pyarrow as pa
-
-    try:
-        return column.cast(pa.large_string())
-    except pa.ArrowInvalid:
-        return column
-
-
-def _text_as_numbers(column: Any, decimal: str, with_codes: bool = False) -> tuple[Any, str]:
-    """Return a column of text as float64 where every cell is a number or missing, else the reason."""
-    import pyarrow as pa
-    from pyarrow import compute as pc
-
-    if len(column) > N_PROBED:
-        numbers, reason = _text_as_numbers(column[:N_PROBED], decimal)
-        if numbers is None and not reason.startswith("codes"):
-            return None, reason
-    cells = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
-    cells = pc.replace_substring_regex(cells, '^"(.*)"$', r"\1")
-    low = pc.utf8_lower(cells)
-    is_missing = pc.fill_null(pc.is_in(low, value_set=pa.array(sorted(MISSING), pa.large_string())), True)
-    cells = pc.if_else(is_missing, pa.scalar(None, pa.large_string()), cells)
-    if pc.all(pc.is_in(low, value_set=pa.array(["true", "false", *MISSING], pa.large_string()))).as_py():
-        is_true = pc.if_else(pc.equal(low, "true"), 1.0, 0.0)
-        return pc.if_else(is_missing, pa.scalar(None, pa.float64()), is_true), ""
-    cells = pc.replace_substring(cells, "\u2212", "-")
-    if decimal == ",":
-        cells = pc.if_else(pc.match_substring(cells, "."), "text", pc.replace_substring(cells, ",", "."))
-    is_number = pc.match_substring_regex(cells, f"^(?:{NUMBER})$")
-    if not pc.all(is_number).as_py():  # of no cell: true
-        row = pc.index(is_number, False).as_py()
-        shown = str(column[row].as_py()).strip()
-        shown = shown if len(shown) <= 24 else shown[:24] + "..."
-        return None, f"{'dates' if DATE.match(shown) else 'text'}, not numbers: {shown!r} in row {row}"
-    is_code = pc.match_substring_regex(cells, f"^{CODE}$")
-    is_whole = pc.match_substring_regex(cells, "^[0-9]+$")
-    if not with_codes and pc.any(is_code).as_py() and pc.all(is_whole).as_py():
-        row = pc.index(is_code, True).as_py()
-        return None, f"codes with leading zeros, not numbers: {cells[row].as_py()!r} in row {row}"
-    return cells.cast(pa.float64()), ""
-
-
-def _width(column: Any) -> int:
-    """Return how many numbers every cell of a list column holds, 0 where it is no column of vectors."""
-    import pyarrow as pa
-    from pyarrow import compute as pc
-
-    kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        return 0
-    inner = kind.value_type
-    if not (pa.types.is_integer(inner) or pa.types.is_floating(inner)):
-        return 0
-    widths = pc.unique(pc.drop_null(pc.list_value_length(column))).to_pylist()
-    return int(widths[0]) if len(widths) == 1 else 0
 
 
 def _unnamed(names: Sequence[str]) -> list[str]:
@@ -337,21 +267,6 @@ def _counts(column: Any) -> bool:
     return counted[0] in (0, 1) and bool(np.all(counted == counted[0]))
 
 
-def texts_of(column: Any) -> Shaped[np.ndarray, " n"]:
-    """Return the cells of a column as text without surrounding blanks, missing ones as ''."""
-    import pyarrow as pa
-    from pyarrow import compute as pc
-
-    column = _plain(column)
-    if _is_text(column.type):
-        cells = pc.utf8_trim_whitespace(column).to_pylist()
-    elif pa.types.is_integer(column.type) or pa.types.is_null(column.type):
-        cells = column.cast(pa.string()).to_pylist()
-    else:
-        cells = [text_of_id(value) for value in column.to_pylist()]
-    return np.array(["" if cell is None else cell for cell in cells], str)
-
-
 def _check_features(where: str, found: Columns) -> None:
     """Refuse a table without features, or with several columns of vectors."""
     if len(found.vectors) > 1:
@@ -375,7 +290,7 @@ def matrix_of(found: Columns) -> Float[np.ndarray, "n d"]:
     """Return the features as rows: the vectors where there are some, else the columns of numbers."""
     if found.vectors:
         (name, width), *_ = found.vectors.items()
-        return _vectors(found.table[name], width)
+        return vectors_of(found.table[name], width)
     import pyarrow as pa
 
     numbers = pa.table(found.numbers)
@@ -409,20 +324,6 @@ def matrix_as_in(where: str, like: Columns, table: Any) -> Float[np.ndarray, "n 
             reason = found.dropped.get(name, "not of the kind before")
             raise InputError(f"{where}: column {name!r} is not as in the first ({reason})")
     return matrix_of(found)
-
-
-def _vectors(column: Any, width: int) -> Float[np.ndarray, "n width"]:
-    """Return the rows of a list column, NaN where one or a number of it is missing."""
-    column = _plain(column)
-    parts = []
-    for chunk in column.chunks:
-        valid = chunk.drop_null()
-        values = valid.flatten().to_numpy(zero_copy_only=False)
-        values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)
-        rows = np.full((len(chunk), width), np.nan, values.dtype)
-        rows[chunk.is_valid().to_numpy(zero_copy_only=False)] = values.reshape(-1, width)
-        parts.append(rows)
-    return np.concatenate(parts)
 
 
 def feature_names(found: Columns) -> tuple[str, ...]:

@@ -349,7 +349,6 @@ def _read(where: str, open_file: Opener, layout: Layout) -> Any:
     parse = arrow_csv.ParseOptions(
         delimiter=layout.separator,
         newlines_in_values=layout.has_quotes,
-        invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
     )
     convert = arrow_csv.ConvertOptions(
         null_values=SPELLINGS,

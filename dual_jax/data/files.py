@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -142,7 +141,13 @@ def _from_stdin() -> Source:
         raise InputError(f"{where} is empty")
     check_kind(where, "text", data[:64])
     suffix = ".jsonl" if data.lstrip().startswith(b"{") else ".csv"
-    return Source(where, suffix, hashlib.sha256(data).hexdigest(), lambda: io.BytesIO(data))
+
+    def open_file() -> Any:
+        import pyarrow as pa
+
+        return pa.BufferReader(data)
+
+    return Source(where, suffix, hashlib.sha256(data).hexdigest(), open_file)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ class RowGroups:
     first
         The columns of the first group, which say what all are.
     ids
-        The whole of the id column, or None.
+        Of all rows, as text; None where there are none.
     """
 
     def __init__(self, where: str, wishes: Wishes):

@@ -13,20 +13,13 @@ from jaxtyping import Float, Int, Shaped
 
 from dual_jax.data import datasets
 from dual_jax.data.arrays import parse_key, parse_npy, parse_npz
-from dual_jax.data.arrow import (
-    is_saved_set,
-    read_arrow,
-    read_json_lines,
-    read_parquet,
-    read_saved_set,
-    remarks_of,
-    with_range,
-)
-from dual_jax.data.checks import as_mask, as_numbers, check_ids
-from dual_jax.data.columns import Columns, Wishes, feature_names, matrix_of, sort_columns, texts_of
-from dual_jax.data.delimited import check_column, read_delimited, unique_names
+from dual_jax.data.casts import texts_of
+from dual_jax.data.checks import as_mask, as_numbers
+from dual_jax.data.columns import Columns, Wishes, feature_names, matrix_of, sort_columns
 from dual_jax.data.errors import InputError
-from dual_jax.data.files import CONTENT, DELIMITERS, STDIN, check_kind, find_source, parsing, suffix_of
+from dual_jax.data.files import CONTENT, STDIN, check_kind, find_source, parsing, suffix_of
+from dual_jax.data.ids import check_ids
+from dual_jax.data.rawtable import RawTable, read_table
 from dual_jax.data.rowgroups import RowGroups
 from dual_jax.data.storage import sha256_of
 
@@ -52,82 +45,6 @@ class Pool(NamedTuple):
     sample_shape: tuple[int, ...] = ()
     guesses: tuple[str, ...] = ()
     vectors: str | None = None
-
-
-class RawTable(NamedTuple):
-    """A table as its file holds it, a pyarrow table with distinct names of columns, and what was read of it.
-
-    ``index`` and ``labels`` are columns that the file's own notes call the index of a frame and class labels;
-    ``decimal`` is the decimal mark in columns of text.
-    """
-
-    table: Any
-    where: str
-    sha256: str
-    has_names: bool
-    decimal: str
-    index: tuple[str, ...]
-    labels: tuple[str, ...]
-    guesses: tuple[str, ...]
-
-
-def read_table(
-    source: str | PathLike[str],
-    *,
-    named: Collection[str] = (),
-    header: bool | None = None,
-    decimal: str | None = None,
-) -> RawTable:
-    """Return the columns of a file, whatever they hold.
-
-    Parameters
-    ----------
-    source : path or str
-        ``.csv`` and ``.tsv`` (rules: `dual_jax.data.delimited`) and JSON lines (``.jsonl``, ``.ndjson``), all
-        perhaps behind ``.gz``; ``.parquet``, ``.arrow``, ``.feather``; a folder that Hugging Face
-        ``datasets`` saved; ``-`` for standard input, comma-separated or JSON lines.
-    named : collection of str
-        Columns whose text is kept as it is written.
-    header, decimal : optional
-        Of delimited text: whether the first line is a header, and "." or ",". Found out where None.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be read, lacks a named column, or can be read in two ways.
-    """
-    if os.path.isdir(source):
-        if not is_saved_set(source):
-            raise InputError(f"{source} is a folder, and none that Hugging Face datasets saved: give a file")
-        table, digest = read_saved_set(source)
-        return _raw(table, str(source), digest, named)
-    found = find_source(source)
-    if found.suffix in DELIMITERS:
-        table, layout = read_delimited(
-            found.where, found.open, DELIMITERS[found.suffix], named=named, header=header, decimal=decimal
-        )
-        return RawTable(
-            table, found.where, found.sha256, layout.has_header, layout.decimal, (), (), layout.guesses
-        )
-    if found.suffix == ".parquet":
-        table = read_parquet(found)
-    elif found.suffix in (".arrow", ".feather"):
-        table = read_arrow(found)
-    elif found.suffix in (".jsonl", ".ndjson"):
-        table = read_json_lines(found, named)
-    else:
-        raise InputError(f"{found.where} has no named columns: use .csv, .tsv, .jsonl, .arrow or .parquet")
-    return _raw(table, found.where, found.sha256, named)
-
-
-def _raw(table: Any, where: str, digest: str, named: Collection[str]) -> RawTable:
-    """Return a table whose file names its columns."""
-    names = unique_names(table.column_names)
-    for name in named:
-        check_column(where, name, names, table.column_names)
-    remarks, table = remarks_of(table.schema), table.rename_columns(list(names))
-    table, index = with_range(table, remarks, table.num_rows)
-    return RawTable(table, where, digest, True, ".", index, remarks.labels, ())
 
 
 def read_pool(
@@ -211,7 +128,7 @@ def _sorted(raw: RawTable, wishes: Wishes) -> Columns:
         raw.where,
         raw.table,
         wishes,
-        index=raw.index,
+        index=raw.index_names,
         labels=raw.labels,
         has_names=raw.has_names,
         decimal=raw.decimal,
@@ -275,7 +192,7 @@ def map_pool(
 def _map_parquet(where: str, wishes: Wishes) -> Pool:
     x = RowGroups(where, wishes)
     first = x.first
-    if first.id_name is not None:
+    if x.ids is not None:
         check_ids(x.ids, f"{where}: column {first.id_name!r}")
     return Pool(
         x,
@@ -362,7 +279,7 @@ def read_labeled(path: str | PathLike[str], id_column: str | None, pool: Pool) -
     raw = read_table(path, header=True, decimal=".")
     names, where = raw.table.column_names, raw.where
     of_picks = "id" if {"index", "id"} <= set(names) else None
-    known = [name for name in (id_column, pool.id_name, of_picks) if name in names]
+    known = [name for name in (id_column, pool.id_name, of_picks) if name is not None and name in names]
     if known and pool.ids is not None:
         rows, ids = read_column(path, known[0]), pool.ids
     elif "index" in names:

@@ -166,7 +166,7 @@ def prepare(
     if not is_open[sample].any():  # too few candidates: none was drawn
         some = np.flatnonzero(is_open)[: len(sample) // 2]
         sample = np.union1d(sample[len(some) :], some)
-    own = as_numbers(x[sample])
+    own = np.asarray(as_numbers(x[sample]))
     scaler = fit_scaler(own, scale)
     n_usable = int((is_labeled | is_open)[sample].sum())
     sizes = sizes_with_room((len(sample), x.shape[1]), n_usable, config, None)
@@ -236,7 +236,7 @@ def _pieces(x: Rows, rows: range | Int[np.ndarray, " m"]) -> Iterator[tuple[int,
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         is_slice = part[-1] - part[0] == len(part) - 1
-        yield start, as_numbers(x[part[0] : part[-1] + 1] if is_slice else x[part])
+        yield start, np.asarray(as_numbers(x[part[0] : part[-1] + 1] if is_slice else x[part]))
 
 
 def _check(x: Rows) -> None:

@@ -326,7 +326,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
             "random_state": self.random_state if isinstance(self.random_state, Integral) else None,
             "config": prepared.settings.config.as_json(),
             "inputs": prepared.inputs.as_json(),
-            "sizes": sizes._asdict(),
+            "n_clusters": sizes.n_clusters,
+            "n_places": sizes.n_places,
             "history": {stage: list(terms) for stage, terms in self.history_.items()},
         }
         n_shares = mesh.size if mesh else 1
@@ -348,9 +349,9 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         self._restore_picks(about, arrays)
         x = jnp.asarray(arrays["pool"])
         n, mesh = len(x), self._mesh(len(x))
-        sizes, n_devices = Sizes(**about["sizes"]), mesh.size if mesh else 1
-        block_rows = asked.rows_in_block(-(-sizes.n_targets // n_devices), sizes.n_places)
-        sizes = sizes._replace(block_rows=block_rows)
+        n_places, n_clusters = about["n_places"], about["n_clusters"]
+        sizes = asked.sizes(n, n_places, mesh.size if mesh else 1)
+        sizes = sizes._replace(n_places=n_places, n_clusters=n_clusters)
         like, mask = shapes(x[: sizes.n_targets], asked, sizes, "train"), jnp.zeros(n, bool)
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
         state = filled(like, arrays, "state")
@@ -364,7 +365,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
             stage: {name: arrays[f"history/{stage}/{name}"] for name in names}
             for stage, names in about["history"].items()
         }
-        self._set_fit(laid_out(state, block_rows, mesh), history)
+        self._set_fit(laid_out(state, sizes.block_rows, mesh), history)
         return self
 
     def _encode(self, rows: Float[Any, "m d"], size: int, mesh: Mesh | None) -> Float[Array, "m p"]:

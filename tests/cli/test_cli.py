@@ -427,7 +427,7 @@ MISTAKES = {
     "broken line": (GOOD + "x,1\n", [], "line 32 has 2 cells"),
     "broken quotes": (GOOD + 'x,"1,2,3\n', [], "repair its quotes"),
     "Excel under the name of text": (b"PK\x03\x04" + b"x" * 50, [], "not what its name says"),
-    "not UTF-8": (GOOD.encode() + b"\xff,1,2,3\n", [], "not UTF-8"),
+    "no text": (GOOD.encode() + b"\0,1,2,3\n", [], "is not text: byte"),
     "unknown method": (GOOD, ["--method", "magic"], "invalid choice: 'magic'"),
     "unknown knob": (GOOD, ["--knob", "stepz=3"], "no knob 'stepz' (did you mean steps"),
     "knob of another method": (GOOD, ["--method", "kcenter", "--knob", "a=1"], "no knob 'a'; it takes none"),
@@ -515,7 +515,7 @@ def assert_mistake(arguments, words, capsys):
 @pytest.mark.parametrize(("content", "arguments", "words"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_line_and_status_2_before_any_fit(content, arguments, words, capsys):
     write("pool.csv", content)
-    write("picks.csv", "kept")
+    write("picks.csv", "rank,index,id,score\n")
     write("short.npy", npy(ROWS[1:]))
     write("nan.npy", npy(np.where(np.arange(30)[:, None] == 2, np.nan, ROWS)))
     write("words.npy", npy(ROWS.astype(str)))
@@ -700,7 +700,7 @@ def test_control_c_is_status_130_without_a_traceback(monkeypatch, capsys):
 
 def test_a_write_that_fails_keeps_the_old_picks(monkeypatch, capsys):
     write("pool.npy", npy(ROWS))
-    write("picks.csv", "old")
+    write("picks.csv", "rank,index,id,score\n")
     monkeypatch.setattr(os, "fsync", failing(OSError(28, "No space left on device")))
 
     status = main(["select", "pool.npy", "-n", "5"])
@@ -708,7 +708,7 @@ def test_a_write_that_fails_keeps_the_old_picks(monkeypatch, capsys):
     assert status == 1
     assert "No space left" in capsys.readouterr().err
     with open("picks.csv") as file:
-        assert file.read() == "old"
+        assert file.read() == "rank,index,id,score\n"
     assert sorted(os.listdir()) == ["picks.csv", "pool.npy"]
 
 
@@ -854,3 +854,25 @@ def test_the_curves_of_a_fit_are_written_where_asked(tmp_path, capsys):
     assert b"train/self_expression" in b"".join(p.read_bytes() for p in (tmp_path / "curves").iterdir())
     assert main(["select", "iris", "-n", "3", "--method", "ted", "--log", "curves"]) == 2
     assert "ted has none" in capsys.readouterr().err
+
+
+def test_letters_that_the_terminal_lacks_are_replaced_and_the_status_is_0(tmp_path):
+    pool = tmp_path / "pool.csv"
+    pool.write_text("\u5e45,b\n" + "\n".join(f"{i},{i * i % 7}" for i in range(9)), encoding="utf-8")
+    env = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    words = ["select", str(pool), "-n", "2", "--method", "kcenter", "--out", str(tmp_path / "picks.csv")]
+    run = subprocess.run([sys.executable, "-m", "dual_jax", *words], env=env, capture_output=True)
+    assert run.returncode == 0, run.stderr
+    assert b"used: 2 features (?, b)" in run.stdout
+
+
+def test_a_file_that_is_not_ours_is_not_replaced(tmp_path, capsys):
+    pool, notes = tmp_path / "pool.csv", tmp_path / "val.json"
+    pool.write_text("a,b\n" + "\n".join(f"{i},{i * i % 7}" for i in range(9)))
+    notes.write_text('{"mine": 1}')
+    words = ["select", str(pool), "-n", "2", "--method", "kcenter", "--out", str(tmp_path / "val.csv")]
+    assert main(words) == 2
+    assert "val.json is there and was not written by dual-jax" in capsys.readouterr().err
+    assert notes.read_text() == '{"mine": 1}'
+    notes.unlink()
+    assert main(words) == main(words) == 0  # our own files are replaced

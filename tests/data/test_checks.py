@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 from scipy.sparse import csr_array
 
-from dual_jax.data.checks import as_mask, check_ids, check_n_select, check_pool, impute_median, positions_of
+from dual_jax.data.checks import as_mask, check_n_select, check_pool, impute_median
 from dual_jax.data.errors import InputError
+from dual_jax.data.ids import check_ids, positions_of
 
 NAN, INF = float("nan"), float("inf")
 
