@@ -173,6 +173,11 @@ def learn(
     return _joined(preparation, maps, x, jnp.asarray(losses))
 
 
+def code_width(n: int, n_joined: int = N_CODE) -> int:
+    """Return the columns of the code for n samples whose joined parts have ``n_joined`` columns."""
+    return int(2 ** int(np.log2(min(N_CODE, n - 1, n_joined))))
+
+
 def encode(encoder: Encoder, x: Shaped[Any, "m ..."]) -> Float[Array, "m p"]:
     """Return the codes of samples, of the pool or new: (m, columns) float32.
 
@@ -281,6 +286,6 @@ def _joined(preparation: Preparation, maps: Maps, x: np.ndarray, losses: Array) 
     raw = _all_raw_parts(preparation, maps, x)
     centres = tuple(jnp.mean(part, axis=0) for part in raw)
     joined = jnp.concatenate(_at_unit_length(raw, centres), axis=1)
-    n_columns = 2 ** int(np.log2(min(N_CODE, len(x) - 1, joined.shape[1])))
+    n_columns = code_width(len(x), joined.shape[1])
     code = evened(principal_projection(joined, n_columns), n_columns)
     return Encoder(preparation, maps, centres, code, losses)
