@@ -2,7 +2,8 @@
 
 Random views of each sample (`random_views`) are described by fixed local features (`gradients`,
 `spectrograms`), whose principal directions feed two maps: a closed form (`directions`) and a dense network
-(`agreement`). The code joins all three, so that what a map forgets is still there.
+(`agreement`). The code joins all three, so that what a map forgets is still there; of series whose times
+correspond it holds the values themselves too.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from dual_jax.dual.loop import Chunk
+from dual_jax.numerics.arithmetic import safe_divide
 from dual_jax.views.agreement import NETWORK, learn_agreement
 from dual_jax.views.directions import (
     Projection,
@@ -37,7 +39,10 @@ from dual_jax.views.preparation import (
 )
 from dual_jax.views.random_views import CROP, ImageChanges, view_images, view_series
 
-N_DIRECTIONS, N_CLOSED, N_CODE = 256, 64, 128  # columns of local features, of the closed form, of the code
+N_DIRECTIONS, N_CLOSED, N_RAW = 256, 64, 64  # columns of local features, of the closed form, of raw values
+N_CODE = 128  # columns of the code, a power of two
+UPRIGHT = ImageChanges(rotation=0.21, shear=0.15, flip=0.5)  # for what may be mirrored but seldom lies
+UNALIGNED, RAW_VOTE, MOST_RAW = 0.1, 2.0, 5.0  # see `_votes`
 COLOUR_SHARE = 0.25  # of the histograms' variance, that of the colours
 BATCH = 512
 TINY = 1e-6
@@ -47,25 +52,29 @@ class Maps(NamedTuple):
     """From local features to the parts of the code.
 
     ``scale`` is a factor of each local feature, ``local`` their principal directions, ``closed`` the closed
-    form on these, and ``network`` parameters of `dual_jax.views.agreement.NETWORK`, empty without it.
+    form on these, and ``network`` parameters of `dual_jax.views.agreement.NETWORK`, empty without it. ``raw``
+    are the principal directions of the values of series; of images there are none.
     """
 
     scale: Float[Array, " q"]
     local: Projection
     closed: Projection
     network: PyTree
+    raw: Projection
 
 
 class Encoder(NamedTuple):
     """Everything that turns samples into codes: call `encode` or `features` with it.
 
-    ``centres`` has the mean of each part over the pool, ``code`` is the map of the joined parts to the code,
-    and ``losses`` are those of the network, a number a step.
+    ``centres`` has the mean of each part over the pool, ``votes`` the share of each in squared distances,
+    ``code`` is the map of the joined parts to the code, and ``losses`` are those of the network, a number a
+    step.
     """
 
     preparation: Preparation
     maps: Maps
     centres: tuple[Array, ...]
+    votes: Float[Array, " parts"]
     code: Projection
     losses: Float[Array, " steps"]
 
@@ -73,14 +82,16 @@ class Encoder(NamedTuple):
 class Features(NamedTuple):
     """What an encoder knows of samples, a row each.
 
-    ``code`` is the space to pick in; ``local`` are the principal directions of the untrained features,
-    ``closed`` and ``network`` the codes of the two maps, all at unit length.
+    ``code`` is the space to pick in. The others are its parts at unit length: ``local`` are the untrained
+    features, ``closed`` and ``network`` the codes of the two maps, and ``raw`` the values of series. A part
+    that an encoder lacks has no columns.
     """
 
     code: Float[Array, "n p"]
     local: Float[Array, "n q"]
     closed: Float[Array, "n c"]
     network: Float[Array, "n r"]
+    raw: Float[Array, "n s"]
 
 
 def learn(
@@ -112,7 +123,8 @@ def learn(
     kind
         ``"images"`` or ``"series"``.
     flip
-        Mirror images show the same: not so for digits and text.
+        Mirror images show the same, as of most things but not of digits and text; turns and shears are then
+        milder.
     centre
         Move the centroid of an image's gradient to the middle first: for one object on a plain ground.
     closed
@@ -120,7 +132,7 @@ def learn(
     side
         Pixels to which images are resized; by default their longer side, at least 28 and at most 32.
     changes
-        Sizes of the changes in views of images; by default `ImageChanges()`.
+        Sizes of the changes in views of images, with the chance of a flip; by default `ImageChanges()`.
     n_views
         Views of each sample, at least 2; by default 6, 8 below 1,000 samples, 3 above 20,000.
     loss
@@ -153,7 +165,7 @@ def learn(
     steps = (150 if n < 1000 else 1000 if n > 20_000 else 300) if steps is None else steps
     loss = loss or {"images": "swav", "series": "nt_xent"}[kind]
     _check(n, n_views=n_views, steps=steps, loss=loss, temperature=temperature)
-    changes = (changes or ImageChanges())._replace(flip=0.5 if flip else 0.0)
+    changes = changes or (UPRIGHT if flip else ImageChanges())
     key_views, key_network = jax.random.split(key)
     preparation = fit_preparation(x, kind, side=side, centre=centre)
     scale, local, views = _views(key_views, preparation, x, changes, n_views)
@@ -169,8 +181,14 @@ def learn(
             temperature=temperature,
             callbacks=callbacks,
         )
-    maps = Maps(scale, local, agreeing_projection(views, N_CLOSED), network)
-    return _joined(preparation, maps, x, jnp.asarray(losses))
+    maps = Maps(scale, local, agreeing_projection(views, N_CLOSED), network, _raw(preparation, x))
+    votes = _votes(preparation, x, views, closed)
+    return _joined(preparation, maps, votes, x, jnp.asarray(losses))
+
+
+def code_width(n: int, n_joined: int = N_CODE) -> int:
+    """Return the columns of the code for n samples whose joined parts have ``n_joined`` columns."""
+    return int(2 ** int(np.log2(min(N_CODE, n - 1, n_joined))))
 
 
 def encode(encoder: Encoder, x: Shaped[Any, "m ..."]) -> Float[Array, "m p"]:
@@ -187,10 +205,8 @@ def features(encoder: Encoder, x: Shaped[Any, "m ..."]) -> Features:
     x = with_channel_axis(x, settings.kind)
     if x.shape[1:] != settings.shape:
         raise ValueError(f"samples have shape {x.shape[1:]}, the encoder learnt from {settings.shape}")
-    parts = _at_unit_length(_all_raw_parts(encoder.preparation, encoder.maps, x), encoder.centres)
-    code = project(encoder.code, jnp.concatenate(parts, axis=1))
-    local, closed, network = (*parts, parts[0][:, :0])[:3]
-    return Features(code, local, closed, network)
+    parts = _parts(encoder.preparation, encoder.maps, encoder.centres, x)
+    return Features(project(encoder.code, _joint(parts, encoder.votes)), *parts)
 
 
 def _check(n: int, *, n_views: int, steps: int, loss: str, temperature: float) -> None:
@@ -203,11 +219,6 @@ def _check(n: int, *, n_views: int, steps: int, loss: str, temperature: float) -
         )
     if not (np.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature={temperature}: it must be finite and above 0")
-
-
-@jax.jit
-def _local(preparation: Preparation, x: Float[Array, "n ..."]) -> Float[Array, "n q"]:
-    return described(preparation.settings, preparation.power, prepared(preparation, x))
 
 
 @jax.jit
@@ -258,29 +269,64 @@ def _scale(settings: Settings, rows: Float[Array, "n q"]) -> Float[Array, " q"]:
     return jnp.where(jnp.arange(len(variance)) < n_histograms, 1.0, colour)
 
 
+def _raw(preparation: Preparation, x: np.ndarray) -> Projection:
+    """Return the principal directions of the values of series; none for images."""
+    if preparation.settings.kind == "images":
+        return Projection(jnp.zeros(0), jnp.zeros((0, 0)))
+    sample = jnp.concatenate([prepared(preparation, piece) for piece in pieces(sampled(x))])
+    return principal_projection(sample[: len(sampled(x))].reshape(len(sampled(x)), -1), N_RAW)
+
+
+def _votes(preparation: Preparation, x: np.ndarray, views: Float[Array, "n v q"], is_closed: bool) -> Array:
+    """Return the votes of local features, closed form, network and raw values.
+
+    The first three share one vote. Raw values count where series are aligned, that is where their mean curve
+    holds a share a of their power: ``2 (w / s)``, where w rises from 0 at a = 0.1 to 1 at 0.2 and s is the
+    variance of the local features between series over that within, between the views of one. So they count
+    the more, the less local features tell of a series.
+    """
+    ones = jnp.array([1.0, 1.0, 0.0 if is_closed else 1.0])
+    ones = ones / jnp.sum(ones)
+    if preparation.settings.kind == "images":
+        return jnp.append(ones, 0.0)
+    within = jnp.sum(jnp.var(views, axis=1, ddof=1)) / len(views)
+    between = jnp.maximum(jnp.sum(jnp.var(views, axis=(0, 1))) - within, 0.0)
+    series = prepared(preparation, jnp.asarray(sampled(x), jnp.float32))
+    series = series - jnp.mean(series, axis=(0, 2), keepdims=True)
+    common = jnp.sum(jnp.mean(series, axis=0) ** 2) / jnp.mean(jnp.sum(series**2, axis=(1, 2)))
+    is_aligned = jnp.clip((common - UNALIGNED) / UNALIGNED, 0.0, 1.0)
+    raw = jnp.minimum(RAW_VOTE * is_aligned * safe_divide(within, between), MOST_RAW)
+    return jnp.append(ones, raw)
+
+
 @jax.jit
-def _raw_parts(preparation: Preparation, maps: Maps, x: Float[Array, "n ..."]) -> tuple[Array, ...]:
-    local = project(maps.local, _local(preparation, x) * maps.scale)
-    parts = local, project(maps.closed, local)
-    if not maps.network:
+def _parts_of_piece(preparation: Preparation, maps: Maps, x: Float[Array, "n ..."]) -> tuple[Array, ...]:
+    samples = prepared(preparation, x)
+    local = project(maps.local, described(preparation.settings, preparation.power, samples) * maps.scale)
+    network = at_unit_length(NETWORK.apply(maps.network, local)) if maps.network else local[:, :0]
+    raw = project(maps.raw, samples.reshape(len(samples), -1)[:, : len(maps.raw.mean)])
+    return local, project(maps.closed, local), network, raw
+
+
+def _parts(
+    preparation: Preparation, maps: Maps, centres: tuple[Array, ...] | None, x: np.ndarray
+) -> list[Array]:
+    """Return the parts of samples, less their centres and at unit length; without centres as they are."""
+    found = [_parts_of_piece(preparation, maps, piece) for piece in pieces(x)]
+    parts = [jnp.concatenate(part)[: len(x)] for part in zip(*found, strict=True)]
+    if centres is None:
         return parts
-    return *parts, at_unit_length(NETWORK.apply(maps.network, local))
-
-
-def _all_raw_parts(preparation: Preparation, maps: Maps, x: np.ndarray) -> list[Array]:
-    found = [_raw_parts(preparation, maps, piece) for piece in pieces(x)]
-    return [jnp.concatenate(part)[: len(x)] for part in zip(*found, strict=True)]
-
-
-def _at_unit_length(parts: list[Array], centres: tuple[Array, ...]) -> list[Array]:
     return [at_unit_length(part - centre) for part, centre in zip(parts, centres, strict=True)]
 
 
-def _joined(preparation: Preparation, maps: Maps, x: np.ndarray, losses: Array) -> Encoder:
+def _joint(parts: list[Array], votes: Float[Array, " parts"]) -> Float[Array, "n q"]:
+    return jnp.concatenate([part * jnp.sqrt(vote) for part, vote in zip(parts, votes, strict=True)], axis=1)
+
+
+def _joined(preparation: Preparation, maps: Maps, votes: Array, x: np.ndarray, losses: Array) -> Encoder:
     """Return the encoder with the map of its parts to the code."""
-    raw = _all_raw_parts(preparation, maps, x)
-    centres = tuple(jnp.mean(part, axis=0) for part in raw)
-    joined = jnp.concatenate(_at_unit_length(raw, centres), axis=1)
-    n_columns = 2 ** int(np.log2(min(N_CODE, len(x) - 1, joined.shape[1])))
-    code = evened(principal_projection(joined, n_columns), n_columns)
-    return Encoder(preparation, maps, centres, code, losses)
+    centres = tuple(jnp.mean(part, axis=0) for part in _parts(preparation, maps, None, x))
+    joint = _joint(_parts(preparation, maps, centres, x), votes)
+    n_columns = code_width(len(x), joint.shape[1])
+    code = evened(principal_projection(joint, n_columns), n_columns)
+    return Encoder(preparation, maps, centres, votes, code, losses)

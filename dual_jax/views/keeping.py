@@ -43,8 +43,8 @@ def from_arrays(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Encoder
         leaf: Any = 0
         projection = Projection(leaf, leaf)
         preparation = Preparation(settings, leaf, leaf, leaf, leaf)
-        centres = (leaf,) * (3 if network else 2)
-        shape = Encoder(preparation, Maps(leaf, projection, projection, network), centres, projection, leaf)
+        maps = Maps(leaf, projection, projection, network, projection)
+        shape = Encoder(preparation, maps, (leaf,) * 4, leaf, projection, leaf)
         return jax.tree_util.tree_map_with_path(
             lambda where, _: jnp.asarray(arrays[jax.tree_util.keystr(where)]), shape
         )

@@ -26,7 +26,7 @@ from dual_jax.dual.checkpoint import NAME, Checkpoint
 from dual_jax.dual.config import DualConfig
 from dual_jax.methods.facts import listed
 from dual_jax.numerics import scaling
-from dual_jax.views import contrastive, spectra
+from dual_jax.views import encoder, spectra
 
 ROWS = np.random.default_rng(0).normal(size=(30, 3)).round(3)
 IDS = [f"{i:03d}" for i in range(30)]
@@ -280,23 +280,28 @@ def test_an_embedding_is_used_beside_the_pool_and_the_receipt_has_its_sum(method
     assert receipt()["input"]["embedding"] == about
 
 
-def test_an_embedding_of_images_is_learnt_from_the_pool(monkeypatch):
-    learn = partial(contrastive.learn, steps=2, batch_size=8)
-    monkeypatch.setattr(contrastive, "learn", learn)
-    images = np.random.default_rng(0).normal(size=(30, 4, 4))
-    write("images.npy", npy(images))
-    write("rows.npy", npy(images.reshape(30, -1)))
-    words = ["-n", "5", "--method", "ted", "--embedding", "contrastive"]
+@pytest.mark.parametrize(("shape", "kind"), [((12, 12), "images"), ((2, 64), "series")])
+def test_an_embedding_of_images_or_series_is_learnt_from_the_pool_and_picked_in_alone(
+    monkeypatch, shape, kind
+):
+    learn = partial(encoder.learn, steps=2, n_views=2)
+    monkeypatch.setattr(encoder, "learn", learn)
+    samples = np.random.default_rng(0).normal(size=(30, *shape))
+    write("samples.npy", npy(samples))
+    write("rows.npy", npy(samples.reshape(30, -1)))
+    words = ["-n", "5", "--method", "medoids", "--embedding", "views"]
+    text = "x".join(map(str, shape))
 
-    assert main(["select", "images.npy", *words]) == 0
+    assert main(["select", "samples.npy", *words]) == 0
     first, about = picks(), receipt()["input"]["embedding"]
-    assert main(["select", "rows.npy", *words, "--sample-shape", "4x4"]) == 0
+    assert main(["select", "rows.npy", *words, "--sample-shape", text]) == 0
 
-    embedder = learn(jax.random.fold_in(jax.random.key(0), 1), images)
-    values = np.asarray(contrastive.embed(embedder, images))
+    learnt = learn(jax.random.fold_in(jax.random.key(0), 1), samples, kind=kind)
+    codes = np.asarray(encoder.encode(learnt, samples))
     assert (picks(), receipt()["input"]["embedding"]) == (first, about)
-    assert (about["shape"], about["n_steps"]) == ([30, contrastive.LATENT_DIM], 2)
-    assert about["sha256"] == hashlib.sha256(values.tobytes()).hexdigest()
+    assert (about["shape"], about["kind"], about["n_steps"]) == ([30, 16], kind, 2)
+    expected = dual_jax.Selector("medoids", 5).fit(codes).sample_indices_
+    assert [int(pick["index"]) for pick in first] == expected.tolist()
 
 
 def test_an_embedding_of_series_is_their_log_spectra():
@@ -451,17 +456,13 @@ MISTAKES = {
     "no such embedding": (GOOD, ["--embedding", "z.npy"], "there is no file 'z.npy'"),
     "no shape of images": (
         GOOD,
-        ["--embedding", "contrastive"],
-        "their shape is not known: give --sample-sh",
+        ["--embedding", "views"],
+        "the shape of a row is not known: give --sample-shape",
     ),
-    "rows that are no images": (
-        GOOD,
-        ["--embedding", "contrastive", "--sample-shape", "3"],
-        "rows of shape (3,) are none",
-    ),
+    "mirror images of nothing": (GOOD, ["--flip"], "--flip says something of --embedding views: give one"),
     "images of another size": (
         GOOD,
-        ["--embedding", "contrastive", "--sample-shape", "2x2"],
+        ["--embedding", "views", "--sample-shape", "2x2"],
         "--sample-shape 2x2 is 4 numbers, but a row of pool.csv has 3",
     ),
     "series of images": (
