@@ -122,13 +122,7 @@ def span(node: Any) -> int:
 
 
 def sentences(page: str) -> list[str]:
-    """Return the sentences of a page: its paragraphs and lists, without code, tables, headings and pictures.
-
-    Examples
-    --------
-    >>> sentences("# Head\\n\\nOne two. Three `a.b`, four:\\n\\n- five\\n")
-    ['One two.', 'Three Code, four:', 'five']
-    """
+    """Return the sentences of a page, without code, tables, headings and pictures."""
     page = re.sub(r"```.*?```|<!--.*?-->", "\n\n", page, flags=re.DOTALL)
     page = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", lambda found: found[1] if found[0][0] != "!" else "", page)
     page = re.sub(r"`[^`]*`", "Code", page)

@@ -45,6 +45,13 @@ def test_commands_run(command, tmp_path, monkeypatch):
     assert main(shlex.split(command)[1:]) == 0
 
 
+def test_the_page_of_the_command_line_has_every_option_of_select(capsys):
+    main(["select", "--help"])
+    options = re.findall(r"^  (?:-n N, )?(--[a-z-]+)", capsys.readouterr().out, flags=re.MULTILINE)
+    assert len(options) > 20
+    assert [option for option in options if option not in COMMAND_LINE.read_text()] == []
+
+
 def test_the_tables_of_the_pages_are_those_of_the_result_files():
     from bench.readme import PAGES, filled
 

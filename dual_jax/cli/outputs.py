@@ -46,10 +46,10 @@ def check(args: argparse.Namespace) -> None:
         raise MissingPackageError(NEEDS_UMAP)
     for path in outputs:
         check_writable(path)
-        _check_replaced(path, args)
         for given in filter(None, (args.pool, args.labeled, args.embedding)):
             if path.exists() and os.path.exists(given) and path.samefile(given):
                 raise InputError(f"{path} would replace the input of that name: choose another --out")
+        _check_replaced(path, args)
 
 
 def _check_replaced(path: Path, args: argparse.Namespace) -> None:

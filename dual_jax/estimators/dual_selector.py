@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from numbers import Integral
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -17,23 +17,22 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from dual_jax.data.errors import InputError
 from dual_jax.data.storage import filled
-from dual_jax.devices.mesh import EVERYWHERE, ROWS, make_mesh, on_host, on_mesh, shard_rows
-from dual_jax.dual.checkpoint import Checkpoint, stopping_at_a_break
-from dual_jax.dual.config import DualConfig, Readout, Sizes
-from dual_jax.dual.fitting import check_coefficient_optimizer, fit, laid_out, shapes
+from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_host, on_mesh, shard_rows
+from dual_jax.dual.checkpoint import stopping_at_a_break
+from dual_jax.dual.config import DualConfig, Readout
+from dual_jax.dual.fitting import fit, laid_out, shapes
 from dual_jax.dual.layout import in_one_piece
 from dual_jax.dual.loop import Chunk
 from dual_jax.dual.ranking import norms_on, rank
 from dual_jax.dual.readout import is_nested
-from dual_jax.dual.room import sizes_with_room
 from dual_jax.dual.state import started
 from dual_jax.dual.trained import learnt_space
 from dual_jax.estimators import progress
 from dual_jax.estimators.logs import Lines
 from dual_jax.estimators.picker import Picker
 from dual_jax.estimators.prepared import Inputs, Prepared, Request, prepare, read_new_rows
+from dual_jax.estimators.training import Training, mesh_for, plan_training
 
 TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table is one compilation
 KEPT_PARAMETERS = (
@@ -45,15 +44,6 @@ OWN_SETTINGS = {  # fields of the configuration that are parameters of the estim
     "latent_dim": "latent_dim",
     "readout": "readout",
 }
-ROWS_PER_DEVICE = 1000  # below this another device costs more than it saves
-
-
-class Training(NamedTuple):
-    """What was asked of a fit, what was decided for its pool, and where it is kept."""
-
-    config: DualConfig
-    sizes: Sizes
-    checkpoint: Checkpoint | None = None
 
 
 class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
@@ -239,21 +229,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         asked = DualConfig() if self.config is None else self.config
         own = {field: getattr(self, name) for field, name in OWN_SETTINGS.items()}
         config = dataclasses.replace(asked, **{k: v for k, v in own.items() if v is not None})
-        n_exact = request.n_select if config.readout == "refine" else max(request.n_select, config.n_exact)
-        config = dataclasses.replace(config, n_exact=n_exact)
-        config.check()
-        check_coefficient_optimizer(config)
-        checkpoint = None if checkpoint_dir is None else Checkpoint(checkpoint_dir)
-        # What memory leaves now may be another number than what it left to a fit that goes on.
-        n_places = checkpoint.places() if checkpoint and config.dictionary_size is None else None
-        n_usable = int((request.is_labeled | request.is_open).sum())
-        mesh = self._mesh(request.shape[0])
-        sizes = sizes_with_room(request.shape, n_usable, config, mesh, n_places)
-        if sizes.n_clusters > sizes.n_targets:
-            raise InputError(
-                f"n_clusters={sizes.n_clusters} exceeds the {sizes.n_targets} rows: ask for fewer."
-            )
-        return Training(config, sizes, checkpoint)
+        return plan_training(request, config, self._mesh(request.shape[0]), checkpoint_dir)
 
     @property
     def is_nested_(self) -> bool:
@@ -326,7 +302,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
             "random_state": self.random_state if isinstance(self.random_state, Integral) else None,
             "config": prepared.settings.config.as_json(),
             "inputs": prepared.inputs.as_json(),
-            "sizes": sizes._asdict(),
+            "n_clusters": sizes.n_clusters,
+            "n_places": sizes.n_places,
             "history": {stage: list(terms) for stage, terms in self.history_.items()},
         }
         n_shares = mesh.size if mesh else 1
@@ -348,9 +325,9 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         self._restore_picks(about, arrays)
         x = jnp.asarray(arrays["pool"])
         n, mesh = len(x), self._mesh(len(x))
-        sizes, n_devices = Sizes(**about["sizes"]), mesh.size if mesh else 1
-        block_rows = asked.rows_in_block(-(-sizes.n_targets // n_devices), sizes.n_places)
-        sizes = sizes._replace(block_rows=block_rows)
+        n_places, n_clusters = about["n_places"], about["n_clusters"]
+        sizes = asked.sizes(n, n_places, mesh.size if mesh else 1)
+        sizes = sizes._replace(n_places=n_places, n_clusters=n_clusters)
         like, mask = shapes(x[: sizes.n_targets], asked, sizes, "train"), jnp.zeros(n, bool)
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
         state = filled(like, arrays, "state")
@@ -364,7 +341,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
             stage: {name: arrays[f"history/{stage}/{name}"] for name in names}
             for stage, names in about["history"].items()
         }
-        self._set_fit(laid_out(state, block_rows, mesh), history)
+        self._set_fit(laid_out(state, sizes.block_rows, mesh), history)
         return self
 
     def _encode(self, rows: Float[Any, "m d"], size: int, mesh: Mesh | None) -> Float[Array, "m p"]:
@@ -385,17 +362,6 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def mesh_for(n: int, devices: Sequence[jax.Device] | None = None) -> Mesh | None:
-    """Return the devices for a pool of n rows as a mesh, or None for JAX's default device alone."""
-    if devices is not None:
-        if not len(devices):
-            raise InputError("devices is empty: name at least one, or None for those that pay.")
-        return None if list(devices) == jax.devices()[:1] else make_mesh(devices)
-    is_worth = jax.default_backend() != "cpu"
-    devices = jax.devices()[: max(1, n // ROWS_PER_DEVICE)] if is_worth else jax.devices()[:1]
-    return make_mesh(devices) if len(devices) > 1 else None
 
 
 _learnt_space = jax.jit(learnt_space)

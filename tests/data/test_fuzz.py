@@ -277,7 +277,7 @@ WORDS = st.one_of(
                 "--report",
                 "r.html",
             ),
-            *("--embedding", "spectral", "contrastive", "--sample-shape", "2x2", "--resume", "kept", "--log"),
+            *("--embedding", "spectral", "views", "--sample-shape", "2x2", "--resume", "kept", "--log"),
             *("select", "compare", "plan", "data", "list", "reproduce", "--budgets", "3,5", "--label-column"),
             *("--devices", "v5e:8", "tpu", "--pool-size", "10", "--features", "4", "--quick", "--draw-only"),
         ]
