@@ -1,7 +1,7 @@
 """Columns of categories as one view: one 0/1 feature for each level, not standardised.
 
-Standardising would give rare levels enormous weight. Levels of few rows share one feature, a missing cell is a
-level of its own, and a level that the pool did not have is one of few rows, or else 0 everywhere.
+Standardising would give rare levels enormous weight. Levels of few rows share one feature, a missing cell is
+a level of its own, and a level that the pool did not have is as those of few rows, or else 0 everywhere.
 """
 
 from collections import Counter
@@ -15,11 +15,10 @@ from dual_jax.data.casts import texts_of
 from dual_jax.views.columns import without_missing
 
 MIN_ROWS, MIN_SHARE = 2, 0.01  # of a level that has its own feature, whichever is more
-MISSING_LEVEL = ""  # as `texts_of` gives it
 
 
 class Categories(NamedTuple):
-    """The levels of each column that have a feature of their own, and whether a last feature has the others."""
+    """The levels of each column with a feature of their own, and whether a last feature has the others."""
 
     columns: tuple[str, ...]
     levels: tuple[tuple[str, ...], ...]

@@ -20,7 +20,7 @@ DAY = 86_400e6  # in microseconds
 
 
 class Numbers(NamedTuple):
-    """Columns as they were in the pool: ``cycles`` of each (None: numbers), medians and scale of all features."""
+    """Columns with the ``cycles`` of each (None: numbers), the medians and the scale of all features."""
 
     columns: tuple[str, ...]
     cycles: tuple[tuple[str, ...] | None, ...]
