@@ -541,9 +541,8 @@ def test_the_receipt_has_the_sizes_that_were_chosen_for_the_pool(words, monkeypa
 
     assert main(["select", "pool.npy", "-n", "3", "--quiet", *words]) == 0
 
-    used, rule = receipt()["configuration"], DualConfig().for_pool(30)
-    for name in ("dictionary_size", "n_clusters", "n_targets", "block_rows"):
-        assert used[name] == getattr(rule, name) > 0
+    used, rule = receipt()["configuration"], DualConfig().sizes(30)._asdict()
+    assert {name: used[name] for name in rule} == rule
 
 
 def test_its_advice_can_be_followed_by_a_knob():
@@ -653,19 +652,19 @@ def test_the_traceback_is_shown_when_asked_for(monkeypatch, capsys):
 
 
 def test_a_fit_that_control_c_ended_goes_on_with_resume(monkeypatch):
-    words, keep = ["select", "iris", "-n", "3", "--quiet"], Checkpoint.keep
+    words, save = ["select", "iris", "-n", "3", "--quiet"], Checkpoint.save
     assert main(words) == 0
     whole = picks()
 
-    def keep_and_press_control_c(self, stand, *, at_once=False):
-        keep(self, stand, at_once=at_once)
+    def save_and_press_control_c(self, progress, *, at_once=False):
+        save(self, progress, at_once=at_once)
         if not at_once:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Checkpoint, "keep", keep_and_press_control_c)
+    monkeypatch.setattr(Checkpoint, "save", save_and_press_control_c)
     assert main([*words, "--resume", "kept", "--out", "again.csv"]) == 130
     assert os.listdir("kept") == [NAME]
-    monkeypatch.setattr(Checkpoint, "keep", keep)
+    monkeypatch.setattr(Checkpoint, "save", save)
     assert main([*words, "--resume", "kept", "--out", "again.csv"]) == 0
     assert picks("again.csv") == whole
 
