@@ -5,7 +5,7 @@
     python -m bench --draw-only
     python -m bench --only step,grid
 
-Every piece runs in a process of its own within its own time, so that what fails loses nothing else; its
+Every piece runs in a separate process with its own time limit, so that a failure loses nothing else; its
 records are written one by one. The peers of the step and of the grid need PyTorch and are recorded as absent
 without it. A GPU's files end in ``_gpu``.
 """

@@ -2,8 +2,8 @@
 
 Methods pick from a pool of images or series in three spaces: the inputs, their embedding, and both side by
 side (`dual_jax.beside`). Classifiers that learn from the picks judge them in two: the inputs and the
-embedding. That of images is learnt by contrast from all images outside the test set; that of series is their
-log spectra. What is in the records is not done again; the table at the end is over all of them.
+embedding. It is learnt by `dual_jax.views.encoder` from all samples outside the test set. What is in the
+records is not done again; the table at the end is over all of them.
 """
 
 import argparse
@@ -24,8 +24,7 @@ from dual_jax.evaluation.records import Record, read
 from dual_jax.evaluation.standings import name_of
 from dual_jax.numerics.scaling import apply, beside, fit_scaler
 from dual_jax.plots.page import markdown
-from dual_jax.views import contrastive
-from dual_jax.views.spectra import log_spectra
+from dual_jax.views import encoder
 
 N_POOL, N_TEST, N_BUDGETS = 500, 1000, 5
 MAX_SHIFT = 6  # pixels, planted
@@ -44,7 +43,7 @@ class Source(NamedTuple):
 
     data: Callable[[str | None], datasets.Dataset]
     scale: str
-    embed: Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # rows, those to learn from, steps -> codes
+    embed: Callable[[np.ndarray, np.ndarray], np.ndarray]  # rows, those to learn from -> codes
 
 
 class Spaces(NamedTuple):
@@ -64,29 +63,31 @@ def shifted(data_dir: str | None) -> datasets.Dataset:
     return data._replace(name="mnist_shifted", x=np.stack(moved))
 
 
-def by_contrast(x: np.ndarray, unlabelled: np.ndarray, steps: int) -> np.ndarray:
-    """Return codes of square images of one colour, learnt from some of them."""
+def by_views(
+    x: np.ndarray, unlabelled: np.ndarray, *, kind: str = "images", centre: bool = False
+) -> np.ndarray:
+    """Return codes of square images of one colour or of series, learnt from some of them."""
     side = round(x.shape[1] ** 0.5)
-    images = x.reshape(-1, side, side)
-    embedder = contrastive.learn(jax.random.key(1), images[unlabelled], steps=steps)
-    return np.asarray(contrastive.embed(embedder, images))
+    samples = x.reshape(-1, side, side) if kind == "images" else x
+    learnt = encoder.learn(jax.random.key(1), samples[unlabelled], kind=kind, centre=centre)
+    return np.asarray(encoder.encode(learnt, samples))
 
 
 SOURCES = {
-    "mnist_test": Source(partial(datasets.load, "mnist_test"), "global", by_contrast),
-    "mnist_shifted": Source(shifted, "global", by_contrast),
-    "digits": Source(partial(datasets.load, "digits"), "global", by_contrast),
-    "semg": Source(partial(datasets.load, "semg"), "standard", lambda x, *_: log_spectra(x)),
+    "mnist_test": Source(partial(datasets.load, "mnist_test"), "global", by_views),
+    "mnist_shifted": Source(shifted, "global", partial(by_views, centre=True)),
+    "digits": Source(partial(datasets.load, "digits"), "global", by_views),
+    "semg": Source(partial(datasets.load, "semg"), "standard", partial(by_views, kind="series")),
 }
 
 
-def spaces(source: Source, data: datasets.Dataset, number: int, steps: int) -> Spaces:
+def spaces(source: Source, data: datasets.Dataset, number: int) -> Spaces:
     """Return the split of that number; the embedding learns from all rows but those of the test set."""
     order = np.random.default_rng([0, number]).permutation(len(data.x))
     n_test = min(N_TEST, len(order) // 2)
     test, rest = order[:n_test], order[n_test:]
     pool = rest[:N_POOL]
-    codes = source.embed(data.x, rest, steps)
+    codes = source.embed(data.x, rest)
 
     def view(x: np.ndarray, scale: str) -> View:
         scaler = fit_scaler(x[pool], scale)
@@ -105,7 +106,7 @@ def measure(name: str, number: int, args: argparse.Namespace) -> None:
     done = experiment.finished(read(args.out))
     source = SOURCES[name]
     data = source.data(args.data_dir)
-    made = cache(partial(spaces, source, data, number, args.steps))
+    made = cache(partial(spaces, source, data, number))
     n_pool = min(N_POOL, len(data.x) - min(N_TEST, len(data.x) // 2))
     numbers = budgets(len(data.class_names), n_pool // 2, N_BUDGETS)
     shape = Split(data.name, number, Table(data.x, data.y), Table(data.x, data.y), len(data.class_names))
@@ -159,9 +160,6 @@ def main(argv: list[str] | None = None) -> Any:
     parser.add_argument("--methods", default=",".join(METHODS), help="default: %(default)s")
     parser.add_argument(
         "--splits", type=int, nargs="+", default=range(10), help="their numbers; default: 0 to 9"
-    )
-    parser.add_argument(
-        "--steps", type=int, default=contrastive.STEPS, help="of learning; default: %(default)s"
     )
     args = parser.parse_args(argv)
     for name in args.data.split(","):

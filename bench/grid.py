@@ -120,7 +120,7 @@ def pytorch(pools: np.ndarray, n_select: int) -> Picks:
 
 
 def measure(n: int, d: int) -> Iterator[dict[str, Any]]:
-    """Give what is known of one size, anew after each way to run it."""
+    """Give the record of one size after each way to run it."""
     rows = mixture(N_SPLITS * n, d, 9)
     pools = rows.reshape(N_SPLITS, n, d)
     keys, on_device = jax.random.split(jax.random.key(0), N_SPLITS), jnp.asarray(pools)

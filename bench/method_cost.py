@@ -4,7 +4,7 @@
 
 Every entry runs in a process of its own, whose peak memory counts from the imports on and holds what the
 compiler needs; the program's own share stands beside it. The pool of 2,500 x 40 is half of a Waveform set,
-drawn anew and standardised, that of 20,000 x 32 a mixture of 20 Gaussians.
+drawn again and standardised, that of 20,000 x 32 a mixture of 20 Gaussians.
 """
 
 import argparse

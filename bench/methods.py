@@ -101,7 +101,7 @@ def skactiveml(strategy: str) -> Callable[[int], Prepared]:
     def prepare(n_select: int) -> Prepared:
         import skactiveml.pool
 
-        make = getattr(skactiveml.pool, strategy)  # anew for every call, for ProbCover keeps its radius
+        make = getattr(skactiveml.pool, strategy)  # a new one each time: ProbCover keeps its radius
         return lambda x: make(random_state=0).query(x, np.full(len(x), np.nan), batch_size=n_select)
 
     return prepare

@@ -1,19 +1,19 @@
-"""The tournament: who picks best, on real and generated data, by three classifiers, without a label used.
+"""The tournament: which methods pick best, on real and generated data, by three classifiers.
 
     python -m bench.quality --out bench/results/quality                 # run what is missing, then draw
     python -m bench.quality --out bench/results/quality --data iris     # in pieces
     python -m bench.quality --out bench/results/quality --draw-only
     python -m bench.quality --out bench/results/quality/ladder --ladder    # what choices were made among
 
-Every method has one setting for all data. A data set is half pool and half test set, drawn anew for each
-split; pools hold at most 1,000 rows, but for those named ``*_full``, which are told apart and, for time, are
-without the released recipe (`dual_jax.reproduction` has it there), linear TED, DUAL's swaps and the small
-network. Budgets run from the number of classes to half of the pool. The expected time is told first; what has
-a record is not redone.
+Every method has one setting for all data. A data set is half pool and half test set, drawn again for each
+split. Pools hold at most 1,000 rows, except those named ``*_full``. These are reported apart and, to save
+time, without the released recipe (`dual_jax.evaluation.paper` has it there), linear TED, DUAL's swaps and the
+small network. Budgets run from the number of classes to half of the pool. The expected time comes first, and
+what has a record is not run again.
 
 The ladder has the settings of DUAL and of its read-out that a choice was made among, on other splits
-(`DEV_SEED`) of `LADDER_SETS`. As splits of a data set share rows, the tournament is told apart for data sets
-that neither the ladder nor the study before it (`STUDIED`) has looked at.
+(`DEV_SEED`) of `LADDER_SETS`. As splits of a data set share rows, the tournament is reported apart for data
+sets that neither the ladder nor the study before it (`STUDIED`) has looked at.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Write the numbers of `bench/results/` into the pages that show them.
 
     python -m bench.readme            # write
-    python -m bench.readme --check    # exit status 1 where a page differs from the results
+    python -m bench.readme --check    # exit status 1 if a page differs from the results
 
-A table stands between ``<!-- bench: NAME -->`` and ``<!-- end -->``; nothing else of a page is touched.
+A table is the text between ``<!-- bench: NAME -->`` and ``<!-- end -->``; nothing else of a page changes.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def mebibytes(value: float) -> str:
 
 
 def kmeans() -> str:
-    """Return k-means beside scikit-learn's Lloyd."""
+    """Return our k-means and scikit-learn's."""
     rows = [
         (
             what,
@@ -69,7 +69,7 @@ def kmeans() -> str:
 
 
 def methods() -> str:
-    """Return methods beside the libraries that one would install instead."""
+    """Return our methods and those of other libraries."""
     goal = {
         "facility": ("similarity", "{:.1f}"),
         "kcenter": ("radius", "{:.3f}"),
@@ -103,7 +103,7 @@ def method_cost() -> str:
 
 
 def plan_check() -> str:
-    """Return how far the plan is from the compiler's bytes and from the clock."""
+    """Return the plan relative to the compiler's bytes and to the clock."""
     rows = []
     for r in results("plan")["records"]:
         stages = r["stages"].values()
@@ -156,7 +156,7 @@ def grid() -> str:
 
 
 def step() -> str:
-    """Return a step beside its floor, the network's part, and PyTorch: eager, and the quickest."""
+    """Return a step, its floor, the network's part, and PyTorch: eager, and the quickest."""
     rows = []
     for r in results("step")["records"]:
         faster = r.get("times_faster") or {}
@@ -202,7 +202,7 @@ def devices() -> str:
 
 
 def start() -> str:
-    """Return what comes before a result: imports, tracing, compiling."""
+    """Return the time before a result: imports, tracing, compiling."""
     found = results("start")
     imports = found["imports"]
     rows = [
@@ -218,7 +218,7 @@ def start() -> str:
 
 
 def paper() -> str:
-    """Return who picks best on the paper's data sets: its entries and baselines, and the five best of all."""
+    """Return the best methods on the paper's data sets: its entries, baselines and the five best."""
     records = by_protocol(read_folder(RESULTS / "reproduction" / "records"))["fair"]
     table = complete(comparable(standings(compared(records))))
     points, counts, best = 100 * by_data(table, gains(table)), wins(table), firsts(table.values)
@@ -249,7 +249,7 @@ def paper() -> str:
 
 
 def large() -> str:
-    """Return what large pools take, each piece in a process of its own."""
+    """Return the cost of large pools, each piece in a separate process."""
     from bench.large import FEATURES, N_SELECT
 
     words = {
@@ -284,14 +284,14 @@ def mnist() -> str:
 
 
 def embedding() -> str:
-    """Return what an embedding beside the inputs gives."""
+    """Return the gain of an embedding."""
     from bench.embedding import table
 
     return table(read(RESULTS / "embedding.jsonl.gz"))
 
 
 def choices() -> str:
-    """Return what ways to choose a dictionary give beside a full C."""
+    """Return the results of ways to choose a dictionary, and of a full C."""
     from bench.dictionary import table
 
     return table(read(RESULTS / "dictionary_choice.jsonl"))
@@ -305,7 +305,7 @@ def quality() -> str:
 
 
 def ladder() -> str:
-    """Return what the settings differ by that a choice was made among."""
+    """Return the differences of the settings that were chosen from."""
     from bench.quality import differences, in_order
 
     return differences(in_order(RESULTS / "quality" / "ladder"))
@@ -332,7 +332,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def filled(page: str) -> str:
-    """Return a page with its tables made anew."""
+    """Return a page with its tables made again."""
     return PLACE.sub(lambda place: f"{place[1]}{TABLES[place[2]]()}\n{place[3]}", page)
 
 

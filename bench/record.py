@@ -76,7 +76,7 @@ def as_size(text: str) -> tuple[int, ...]:
 
 
 def kept(out: Path | None, *key: str) -> dict[Any, Any]:
-    """Return the records that a file has from before, by some of their values: what is not measured anew.
+    """Return the records that a file has from before, by some of their values: what is not measured again.
 
     Each says what machine it was measured on, for the file's own line will speak of the newest.
     """

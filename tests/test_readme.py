@@ -1,4 +1,4 @@
-"""What the README shows works as it is written."""
+"""What README.md and the page of the command line show works as it is written."""
 
 import re
 import shlex
@@ -9,27 +9,31 @@ import pytest
 
 from dual_jax.cli import main
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README, COMMAND_LINE = ROOT / "README.md", ROOT / "dual_jax" / "cli" / "README.md"
+TRAINS = ("select digits", "labeled done.csv", "--methods dual")  # a network, with its full number of steps
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), flags=re.DOTALL)
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("code", blocks("python"))
+def commands(page):
+    """Give the commands of a page; those that train a network at full length are slow."""
+    for block in blocks(page, "sh"):
+        for part in map(str.strip, re.split(r"\n|&&", block)):
+            if part.startswith("dual-jax "):
+                is_slow = any(words in part for words in TRAINS) and "--method medoids" not in part
+                yield pytest.param(part, marks=[pytest.mark.slow] * is_slow)
+
+
+@pytest.mark.parametrize("code", blocks(README, "python"))
 def test_python_snippets_run(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
 
 
-COMMANDS = [
-    part.strip() for block in blocks("sh") for part in re.split(r"\n|&&", block) if "dual-jax " in part
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*commands(README), *commands(COMMAND_LINE)])
 def test_commands_run(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(0)
@@ -41,11 +45,26 @@ def test_commands_run(command, tmp_path, monkeypatch):
     assert main(shlex.split(command)[1:]) == 0
 
 
-def test_the_main_command_is_first():
-    assert COMMANDS[0] == "dual-jax select digits -n 50"
+def test_the_page_of_the_command_line_has_every_option_of_select(capsys):
+    main(["select", "--help"])
+    options = re.findall(r"^  (?:-n N, )?(--[a-z-]+)", capsys.readouterr().out, flags=re.MULTILINE)
+    assert len(options) > 20
+    assert [option for option in options if option not in COMMAND_LINE.read_text()] == []
 
 
-def test_its_tables_are_those_of_the_result_files():
+def test_the_tables_of_the_pages_are_those_of_the_result_files():
     from bench.readme import PAGES, filled
 
     assert [page.name for page in PAGES if filled(page.read_text()) != page.read_text()] == []
+
+
+def test_the_page_of_public_names_is_that_of_the_code():
+    from bench.api import PAGE, page
+
+    assert PAGE.read_text() == page()
+
+
+@pytest.mark.parametrize("page", [path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.md")])
+def test_links_inside_the_repository_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", (ROOT / page).read_text())
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []

@@ -6,6 +6,7 @@ failure: exit status 1. Heavy packages are imported by the command that needs th
 """
 
 import argparse
+import io
 import os
 import shlex
 import sys
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     2
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    _print_any_text()
     try:
         args = _parser().parse_args(words)
     except SystemExit as stop:
@@ -59,6 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(error, status, args.traceback)
         return status
     return OK
+
+
+def _print_any_text() -> None:
+    """Let letters that the terminal's encoding lacks be printed as ``?``, not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _complain(error: Exception, status: int, with_traceback: bool) -> None:

@@ -135,7 +135,8 @@ def _labelled(args: argparse.Namespace) -> tuple["Dataset", str]:
 
 
 def _from_npy(path: Path) -> np.ndarray:
-    from dual_jax.data.files import parse_npy, read_contents
+    from dual_jax.data.arrays import parse_npy
+    from dual_jax.data.files import read_contents
 
     where, suffix, data = read_contents(path)
     if suffix != ".npy":
@@ -145,7 +146,7 @@ def _from_npy(path: Path) -> np.ndarray:
 
 def _classes(labels: np.ndarray, n_rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the classes as numbers from 0, and their names."""
-    from dual_jax.data.delimited import is_missing
+    from dual_jax.data.cells import is_missing
 
     if labels.shape != (n_rows,):
         raise InputError(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from dual_jax.data.tables import Pool
     from dual_jax.estimators.prepared import Deferred
 
-CONTRASTIVE, SPECTRAL = "contrastive", "spectral"
+VIEWS, SPECTRAL = "views", "spectral"
+MIN_SIDE = 8  # of images; a narrower array is a series in channels
 
 
 class Embedding(NamedTuple):
@@ -27,12 +28,19 @@ class Embedding(NamedTuple):
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     text = (
-        "used beside the pool, so that picks depend on both: a table with a row for each of its rows, or "
-        f"{CONTRASTIVE!r}, learnt from images, or {SPECTRAL!r}, log power in frequency bands of series"
+        "a table with a row for each of the pool's, concatenated with it; or "
+        f"{VIEWS!r}, learnt from images or series, which is picked in alone; or {SPECTRAL!r}, log power in "
+        "frequency bands of series"
     )
-    parser.add_argument("--embedding", metavar=f"FILE|{CONTRASTIVE}|{SPECTRAL}", help=text)
+    parser.add_argument("--embedding", metavar=f"FILE|{VIEWS}|{SPECTRAL}", help=text)
     text = "pick in the embedding alone: where the rows of the pool tell a learner nothing, as raw series do"
     parser.add_argument("--embedding-alone", action="store_true", help=text)
+    text = f"pick in the pool's rows too, with --embedding {VIEWS}"
+    parser.add_argument("--with-inputs", action="store_true", help=text)
+    text = f"mirror images show the same, for --embedding {VIEWS}: true of photographs, false of digits"
+    parser.add_argument("--flip", action="store_true", help=text)
+    text = f"move the object to the middle first, for --embedding {VIEWS}: for one object on a plain ground"
+    parser.add_argument("--centre", action="store_true", help=text)
     text = "what a row is: HEIGHTxWIDTH[xCOLOURS] of an image, or [CHANNELSx]LENGTH of a series"
     parser.add_argument("--sample-shape", type=_shape, metavar="SHAPE", help=text)
 
@@ -47,13 +55,12 @@ def _shape(text: str) -> tuple[int, ...]:
 
 def prepare(args: argparse.Namespace, pool: "Pool") -> Embedding | None:
     """Return the embedding that is asked for, or None, after checking the request for it."""
+    _check_flags(args)
     if args.embedding is None:
-        for flag in ("sample_shape", "embedding_alone"):
-            if getattr(args, flag):
-                raise InputError(f"--{flag.replace('_', '-')} says something of an --embedding: give one")
         return None
-    if args.embedding == CONTRASTIVE:
-        embedding = _contrastive(pool.x, _image_shape(args, pool), args.seed, int(not args.quiet))
+    if args.embedding == VIEWS:
+        args.embedding_alone = not args.with_inputs
+        embedding = _views(args, pool)
     elif args.embedding == SPECTRAL:
         embedding = _spectral(pool.x, _n_channels(args, pool))
     else:
@@ -75,29 +82,64 @@ def _from_file(path: str, pool: "Pool") -> Embedding:
     return Embedding(values, {"source": table.source, "sha256": table.sha256, "shape": values.shape})
 
 
-def _contrastive(x: np.ndarray, image_shape: tuple[int, ...], seed: int, verbose: int) -> Embedding:
+def _check_flags(args: argparse.Namespace) -> None:
+    """Refuse options that say something of an embedding which is not asked for."""
+    of_any, of_views = ("sample_shape", "embedding_alone"), ("with_inputs", "flip", "centre")
+    wrong = [name for name in of_any if getattr(args, name) and args.embedding is None]
+    wrong += [name for name in of_views if getattr(args, name) and args.embedding != VIEWS]
+    if wrong:
+        wanted = f"--embedding {VIEWS}" if wrong[0] in of_views else "an --embedding"
+        raise InputError(f"--{wrong[0].replace('_', '-')} says something of {wanted}: give one")
+    if args.embedding == VIEWS and args.with_inputs and args.embedding_alone:
+        raise InputError("--with-inputs and --embedding-alone exclude each other: give one of them")
+
+
+def _views(args: argparse.Namespace, pool: "Pool") -> Embedding:
     from dual_jax.estimators.prepared import Deferred
-    from dual_jax.views.contrastive import LATENT_DIM
+    from dual_jax.views.encoder import code_width
 
+    kind, shape = _kind(args, pool)
     about: dict[str, Any] = {}
-    learn = partial(_learn, x.reshape(len(x), *image_shape), seed, verbose, about)
-    return Embedding(Deferred(learn, (len(x), LATENT_DIM)), about)
+    samples = pool.x.reshape(len(pool.x), *shape)
+    learn = partial(_learn, samples, kind, args, about)
+    return Embedding(Deferred(learn, (len(samples), code_width(len(samples)))), about)
 
 
-def _learn(images: np.ndarray, seed: int, verbose: int, about: dict[str, Any]) -> np.ndarray:
-    """Return the embedding that is learnt from images, and put into ``about`` how that went."""
+def _learn(samples: np.ndarray, kind: str, args: argparse.Namespace, about: dict[str, Any]) -> np.ndarray:
+    """Return the codes that are learnt from images or series, and put into ``about`` how that went."""
     import jax
 
     from dual_jax.estimators import progress
-    from dual_jax.views import contrastive
+    from dual_jax.views import encoder
 
-    with progress.callback(verbose) as report:
-        callbacks = [report] if report else []
-        key = jax.random.fold_in(jax.random.key(seed), 1)  # the fit has the seed's own
-        embedder = contrastive.learn(key, images, callbacks=callbacks)
-    values = np.asarray(contrastive.embed(embedder, images))
-    about |= _computed(CONTRASTIVE, values, n_steps=len(embedder.losses), loss=embedder.losses[-1])
+    with progress.callback(int(not args.quiet)) as report:
+        key = jax.random.fold_in(jax.random.key(args.seed), 1)  # the fit has the seed's own
+        learnt = encoder.learn(
+            key,
+            samples,
+            kind=kind,
+            flip=args.flip,
+            centre=args.centre,
+            callbacks=[report] if report else [],
+        )
+    values = np.asarray(encoder.encode(learnt, samples))
+    about |= _computed(
+        VIEWS, values, kind=kind, flip=args.flip, centre=args.centre, n_steps=len(learnt.losses)
+    )
     return values
+
+
+def _kind(args: argparse.Namespace, pool: "Pool") -> tuple[str, tuple[int, ...]]:
+    """Return whether rows are images or series, and their shape."""
+    shape = args.sample_shape or pool.sample_shape
+    if not shape:
+        raise InputError(
+            f"--embedding {VIEWS} is for images and series, and the shape of a row is not known: give "
+            "--sample-shape HEIGHTxWIDTH[xCOLOURS] or [CHANNELSx]LENGTH"
+        )
+    _check_size(shape, pool)
+    is_image = len(shape) == 3 or (len(shape) == 2 and min(shape) >= MIN_SIDE)
+    return ("images" if is_image else "series"), shape
 
 
 def _spectral(x: np.ndarray, n_channels: int) -> Embedding:
@@ -110,18 +152,6 @@ def _spectral(x: np.ndarray, n_channels: int) -> Embedding:
 def _computed(source: str, values: np.ndarray, **about: Any) -> dict[str, Any]:
     digest = hashlib.sha256(values.tobytes()).hexdigest()
     return {"source": source, "sha256": digest, "shape": values.shape, **about}
-
-
-def _image_shape(args: argparse.Namespace, pool: "Pool") -> tuple[int, ...]:
-    """Return height and width of the pool's images, and colours where they have any."""
-    shape = args.sample_shape or pool.sample_shape
-    if len(shape) not in (2, 3):
-        seen = f"rows of shape {shape} are none" if shape else "their shape is not known"
-        raise InputError(
-            f"--embedding {CONTRASTIVE} is for images, and {seen}: give --sample-shape HEIGHTxWIDTH[xCOLOURS]"
-        )
-    _check_size(shape, pool)
-    return shape
 
 
 def _n_channels(args: argparse.Namespace, pool: "Pool") -> int:

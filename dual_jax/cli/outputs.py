@@ -49,6 +49,32 @@ def check(args: argparse.Namespace) -> None:
         for given in filter(None, (args.pool, args.labeled, args.embedding)):
             if path.exists() and os.path.exists(given) and path.samefile(given):
                 raise InputError(f"{path} would replace the input of that name: choose another --out")
+        _check_replaced(path, args)
+
+
+def _check_replaced(path: Path, args: argparse.Namespace) -> None:
+    """Refuse to replace a file that is neither picks, receipt, picture nor page of an earlier run."""
+    from dual_jax.data.receipt import is_picks, is_receipt
+
+    is_ours = {args.out: is_picks, _receipt_path(args.out): is_receipt}.get(path, _is_picture_or_page)
+    if path.is_file() and path.stat().st_size and not is_ours(path):
+        raise InputError(
+            f"{path} is there and was not written by dual-jax: move it, or give another name with --out, "
+            "--plot or --report"
+        )
+
+
+def _is_picture_or_page(path: Path) -> bool:
+    """Return whether a file is a picture or a page as its suffix says; a new one may replace it."""
+    begins = {
+        ".png": b"\x89PNG",
+        ".pdf": b"%PDF",
+        ".svg": b"<?xml",
+        ".html": b"<!doctype",
+        ".htm": b"<!doctype",
+    }
+    with open(path, "rb") as file:
+        return file.read(16).lower().startswith(begins.get(path.suffix.lower(), b"").lower())
 
 
 def _receipt_path(out: Path) -> Path:
@@ -134,6 +160,7 @@ def _receipt(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
             "shape": pool.x.shape,
             "dropped": pool.dropped,
             "note": pool.note,
+            "guesses": pool.guesses,
             "id_column": pool.id_name,
             "imputed_cells": source.n_imputed,
             "scaling": args.scale,
@@ -156,6 +183,7 @@ def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
     lines = [
         title(picked),
         *_used(args, picked),
+        *(f"taken as: {guess}" for guess in source.pool.guesses),
         *(f"left out: {name} ({reason})" for name, reason in source.pool.dropped.items()),
         *([f"filled: {source.n_imputed:,} cells by the column's median"] if args.impute else []),
         f"picks: {args.out}   receipt: {_receipt_path(args.out)}"

@@ -97,11 +97,11 @@ def _table(args: argparse.Namespace, expected: "Plan", compiled: dict[str, "Memo
 
 
 def _title(args: argparse.Namespace, expected: "Plan") -> str:
-    n, config = args.pool_size, expected.config
+    n, sizes = args.pool_size, expected.sizes
     return (
         f"{n:,} x {args.features:,} on {args.devices}, {args.method}: a dictionary of "
-        f"{config.dictionary_size:,} rows, {config.n_clusters:,} clusters, target blocks of "
-        f"{min(config.block_rows or n, n):,} rows"
+        f"{sizes.n_places:,} rows, {sizes.n_clusters:,} clusters, target blocks of "
+        f"{min(sizes.block_rows, n):,} rows"
     )
 
 

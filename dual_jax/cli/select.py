@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("select", help="pick rows of a pool", description=_SELECT)
     add = parser.add_argument
-    add("pool", metavar="POOL", help=".npy, .npz, .csv, .tsv or .parquet file, or a built-in data set")
+    add("pool", metavar="POOL", help="a table, an array, or the name of a built-in data set")
     add("-n", "--n-to-select", type=int, required=True, metavar="N", help="how many rows to pick")
     methods = f"{listed()}; inferred: not printed in the paper; default: %(default)s"
     add("--method", choices=FACTS, default="dual", metavar="NAME", help=methods)
@@ -55,6 +55,10 @@ def add(commands: Any) -> None:
     add("--labeled", type=Path, metavar="FILE", help="rows with a label: a column of ids, or 'index'")
     add("--id-column", metavar="NAME", help="the pool's column of ids")
     add("--exclude", metavar="NAME,...", help="columns that are no features, such as a label")
+    add("--use", metavar="NAME,...", help="columns of numbers that are features though they look like ids")
+    header = "whether the first line of a text file is a header; found out by default"
+    add("--header", action=argparse.BooleanOptionalAction, default=None, help=header)
+    add("--decimal", choices=(".", ","), help="decimal mark of a text file; found out by default")
     add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
     add("--impute", choices=("median",), help="fill missing and infinite cells")
     embeddings.add(parser)
@@ -138,12 +142,20 @@ def _read(args: argparse.Namespace) -> Source:
     from dual_jax.data.checks import impute_median
     from dual_jax.data.tables import map_pool, read_labeled, read_pool
 
-    exclude = [name for name in (args.exclude or "").split(",") if name]
+    exclude, use = ([name for name in (names or "").split(",") if name] for names in (args.exclude, args.use))
     n_imputed = 0
     if args.stream:
         pool = map_pool(args.pool, args.id_column, exclude)
     else:
-        pool = read_pool(args.pool, id_column=args.id_column, exclude=exclude, data_dir=args.data_dir)
+        pool = read_pool(
+            args.pool,
+            id_column=args.id_column,
+            exclude=exclude,
+            use=use,
+            header=args.header,
+            decimal=args.decimal,
+            data_dir=args.data_dir,
+        )
     if args.impute:
         n_imputed = int(pool.x.size - np.isfinite(pool.x).sum())
         pool = pool._replace(x=np.asarray(impute_median(pool.x)))

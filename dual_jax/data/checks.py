@@ -1,8 +1,7 @@
 """Checks at the edge, before any work: the pool, the number of picks, the rows that the caller names."""
 
 import operator
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from dual_jax.data.errors import InputError, InputTypeError
-from dual_jax.data.foreign import as_known
+from dual_jax.data.foreign import as_array, as_known, column_names
+from dual_jax.data.ids import is_gap, positions_of, text_of_id
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 IMPUTATIONS = ("median",)
@@ -57,7 +57,7 @@ def check_pool(
     ------
     TypeError
         When ``x`` is sparse or holds what is no number.
-    ValueError
+    InputError
         When ``x`` has the wrong shape, text, complex, missing, infinite or too large cells, or equal rows.
 
     Examples
@@ -69,11 +69,12 @@ def check_pool(
     """
     if impute not in (None, *IMPUTATIONS):
         raise InputError(f"impute={impute!r} is not known: use None or 'median'")
+    names = column_names(x)
     table = as_numbers(x, name)
     _check_shape(table, min_rows, min_features, name)
     if impute == "median":
         table = impute_median(table)
-    _check_cells(table, name)
+    _check_cells(table, name, names)
     xp = _module_of(table)
     table = table.astype(jnp.float32) if xp is jnp else np.ascontiguousarray(table, dtype)
     if min_rows > 1 and bool(xp.all(table[0] == table[-1])) and bool(xp.all(table == table[0])):
@@ -86,7 +87,7 @@ def check_embedding(z: Any, n: int) -> Float[Table, "n q"]:
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, InputError
         As `check_pool`, and when the embedding has another number of rows.
 
     Examples
@@ -108,7 +109,7 @@ def impute_median(x: Float[Table, "n d"]) -> Float[Table, "n d"]:
 
     Raises
     ------
-    ValueError
+    InputError
         When a column has no finite cell.
     """
     xp = _module_of(x)
@@ -130,7 +131,7 @@ def check_n_select(n_select: Any, n_open: int) -> int:
     ------
     TypeError
         When ``n_select`` is not an integer.
-    ValueError
+    InputError
         When no row may be picked, or ``n_select`` is not between 1 and ``n_open``.
     """
     if n_open < 1:
@@ -171,7 +172,7 @@ def as_mask(
     ------
     TypeError
         When ``rows`` are neither booleans nor positions and the pool has no ids.
-    ValueError
+    InputError
         When a mask has the wrong length, a position or an id is not in the pool, or the pool repeats an id.
 
     Examples
@@ -181,15 +182,11 @@ def as_mask(
     """
     if rows is None:
         return np.full(n, default)
-    given = np.asarray(rows)
-    if given.ndim != 1:
-        raise InputError(f"{name} must be one-dimensional, got shape {given.shape}")
-    if given.dtype == object and {type(value) for value in given.tolist()} == {bool}:
-        given = given.astype(bool)
+    given = _one_dimensional(rows, name)
     if given.dtype == bool:
         if len(given) != n:
             raise InputError(f"{name} is a mask of {len(given)} rows, but the pool has {n} rows")
-        return given.copy()
+        return _in_order(rows, given, ids, name)
     if len(given) == n > 2 and given.dtype.kind in "iu" and set(np.unique(given)) <= {0, 1}:
         raise InputError(f"{name} looks like a mask of 0 and 1: pass booleans, as integers are rows")
     mask = np.zeros(n, bool)
@@ -198,44 +195,48 @@ def as_mask(
     return mask
 
 
-def check_ids(ids: Iterable[Any], name: str = "ids") -> list[str]:
-    """Return the ids as text, after checking that none is empty or given twice.
+def _one_dimensional(rows: Any, name: str) -> Shaped[np.ndarray, " k"]:
+    """Return the caller's rows as an array, of booleans where all are, of objects where some are tuples."""
+    if not hasattr(rows, "__len__") or isinstance(rows, set | frozenset | dict):
+        rows = list(rows) if isinstance(rows, Iterable) else rows
+    is_object = getattr(getattr(rows, "dtype", None), "kind", "") == "O"
+    values = rows.tolist() if is_object else rows
+    # What NumPy would spread out or, beside numbers, take for 0 and 1.
+    types = {type(value) for value in values} if isinstance(values, Sequence) else set()
+    if any(issubclass(kind, tuple) for kind in types) or (bool in types and len(types) > 1):
+        given = np.empty(len(values), object)
+        given[:] = values
+        return given
+    given = np.asarray(rows)
+    if given.ndim != 1:
+        raise InputError(f"{name} must be one-dimensional, got shape {given.shape}")
+    if given.dtype == object and len(given):
+        are_missing = [is_gap(value) for value in given]
+        if {type(value) for value in given} <= {bool, np.bool_}:
+            return given.astype(bool)
+        if any(are_missing):
+            raise InputError(f"{name} has a missing value at place {are_missing.index(True)}: fill it")
+    return given
 
-    Raises
-    ------
-    ValueError
-        Naming the first row without an id, or the first id that is repeated and its rows.
-    """
-    texts = [str(value) for value in ids]
-    if len(set(texts)) < len(texts):
-        repeated = next(text for text, count in Counter(texts).items() if count > 1)
-        first = texts.index(repeated)
-        second = texts.index(repeated, first + 1)
-        what = f"repeats {repeated!r} (rows {first} and {second})" if repeated else f"is empty in row {first}"
-        raise InputError(f"{name} {what}: ids must be there and distinct; choose others or use none")
-    if "" in texts:
-        raise InputError(f"{name} is empty in row {texts.index('')}: every row needs its own id")
-    return texts
 
-
-def positions_of(wanted: Iterable[Any], ids: Iterable[Any], name: str = "rows") -> Int[np.ndarray, " k"]:
-    """Return the position in the pool of each id that is wanted.
-
-    Raises
-    ------
-    ValueError
-        When the pool repeats an id, or lacks a wanted one.
-    """
-    lookup = {text: position for position, text in enumerate(check_ids(ids, "the pool's index or id column"))}
-    texts = [str(value) for value in wanted]
-    unknown = [text for text in texts if text not in lookup]
-    if unknown:
-        shown = ", ".join(repr(text) for text in unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+def _in_order(
+    rows: Any, mask: Bool[np.ndarray, " n"], ids: Iterable[Any] | None, name: str
+) -> Bool[np.ndarray, " n"]:
+    """Return a mask in the pool's order: one with an index of its own is aligned by that."""
+    own = getattr(rows, "index", None)
+    if own is None or callable(own) or ids is None:  # a list has a method of that name
+        return mask.copy()
+    theirs, ours = [*map(text_of_id, own)], [*map(text_of_id, ids)]
+    if theirs == ours:
+        return mask.copy()
+    if len(set(ours)) < len(ours) or sorted(theirs) != sorted(ours):
         raise InputError(
-            f"{name}: {len(unknown)} of {len(texts)} ids are not in the pool ({shown}); "
-            f"its ids look like {next(iter(lookup))!r}"
+            f"{name} is a mask whose index is not the pool's ({theirs[0]!r} where the pool begins with "
+            f"{ours[0]!r}): give it the pool's index, or pass its values alone"
         )
-    return np.array([lookup[text] for text in texts], np.intp)
+    aligned = np.empty(len(mask), bool)
+    aligned[positions_of(theirs, ours, name)] = mask
+    return aligned
 
 
 def _positions(given: Shaped[np.ndarray, " k"], n: int, name: str) -> Int[np.ndarray, " k"]:
@@ -260,7 +261,7 @@ def as_numbers(x: Any, name: str = POOL) -> Shaped[Table, "..."]:
     if hasattr(x, "toarray") and hasattr(x, "nnz"):
         raise InputTypeError("sparse tables are not supported: pass x.toarray() if it fits in memory")
     x = as_known(x)
-    table = x if isinstance(x, jax.Array) else _from_objects(np.asarray(x), name)
+    table = x if isinstance(x, jax.Array) else _from_objects(as_array(x), name)
     if jnp.issubdtype(table.dtype, jnp.complexfloating):
         raise InputError(f"Complex data not supported ({table.dtype}): pass real numbers")
     is_real = jnp.issubdtype(table.dtype, jnp.number) or table.dtype == bool
@@ -271,14 +272,15 @@ def as_numbers(x: Any, name: str = POOL) -> Shaped[Table, "..."]:
 
 
 def _from_objects(table: Shaped[np.ndarray, "..."], name: str) -> Shaped[np.ndarray, "..."]:
-    """Return an array of Python objects as float64, None as NaN; any other array as it is."""
+    """Return an array of Python objects as float64, missing ones as NaN; any other array as it is."""
     if table.dtype != object:
         return table
     try:
-        return table.astype(np.float64)
+        is_missing = np.frompyfunc(is_gap, 1, 1)(table).astype(bool)
+        return np.where(is_missing, np.nan, table).astype(np.float64)
     except (TypeError, ValueError) as error:
-        kind = InputTypeError if isinstance(error, TypeError) else InputError
-        raise kind(f"{name} holds a cell that is no number, encode or drop its column: {error}") from error
+        raised = InputTypeError if isinstance(error, TypeError) else InputError
+        raise raised(f"{name} holds a cell that is no number, encode or drop its column: {error}") from error
 
 
 def _check_shape(x: Shaped[Table, "..."], min_rows: int, min_features: int, name: str) -> None:
@@ -295,8 +297,8 @@ def _check_shape(x: Shaped[Table, "..."], min_rows: int, min_features: int, name
             )
 
 
-def _check_cells(x: Shaped[Table, "n d"], name: str) -> None:
-    """Refuse NaN, infinite and too large cells, naming the first."""
+def _check_cells(x: Shaped[Table, "n d"], name: str, names: Sequence[str] | None) -> None:
+    """Refuse missing, infinite and too large cells, naming the first."""
     xp = _module_of(x)
     is_fine = xp.abs(x) <= FLOAT32_MAX
     if bool(xp.all(is_fine)):
@@ -305,10 +307,14 @@ def _check_cells(x: Shaped[Table, "n d"], name: str) -> None:
     column = int(xp.argmin(is_fine[row]))
     value = float(x[row, column])
     where = f"at row {row}, column {column} (both from 0)"
+    if names is not None:
+        where = f"at row {row} (from 0), column {names[column]!r}"
     if np.isfinite(value):
         raise InputError(
             f"{value:g} {where} does not fit float32 (up to {FLOAT32_MAX:.1e}): rescale the column"
         )
-    what = "NaN" if np.isnan(value) else str(value)
+    what = str(value)
+    if np.isnan(value):
+        what = "NaN" if names is None else "a missing cell, NaN"
     how = ' by --impute median (impute="median")' if name == POOL else ""
     raise InputError(f"{name} has {what} {where}: fill such cells{how} or leave them out")

@@ -1,84 +1,315 @@
-"""Delimited text to columns: numbers where every cell is one, and the reason where not.
+"""Delimited text to a table of pyarrow: what pyarrow does not decide is decided here.
 
-The rules, for .csv and .tsv alike:
-
-- UTF-8, with or without a byte order mark; any line end; cells may be quoted; blank lines are skipped; every
-  line has as many cells as the first.
-- An empty cell and `MISSING` (any case) are missing: NaN in a column of numbers.
-- The first line is a header when it holds no number, or has text above a number, or when its numbers count up
-  from 0 or 1 above a line with decimals (as pandas names unnamed columns). Where the caller names a column it
-  always is one.
-- A column with any other text is no column of numbers. ``1_000`` is text, whatever Python thinks.
+- Encoding: UTF-8, with or without a byte order mark; UTF-16 with one; else Windows-1252.
+- Separator: the one of comma, semicolon, tab and bar that splits the lines evenly, most of them into numbers.
+- Decimal comma: where cells are numbers by it, and none has a decimal point.
+- Header: `dual_jax.data.headers`. A line ``sep=;`` before it is Excel's and is skipped.
+- Cells may be quoted; blank lines are skipped; every line has as many cells as the first, but for a header
+  without a name for the column of row names, as R writes it.
+- Columns with leading zeros, or ``0x``, stay text.
 """
 
+import codecs
 import csv
 import io
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain, islice
-from typing import NamedTuple
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any, NamedTuple
 
-import numpy as np
-from jaxtyping import Float, Shaped
-
+from dual_jax.data.cells import CODE, SPELLINGS, is_missing, is_number, is_text
 from dual_jax.data.errors import InputError
+from dual_jax.data.headers import first_line_is_header
 
-MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
-BLOCK = 4096  # lines turned into numbers at a time, so that a big file is never held as Python strings
-DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d{2}")
+HEAD = 1 << 20  # bytes that are looked at before the whole is read
+N_SAMPLED = 1000  # lines of them
+SEPARATORS = (",", ";", "\t", "|")
+POINT = re.compile(r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?", re.ASCII)
+COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?", re.ASCII)
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+", re.ASCII)
+TEXT_CODE = re.compile(rf"\s*(?:{CODE}|0[xX][\da-fA-F]+)\s*", re.ASCII)
+MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+Opener = Callable[[], Any]  # of a binary stream at the file's first byte
 
 
-class Columns(NamedTuple):
-    """A table by columns; every column is in ``numbers``, ``texts`` or ``dropped`` (with the reason)."""
+class Layout(NamedTuple):
+    """How a delimited file is written; ``n_before`` is the number of records before the first sample."""
 
-    names: tuple[str, ...]
+    encoding: str
+    separator: str
+    decimal: str
     has_header: bool
-    n_rows: int
-    numbers: dict[str, Float[np.ndarray, " n"]]
-    texts: dict[str, Shaped[np.ndarray, " n"]]
-    dropped: dict[str, str]
+    n_before: int
+    names: tuple[str, ...]
+    as_text: frozenset[str]
+    has_quotes: bool
+    is_large: bool
+    guesses: tuple[str, ...]
 
 
-def parse(where: str, data: bytes, delimiter: str, as_text: Collection[str] = ()) -> Columns:
-    """Return the columns of delimited text.
+class _Bytes(NamedTuple):
+    """What a look at every byte shows."""
+
+    encoding: str
+    has_quotes: bool
+
+
+def read_delimited(
+    where: str,
+    open_file: Opener,
+    separator: str,
+    *,
+    named: Collection[str] = (),
+    header: bool | None = None,
+    decimal: str | None = None,
+) -> tuple[Any, Layout]:
+    """Return delimited text as a table of pyarrow, and how it is written.
 
     Parameters
     ----------
     where : str
         What to call the file in errors.
-    data : bytes
-        The file.
-    delimiter : str
-        One character.
-    as_text : collection of str
-        Columns to return as they are written, without surrounding blanks.
+    open_file : function
+        Opens the file's bytes, unpacked.
+    separator : str
+        The one that the file's name suggests.
+    named : collection of str
+        Columns to return as they are written; where they are given the first line is a header.
+    header, decimal : optional
+        Whether the first line is a header, and "." or ",": found out where None.
 
     Raises
     ------
-    ValueError
-        When the text is not UTF-8, empty, a header only, broken in a line, or lacks a column of ``as_text``.
+    InputError
+        When the text is empty, broken in a line, lacks a named column, or can be read in two ways.
     """
-    records = _records(where, _decoded(where, data), delimiter)
-    head = list(islice(records, 2))
-    if not head:
+    seen = _look(where, open_file)
+    layout = _layout(where, open_file, seen, separator, named, header, decimal)
+    return _read(where, open_file, layout), layout
+
+
+def _look(where: str, open_file: Opener) -> _Bytes:
+    """Return the encoding and whether there are quotes, from all bytes."""
+    with open_file() as file:
+        first = bytes(file.read(HEAD))
+        mark = next((mark for mark in MARKS if first.startswith(mark)), b"")
+        encoding = MARKS.get(mark, "utf-8")
+        decode = codecs.getincrementaldecoder("utf-8")().decode
+        has_quotes, has_text, place, chunk = False, False, 0, first[len(mark) :]
+        while chunk:
+            has_quotes = has_quotes or b'"' in chunk
+            has_text = has_text or bool(chunk.strip(b"\0 \t\r\n"))
+            if encoding != "utf-16" and b"\0" in chunk:
+                raise InputError(
+                    f"{where} is not text: byte {place + chunk.index(0)} is NUL; is it a binary file?"
+                )
+            if encoding == "utf-8":
+                try:
+                    decode(chunk)
+                except UnicodeDecodeError:
+                    encoding = "cp1252"
+            place += len(chunk)
+            chunk = bytes(file.read(HEAD))
+    if encoding == "utf-8" and has_text:
+        encoding = _ended(decode)
+    if not has_text:
         raise InputError(f"{where} is empty: it needs a line for each sample")
-    first = [cell.strip() for cell in head[0][1]]
-    _check_delimiter(where, first, delimiter)
-    has_header = bool(as_text) or _is_header(first, head[1][1] if len(head) > 1 else [])
+    return _Bytes(encoding, has_quotes)
+
+
+def _ended(decode: Callable[..., str]) -> str:
+    try:
+        decode(b"", True)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _text(where: str, open_file: Opener, encoding: str) -> Any:
+    """Return the file as text, line ends as they are."""
+    codec = "utf-8-sig" if encoding == "utf-8" else encoding
+    return io.TextIOWrapper(io.BufferedReader(_Raw(open_file())), codec, newline="")
+
+
+class _Raw(io.RawIOBase):
+    """A stream of pyarrow's, for Python's own readers."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+
+def _layout(
+    where: str,
+    open_file: Opener,
+    seen: _Bytes,
+    separator: str,
+    named: Collection[str],
+    header: bool | None,
+    decimal: str | None,
+) -> Layout:
+    """Return how the file is written, from its first lines."""
+    with _decoding(where, seen.encoding), _text(where, open_file, seen.encoding) as file:
+        head = file.read(HEAD)
+        is_whole = len(head) < HEAD
+    guesses = []
+    if seen.encoding == "cp1252":
+        guesses.append("the text is not UTF-8: it is read as Windows-1252")
+    records, suggested = _sampled(head, is_whole, separator), separator
+    n_before = 0
+    if records and (found := re.fullmatch(r"sep=(.)", separator.join(records[0]).strip())):
+        n_before, suggested = 1, found[1]
+    best = suggested if n_before else _separator(head, is_whole, separator)
+    if best != separator:
+        guesses.append(f"columns are separated by {best!r}")
+        records = _sampled(head, is_whole, best)
+    while n_before < len(records) and not "".join(records[n_before]).strip():
+        n_before += 1
+    rows = [row for row in records[n_before:] if len(row) > 1 or "".join(row).strip()]
+    if not rows:
+        raise InputError(f"{where} is empty: it needs a line for each sample")
+    decimal = decimal or _decimal(where, rows, best)
+    if decimal == ",":
+        guesses.append("numbers have a decimal comma")
+        rows = [[cell.replace(",", ".") if COMMA.fullmatch(cell) else cell for cell in row] for row in rows]
+    first, below = _aligned(rows)
+    if len(first) != len(rows[0]) and not first[0]:
+        guesses.append("the header has a name less than there are columns: the first holds row names")
+    has_header, guess = _has_header(where, first, below, named, header, _is_quoted_above(head))
+    guesses += [guess] if guess else []
     names = unique_names(first if has_header else [""] * len(first))
-    for name in as_text:
-        check_column(where, name, names if has_header else (), first)
-    return _columns(names, has_header, chain(head[has_header:], records), as_text)
+    for name in named:
+        check_column(where, name, names, first if has_header else ())
+    as_text = {name for place, name in enumerate(names) if _is_code([row[place] for row in below])}
+    layout = Layout(
+        seen.encoding,
+        best,
+        decimal,
+        has_header,
+        n_before + has_header,
+        names,
+        frozenset(as_text) | frozenset(named),
+        seen.has_quotes,
+        not is_whole,
+        tuple(guesses),
+    )
+    if is_whole and seen.has_quotes:  # pyarrow reads stray quotes in some way
+        deque(_records(where, io.StringIO(head, newline=""), layout), maxlen=0)
+    return layout
 
 
-def header(where: str, data: bytes, delimiter: str) -> tuple[str, ...]:
-    """Return the names in the first line of delimited text, which is taken to be a header."""
-    first = next((cells for _, cells in _records(where, _decoded(where, data), delimiter)), None)
-    if first is None:
-        raise InputError(f"{where} is empty: it needs a line for each sample")
-    names = [cell.strip() for cell in first]
-    _check_delimiter(where, names, delimiter)
-    return unique_names(names)
+class _decoding:
+    """Turn bytes that are not of the encoding into one sentence."""
+
+    def __init__(self, where: str, encoding: str):
+        self._where, self._encoding = where, encoding
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
+        if isinstance(error, UnicodeError):
+            kind = self._encoding.upper()
+            raise InputError(f"{self._where} is not {kind} text: save it as UTF-8") from None
+
+
+def _sampled(head: str, is_whole: bool, separator: str) -> list[list[str]]:
+    """Return the first records, stripped; the last is left out where the head may cut it."""
+    reader = csv.reader(io.StringIO(head, newline=""), delimiter=separator, skipinitialspace=True)
+    records: list[list[str]] = []
+    with suppress(csv.Error):  # such as a cell beyond csv's limit, which pyarrow reads
+        records.extend([cell.strip() for cell in row] for row in islice(reader, N_SAMPLED + 1))
+    return records if is_whole or len(records) < 2 else records[:-1]
+
+
+def _separator(head: str, is_whole: bool, suggested: str) -> str:
+    """Return what splits the first lines evenly, and into the most numbers."""
+    best, most = suggested, (0.0, -1.0)
+    for separator in sorted(SEPARATORS, key=lambda separator: separator != suggested):
+        rows = [row for row in _sampled(head, is_whole, separator) if "".join(row).strip()]
+        widths = Counter(map(len, rows))
+        width, n_even = widths.most_common(1)[0] if widths else (1, 0)
+        if width < 2 or n_even < 0.5 * len(rows):
+            continue
+        cells = [cell for row in rows for cell in row if len(row) == width]
+        n_numbers = sum(is_number(cell) or bool(COMMA.fullmatch(cell)) or is_missing(cell) for cell in cells)
+        score = float(n_even == len(rows)), n_numbers / len(cells)
+        if score > most:
+            best, most = separator, score
+    return best
+
+
+def _decimal(where: str, rows: Sequence[Sequence[str]], separator: str) -> str:
+    """Return the decimal mark, or refuse where a comma may be one or group thousands."""
+    cells = [cell for row in rows for cell in row]
+    with_comma = [cell for cell in cells if COMMA.fullmatch(cell)]
+    with_point = [cell for cell in cells if POINT.fullmatch(cell)]
+    if not with_comma or (with_point and separator == ","):
+        return "."
+    option = 'say which by --decimal "," or "." (decimal=)'
+    if with_point:
+        raise InputError(
+            f"{where} has numbers with a comma ({with_comma[0]!r}) and with a point ({with_point[0]!r}): "
+            f"either may be the decimal mark; {option}"
+        )
+    is_short = all(len(cell.lstrip("+-")) <= 3 for cell in cells if cell.lstrip("+-").isdigit())
+    if is_short and all(THOUSANDS.fullmatch(cell) for cell in with_comma):
+        raise InputError(
+            f"{where}: the comma of {with_comma[0]!r} may be a decimal mark or group thousands; {option}"
+        )
+    return ","
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Return the first line with a cell for each column, and the lines of that width below it."""
+    first, below = list(rows[0]), [list(row) for row in rows[1:]]
+    if below and any(map(is_text, first)) and all(len(row) == len(first) + 1 for row in below):
+        has_mark_at_end = all(row[-1] == "" for row in below)
+        first = [*first, ""] if has_mark_at_end else ["", *first]
+    return first, [row for row in below if len(row) == len(first)]
+
+
+def _has_header(
+    where: str,
+    first: Sequence[str],
+    below: Sequence[Sequence[str]],
+    named: Collection[str],
+    header: bool | None,
+    is_quoted: bool,
+) -> tuple[bool, str | None]:
+    made_up = {f"column {place}" for place in range(len(first))}
+    if header is not None:
+        return header, None
+    if named and not set(named) <= made_up:
+        return True, None
+    return first_line_is_header(where, first, below, is_quoted)
+
+
+def _is_quoted_above(head: str) -> bool:
+    """Return whether the first line's numbers are in quotes and those of the second are not."""
+    first, _, rest = head.lstrip().partition("\n")
+    second = rest.partition("\n")[0]
+    quoted = re.compile(r'"[+-]?[\d.]+"')
+    return bool(quoted.search(first)) and bool(second.strip()) and not quoted.search(second)
+
+
+def _is_code(cells: Sequence[str]) -> bool:
+    return any(TEXT_CODE.fullmatch(cell) for cell in cells)
 
 
 def check_column(where: str, name: str, names: Sequence[str], header: Sequence[str] = ()) -> None:
@@ -104,113 +335,58 @@ def unique_names(header: Sequence[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _decoded(where: str, data: bytes) -> str:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{where} is not UTF-8 text (byte {data[error.start]:#04x} at {error.start}): save it as UTF-8"
-        ) from None
-    if "\0" in text:
-        raise InputError(f"{where} is not text: byte {text.index(chr(0))} is NUL; is it a binary file?")
-    return text
+def _read(where: str, open_file: Opener, layout: Layout) -> Any:
+    """Return the table by pyarrow, or, where a line puzzles it, by Python's own reader."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
 
-
-def _records(where: str, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of the line where each record starts, and its cells."""
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
+    read = arrow_csv.ReadOptions(
+        column_names=layout.names,
+        skip_rows_after_names=layout.n_before,
+        encoding=layout.encoding,
+        use_threads=layout.is_large,
     )
-    width, line = 0, 1
+    parse = arrow_csv.ParseOptions(
+        delimiter=layout.separator,
+        newlines_in_values=layout.has_quotes,
+    )
+    convert = arrow_csv.ConvertOptions(
+        null_values=SPELLINGS,
+        decimal_point=layout.decimal,
+        column_types={name: pa.string() for name in layout.as_text},
+    )
     try:
-        for cells in reader:
-            if len(cells) > 1 or (cells and cells[0].strip()):
-                width = width or len(cells)
+        with open_file() as file:
+            return arrow_csv.read_csv(file, read, parse, convert)
+    except pa.ArrowInvalid:
+        return _read_slowly(where, open_file, layout)
+
+
+def _read_slowly(where: str, open_file: Opener, layout: Layout) -> Any:
+    """Return the table as text by Python's reader, or say which line is broken."""
+    import pyarrow as pa
+
+    schema, blocks = pa.schema([(name, pa.string()) for name in layout.names]), []
+    with _decoding(where, layout.encoding), _text(where, open_file, layout.encoding) as file:
+        records = _records(where, file, layout)
+        while block := list(islice(records, N_SAMPLED)):
+            columns = [pa.array(cells, pa.string()) for cells in zip(*block, strict=True)]
+            blocks.append(pa.record_batch(columns, schema=schema))
+    return pa.Table.from_batches(blocks, schema)
+
+
+def _records(where: str, file: Any, layout: Layout) -> Iterator[list[str]]:
+    """Yield the records from the first sample on, each with a cell for every column."""
+    reader = csv.reader(file, delimiter=layout.separator, strict=True, skipinitialspace=True)
+    width, line = len(layout.names), 1
+    try:
+        for number, cells in enumerate(reader):
+            if number >= layout.n_before and (len(cells) > 1 or (cells and cells[0].strip())):
                 if len(cells) != width:
                     raise InputError(
                         f"{where}: line {line} has {len(cells)} cells, the first line has {width}; repair it"
                     )
-                yield line, cells
+                yield cells
             line = reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{where}: line {line} is broken ({error}); repair its quotes") from None
-
-
-def _check_delimiter(where: str, first: Sequence[str], delimiter: str) -> None:
-    """Refuse a file that is one column because it is separated by something else."""
-    for other in {",", ";", "\t", "|"} - {delimiter}:
-        if len(first) == 1 and other in first[0]:
-            raise InputError(f"{where} is separated by {other!r}, not {delimiter!r}: save it as .csv or .tsv")
-
-
-def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Return whether the first line names the columns (the rule is in the module's docstring)."""
-    numbers = [cell for cell in first if _is_number(cell)]
-    below = [cell for cell in second if _is_number(cell)]
-    is_text_above_number = any(
-        _is_text(above) and _is_number(cell) for above, cell in zip(first, second, strict=False)
-    )
-    is_counting = numbers in ([str(i + start) for i in range(len(numbers))] for start in (0, 1))
-    has_decimals = any(not cell.strip().lstrip("+-").isdigit() for cell in below)
-    return not numbers or is_text_above_number or (is_counting and has_decimals)
-
-
-def _columns(
-    names: Sequence[str], has_header: bool, records: Iterable[tuple[int, list[str]]], as_text: Collection[str]
-) -> Columns:
-    """Return the records by columns, a block of lines at a time."""
-    records = iter(records)
-    texts: dict[str, list[str]] = {name: [] for name in as_text}
-    blocks: dict[str, list[np.ndarray]] = {name: [] for name in names if name not in texts}
-    dropped: dict[str, str] = {}
-    n_rows = 0
-    while block := list(islice(records, BLOCK)):
-        n_rows += len(block)
-        columns = zip(*(cells for _, cells in block), strict=True)
-        for name, cells in zip(names, columns, strict=True):
-            if name in texts:
-                texts[name] += [cell.strip() for cell in cells]
-            elif name in blocks:
-                try:
-                    blocks[name].append(_floats(cells))
-                except ValueError:
-                    del blocks[name]
-                    dropped[name] = _reason([line for line, _ in block], cells)
-    numbers = {name: np.concatenate(parts) for name, parts in blocks.items() if parts}
-    as_arrays = {name: np.array(cells, str) for name, cells in texts.items()}
-    return Columns(tuple(names), has_header, n_rows, numbers, as_arrays, dropped)
-
-
-def _floats(cells: Sequence[str]) -> Float[np.ndarray, " n"]:
-    """Return cells as numbers, NaN where missing; ValueError on text."""
-    if "_" in "".join(cells):
-        raise ValueError("an underscore is text")
-    try:
-        return np.fromiter(map(float, cells), np.float64, len(cells))
-    except ValueError:
-        values = (np.nan if is_missing(cell) else float(cell) for cell in cells)
-        return np.fromiter(values, np.float64, len(cells))
-
-
-def _reason(lines: Sequence[int], cells: Sequence[str]) -> str:
-    """Return why these cells are no numbers, by the first that is none."""
-    line, cell = next((line, cell) for line, cell in zip(lines, cells, strict=True) if _is_text(cell))
-    shown = cell.strip() if len(cell) <= 24 else cell.strip()[:24] + "..."
-    kind = "dates" if DATE.match(shown) else "text"
-    return f"{kind}, not numbers: {shown!r} in line {line}"
-
-
-def is_missing(cell: str) -> bool:
-    """Return whether a cell is empty or one of `MISSING`."""
-    return cell.strip().lower() in MISSING
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return not np.isnan(float(cell)) and "_" not in cell
-    except ValueError:
-        return False
-
-
-def _is_text(cell: str) -> bool:
-    return not (is_missing(cell) or _is_number(cell))

@@ -1,69 +1,153 @@
-"""A file's bytes to arrays or columns, by what its name says it is.
+"""What a file is: by its name, which the first bytes must bear out; and errors of parsers as one sentence."""
 
-The first bytes must agree with the name, whatever a parser raises becomes one sentence, and nothing is ever
-unpickled.
-"""
-
-import io
-from collections.abc import Collection, Iterator, Sequence
+import gzip
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-from jaxtyping import Shaped
-
-from dual_jax.data.delimited import Columns, check_column, header, parse, unique_names
-from dual_jax.data.errors import InputError, MissingPackageError
+from dual_jax.data.errors import InputError
+from dual_jax.data.storage import sha256_of
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-KEYS = ("x", "X", "embeddings", "features", "data")
-CONTENT = {".npy": ".npy", ".npz": "zip (.npz, .xlsx)", ".parquet": "Parquet", ".csv": "text", ".tsv": "text"}
+ARROW = "Arrow"
+CONTENT = {
+    ".npy": ".npy",
+    ".npz": "zip (.npz, .xlsx)",
+    ".parquet": "Parquet",
+    ".arrow": ARROW,
+    ".feather": ARROW,
+    ".csv": "text",
+    ".tsv": "text",
+    ".jsonl": "text",
+    ".ndjson": "text",
+}
+PACKED = ".gz"  # behind the name of a file of text
 SIGNATURES = {
     b"\x93NUMPY": ".npy",
     b"PK\x03\x04": "zip (.npz, .xlsx)",
     b"PAR1": "Parquet",
+    b"ARROW1": ARROW,
+    b"FEA1": ARROW,
+    b"\xff\xff\xff\xff": ARROW,
     b"\x1f\x8b": "gzip",
     b"\x89HDF": "HDF5",
     b"%PDF": "PDF",
     b"\x80\x04": "pickle",
     b"\x80\x05": "pickle",
 }
+STDIN = "-"
 
 
-def read_contents(path: str | PathLike[str]) -> tuple[str, str, bytes]:
-    """Return what to call a file in errors, its suffix and its bytes, after checking that they agree."""
-    where, suffix = str(path), Path(path).suffix.lower()
+class Source(NamedTuple):
+    """A file that was found: what to call it in errors, its kind, its sum, and its unpacked bytes."""
+
+    where: str
+    suffix: str
+    sha256: str
+    open: Callable[[], Any]
+
+
+def find_source(path: str | PathLike[str]) -> Source:
+    """Return a file's kind and contents, after checking that its first bytes are those of its name.
+
+    ``-`` is standard input, of comma-separated text or of JSON lines.
+
+    Raises
+    ------
+    InputError
+        When the name says no kind that is known, the file cannot be read, is empty, or is of another kind.
+    """
+    if str(path) == STDIN:
+        return _from_stdin()
+    where, suffix, is_packed = str(path), suffix_of(path), is_packed_text(path)
     if suffix not in CONTENT:
         raise InputError(
             f"{where} has a name that ends in none of {', '.join(CONTENT)}: convert or rename it"
         )
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            head = file.read(64)
+        if is_packed:
+            check_kind(where, "gzip", head)
+            with parsing(where, "gzip"), gzip.open(path) as file:
+                head = file.read(64)
     except OSError as error:
         raise InputError(f"{where} cannot be read: {error.strerror}") from error
-    if not data.strip():
+    if not head:
         raise InputError(f"{where} is empty")
-    check_kind(where, suffix, data)
-    return where, suffix, data
+    check_kind(where, CONTENT[suffix], head)
+    return Source(where, suffix, sha256_of(path), _opener(where, path, is_packed))
 
 
-def check_kind(where: str, suffix: str, data: bytes) -> None:
-    """Refuse a file whose first bytes are not those of its name."""
-    kind = _kind(data)
-    if kind != CONTENT[suffix]:
+def read_contents(path: str | PathLike[str]) -> tuple[str, str, bytes]:
+    """Return what to call a file in errors, its suffix and its bytes, after checking that they agree."""
+    source = find_source(path)
+    with source.open() as file:
+        return source.where, source.suffix, bytes(file.read())
+
+
+def suffix_of(path: str | PathLike[str]) -> str:
+    """Return the end of a file's name that says what it is, without that of gzip.
+
+    Examples
+    --------
+    >>> suffix_of("pool.CSV.gz")
+    '.csv'
+    """
+    name = Path(path)
+    return Path(name.stem).suffix.lower() if name.suffix.lower() == PACKED else name.suffix.lower()
+
+
+def is_packed_text(path: str | PathLike[str]) -> bool:
+    """Return whether a name is of text that gzip has packed."""
+    return Path(path).suffix.lower() == PACKED and CONTENT.get(suffix_of(path)) == "text"
+
+
+def check_kind(where: str, wanted: str, head: bytes) -> None:
+    """Refuse a file whose first bytes are not of the wanted kind."""
+    if (kind := _kind(head)) != wanted:
         raise InputError(
             f"{where} is not what its name says: its first bytes are those of {kind}; convert or rename it"
         )
 
 
-def _kind(data: bytes) -> str:
+def _kind(head: bytes) -> str:
     """Return what the first bytes say that a file is."""
     for signature, kind in SIGNATURES.items():
-        if data.startswith(signature):
+        if head.startswith(signature):
             return kind
-    return "HTML" if data[:64].lstrip().lower().startswith((b"<!doctype html", b"<html")) else "text"
+    return "HTML" if head[:64].lstrip().lower().startswith((b"<!doctype html", b"<html")) else "text"
+
+
+def _opener(where: str, path: str | PathLike[str], is_packed: bool) -> Callable[[], Any]:
+    def open_file() -> Any:
+        import pyarrow as pa
+
+        with parsing(where, "gzip" if is_packed else "a file"):
+            return pa.input_stream(os.fspath(path), compression="gzip" if is_packed else None)
+
+    return open_file
+
+
+def _from_stdin() -> Source:
+    data = sys.stdin.buffer.read()
+    where = "standard input"
+    if not data:
+        raise InputError(f"{where} is empty")
+    check_kind(where, "text", data[:64])
+    suffix = ".jsonl" if data.lstrip().startswith(b"{") else ".csv"
+
+    def open_file() -> Any:
+        import pyarrow as pa
+
+        return pa.BufferReader(data)
+
+    return Source(where, suffix, hashlib.sha256(data).hexdigest(), open_file)
 
 
 @contextmanager
@@ -71,6 +155,8 @@ def parsing(where: str, kind: str) -> Iterator[None]:
     """Turn whatever a parser raises on a broken file into one sentence."""
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:
         if "allow_pickle" in str(error):
             what = "holds Python objects, which are never unpickled: save it as an array of numbers"
@@ -81,100 +167,3 @@ def parsing(where: str, kind: str) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def parse_npy(where: str, data: bytes) -> Shaped[np.ndarray, "..."]:
-    """Return the array in a .npy file."""
-    with parsing(where, ".npy"):
-        return np.load(io.BytesIO(data), allow_pickle=False)
-
-
-def parse_npz(
-    where: str, data: bytes, id_column: str | None, exclude: Collection[str]
-) -> tuple[Shaped[np.ndarray, "n ..."], Shaped[np.ndarray, " n"] | None, dict[str, str]]:
-    """Return the one table of an archive, its ids, and why the other arrays were left out."""
-    ids_key = () if id_column is None else (id_column,)
-    with parsing(where, ".npz"):
-        archive = np.load(io.BytesIO(data), allow_pickle=False)
-    for key in (*ids_key, *exclude):
-        check_column(where, key, archive.files)
-    left = [key for key in archive.files if key not in (*ids_key, *exclude)]
-    with parsing(where, ".npz"):
-        tables = [key for key in left if key in KEYS] or [key for key in left if np.ndim(archive[key]) >= 2]
-        arrays = {key: _decoded(archive[key]) for key in (*tables, *ids_key)}
-    if len(tables) != 1:
-        found = f"several tables ({', '.join(tables)})" if tables else f"no table ({', '.join(left)})"
-        raise InputError(
-            f"{where} holds {found}: store the pool alone under one of the keys {', '.join(KEYS)}"
-        )
-    x, ids = arrays[tables[0]], arrays.get(id_column or "")
-    if ids is not None and ids.shape != x.shape[:1]:
-        raise InputError(f"{where}: the ids {id_column!r} have shape {ids.shape}, the pool has {x.shape}")
-    return x, ids, {key: "another array of the archive" for key in archive.files if key not in arrays}
-
-
-def parse_key(where: str, data: bytes, key: str) -> Shaped[np.ndarray, "..."]:
-    """Return one array of a .npz file."""
-    with parsing(where, ".npz"):
-        archive = np.load(io.BytesIO(data), allow_pickle=False)
-    check_column(where, key, archive.files)
-    with parsing(where, ".npz"):
-        return _decoded(archive[key])
-
-
-def _decoded(array: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
-    """Return bytes as the text that they are."""
-    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
-
-
-def parse_columns(where: str, suffix: str, data: bytes, as_text: Sequence[str]) -> Columns:
-    """Return the columns of a delimited or Parquet file."""
-    if suffix in DELIMITERS:
-        return parse(where, data, DELIMITERS[suffix], as_text)
-    if suffix == ".parquet":
-        file = open_parquet(where, io.BytesIO(data))
-        with parsing(where, ".parquet"):
-            table = file.read()
-        return parquet_columns(where, table, as_text)
-    raise InputError(f"{where} has no named columns: use .csv, .tsv or .parquet")
-
-
-def column_names(where: str, suffix: str, data: bytes) -> tuple[str, ...]:
-    """Return the names of the columns of a delimited or Parquet file that has a header."""
-    if suffix in DELIMITERS:
-        return header(where, data, DELIMITERS[suffix])
-    if suffix == ".parquet":
-        return unique_names(open_parquet(where, io.BytesIO(data)).schema_arrow.names)
-    raise InputError(f"{where} has no named columns: use .csv, .tsv or .parquet")
-
-
-def open_parquet(where: str, source: Any) -> Any:
-    """Return a Parquet file, from its path or its bytes, as pyarrow reads it."""
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingPackageError(f'reading {where} needs pyarrow: pip install "dual-jax[data]"') from error
-    with parsing(where, ".parquet"):
-        return parquet.ParquetFile(source)
-
-
-def parquet_columns(where: str, table: Any, as_text: Sequence[str]) -> Columns:
-    """Return the columns of a table of pyarrow; those of ``as_text`` keep their type, missing ones as ''."""
-    import pyarrow as pa
-
-    names = unique_names(table.column_names)
-    for name in as_text:
-        check_column(where, name, names, table.column_names)
-    result = Columns(names, True, table.num_rows, {}, {}, {})
-    for name, column in zip(names, table.columns, strict=True):
-        kind = column.type
-        if name in as_text:
-            result.texts[name] = np.array(["" if value is None else value for value in column.to_pylist()])
-        elif pa.types.is_temporal(kind):
-            result.dropped[name] = f"dates, not numbers: {kind}"
-        elif not (pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
-            result.dropped[name] = f"no numbers: {kind}"
-        else:
-            with parsing(where, ".parquet"):
-                result.numbers[name] = column.cast(pa.float64(), safe=False).to_numpy()
-    return result

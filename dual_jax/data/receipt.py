@@ -1,6 +1,8 @@
 """What a run was made of, in JSON: versions, settings, input, devices, time and memory."""
 
 import functools
+import json
+import os
 import sys
 from typing import Any
 
@@ -8,6 +10,41 @@ import jax
 import jax.monitoring
 
 COMPILE_EVENTS = "/jax/core/compile/"  # tracing, lowering and the backend's compilation
+
+
+PARTS = {"command", "input", "picks", "versions"}  # among what every receipt holds
+COLUMNS = ["rank", "index", "id", "score"]  # how a file of picks begins
+
+
+def is_receipt(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is a receipt that dual_jax wrote, so that a new one may replace it.
+
+    Examples
+    --------
+    >>> is_receipt("there is no such file")
+    False
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and set(found) >= PARTS and "dual-jax" in str(found["command"])
+
+
+def is_picks(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file holds picks as dual_jax writes them in delimited text.
+
+    Examples
+    --------
+    >>> is_picks("there is no such file")
+    False
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.readline().rstrip("\n").split(",")[: len(COLUMNS)] == COLUMNS
+    except (OSError, ValueError):
+        return False
 
 
 def devices() -> dict[str, Any]:

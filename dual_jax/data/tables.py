@@ -1,4 +1,4 @@
-"""A pool from a file or a built-in data set: numbers, ids, and what was left out."""
+"""A pool from a file or a built-in data set: numbers, ids, what was guessed and what was left out."""
 
 import difflib
 import hashlib
@@ -12,24 +12,16 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from dual_jax.data import datasets
-from dual_jax.data.checks import as_mask, as_numbers, check_ids
-from dual_jax.data.delimited import Columns
+from dual_jax.data.arrays import parse_key, parse_npy, parse_npz
+from dual_jax.data.casts import texts_of
+from dual_jax.data.checks import as_mask, as_numbers
+from dual_jax.data.columns import Columns, Wishes, feature_names, matrix_of, sort_columns
 from dual_jax.data.errors import InputError
-from dual_jax.data.files import (
-    CONTENT,
-    check_kind,
-    column_names,
-    parse_columns,
-    parse_key,
-    parse_npy,
-    parse_npz,
-    parsing,
-    read_contents,
-)
+from dual_jax.data.files import CONTENT, STDIN, check_kind, find_source, parsing, suffix_of
+from dual_jax.data.ids import check_ids
+from dual_jax.data.rawtable import RawTable, read_table
 from dual_jax.data.rowgroups import RowGroups
 from dual_jax.data.storage import sha256_of
-
-ROW_NUMBER_NAMES = ("column 0", "index", "unnamed: 0", "__index_level_0__", "id")
 
 
 class Pool(NamedTuple):
@@ -37,7 +29,9 @@ class Pool(NamedTuple):
 
     ``dropped`` says for each column (or array of an archive) that is no feature why; ``sha256`` is the sum of
     the file's bytes, or of the numbers of a built-in set; ``note`` is what else was done; ``sample_shape`` is
-    that of an image or a series before it became a row, () where that is not known.
+    that of an image or a series before it became a row, () where that is not known. ``guesses`` are sentences
+    on what the file left open and was decided here; ``vectors`` is the list column that the samples are, if
+    any.
     """
 
     x: Any  # (n, d), of NumPy, or rows that stay on disk
@@ -49,6 +43,8 @@ class Pool(NamedTuple):
     sha256: str
     note: str
     sample_shape: tuple[int, ...] = ()
+    guesses: tuple[str, ...] = ()
+    vectors: str | None = None
 
 
 def read_pool(
@@ -56,6 +52,9 @@ def read_pool(
     *,
     id_column: str | None = None,
     exclude: Collection[str] = (),
+    use: Collection[str] = (),
+    header: bool | None = None,
+    decimal: str | None = None,
     data_dir: str | PathLike[str] | None = None,
 ) -> Pool:
     """Return the pool in a file or of a built-in data set.
@@ -64,14 +63,19 @@ def read_pool(
     ----------
     source : path or str
         ``.npy``: one array. ``.npz``: the array under the one key of ``x``, ``X``, ``embeddings``,
-        ``features`` and ``data``, or else the only array of two or more dimensions. ``.csv``, ``.tsv``
-        (rules: `dual_jax.data.delimited`) and ``.parquet``: every column of numbers, but for a first column
-        that only numbers the rows. Arrays of more than two dimensions are flattened to one row per sample.
-        Otherwise the name of a built-in data set; a file of that name comes first.
+        ``features`` and ``data``, or else the only array of two or more dimensions, or a matrix that SciPy's
+        ``save_npz`` wrote. Tables as in `read_table`: every column of numbers, or the one column of vectors;
+        not a saved index or row ids, which become the ids (rules: `dual_jax.data.columns`). Arrays of more
+        than two dimensions are flattened to one row per sample. Otherwise the name of a built-in data set; a
+        file of that name comes first.
     id_column : str, optional
         The column (in ``.npz`` the key) that holds the ids; they keep their text, so ``007`` stays ``007``.
     exclude : collection of str
         Columns that are no features, such as a label.
+    use : collection of str
+        Columns of numbers that are features although they look like an index or ids.
+    header, decimal : optional
+        Of delimited text: whether the first line is a header, and "." or ",". Found out where None.
     data_dir : path, optional
         Where the files of built-in sets are.
 
@@ -82,11 +86,10 @@ def read_pool(
 
     Raises
     ------
-    ValueError
+    InputError
         When there is no such file or set, the file is empty, broken, truncated, of another kind than its name
-        says, or holds no table of numbers; when a named column is missing or an id is empty or repeated.
-    ImportError
-        For ``.parquet`` without the ``data`` extra.
+        says, can be read in two ways, or holds no table of numbers; when a named column is missing or an id
+        is empty or repeated.
 
     Examples
     --------
@@ -94,32 +97,68 @@ def read_pool(
     >>> pool.x.shape, pool.source
     ((1797, 64), 'digits')
     """
-    if not os.path.isfile(source):
+    is_there = str(source) == STDIN or os.path.isfile(source) or os.path.isdir(source)
+    if not is_there or (os.path.isdir(source) and str(source) in datasets.names()):
         return _built_in(str(source), id_column, exclude, data_dir)
-    where, suffix, data = read_contents(source)
-    ids, features = None, None
+    wishes = Wishes(id_column, tuple(exclude), tuple(use))
+    if os.path.isfile(source) and suffix_of(source) in (".npy", ".npz"):
+        return _from_array(source, wishes)
+    raw = read_table(source, named=wishes.named, header=header, decimal=decimal)
+    found = _sorted(raw, wishes)
+    x, sample_shape = _as_matrix(raw.where, matrix_of(found))
+    guesses = (*raw.guesses, *found.guesses)
+    names = feature_names(found) if raw.has_names else None
+    return Pool(
+        x,
+        found.ids,
+        found.id_name,
+        names,
+        found.dropped,
+        raw.where,
+        raw.sha256,
+        "",
+        sample_shape,
+        guesses,
+        next(iter(found.vectors), None),
+    )
+
+
+def _sorted(raw: RawTable, wishes: Wishes) -> Columns:
+    return sort_columns(
+        raw.where,
+        raw.table,
+        wishes,
+        index=raw.index_names,
+        labels=raw.labels,
+        has_names=raw.has_names,
+        decimal=raw.decimal,
+    )
+
+
+def _from_array(source: str | PathLike[str], wishes: Wishes) -> Pool:
+    """Return the pool in a .npy or .npz file."""
+    found, ids = find_source(source), None
     dropped: dict[str, str] = {}
-    if suffix == ".npy":
-        _refuse_names(where, id_column, exclude)
-        array = parse_npy(where, data)
-    elif suffix == ".npz":
-        array, ids, dropped = parse_npz(where, data, id_column, exclude)
+    with found.open() as file:
+        data = bytes(file.read())
+    if found.suffix == ".npy":
+        _refuse_names(found.where, wishes)
+        array = parse_npy(found.where, data)
     else:
-        columns = parse_columns(where, suffix, data, _named(id_column, exclude))
-        dropped = _reasons(where, columns, id_column)
-        names = tuple(name for name in columns.names if name not in dropped)
-        array = np.column_stack([columns.numbers[name] for name in names])
-        ids = None if id_column is None else columns.texts[id_column]
-        features = names if columns.has_header else None
+        array, ids, dropped = parse_npz(found.where, data, wishes.id_column, wishes.exclude)
     if ids is not None:
-        check_ids(ids, f"{where}: column {id_column!r}")
-    x, sample_shape = _as_matrix(where, array)
-    note = f"samples of shape {sample_shape} flattened to rows" if sample_shape else ""
-    digest = hashlib.sha256(data).hexdigest()
-    return Pool(x, ids, id_column, features, dropped, where, digest, note, sample_shape)
+        check_ids(ids, f"{found.where}: column {wishes.id_column!r}")
+    x, shape = _as_matrix(found.where, array)
+    note = f"samples of shape {shape} flattened to rows" if shape else ""
+    return Pool(x, ids, wishes.id_column, None, dropped, found.where, found.sha256, note, shape)
 
 
-def map_pool(path: str | PathLike[str], id_column: str | None = None, exclude: Collection[str] = ()) -> Pool:
+def map_pool(
+    path: str | PathLike[str],
+    id_column: str | None = None,
+    exclude: Collection[str] = (),
+    use: Collection[str] = (),
+) -> Pool:
     """Return the pool in a ``.npy`` or ``.parquet`` file, which stays on disk: rows are read when asked for.
 
     Columns of ``.parquet`` are features as in `read_pool`, by the look of the first row group; ids are read
@@ -127,25 +166,20 @@ def map_pool(path: str | PathLike[str], id_column: str | None = None, exclude: C
 
     Raises
     ------
-    ValueError
+    InputError
         When there is no such file, or it is broken, or holds no table of two dimensions, when a column of
         ``.npy`` is named or a named one is missing, or when an id is empty or repeated.
-    ImportError
-        For ``.parquet`` without the ``data`` extra.
     """
     where, suffix = str(path), Path(path).suffix.lower()
+    wishes = Wishes(id_column, tuple(exclude), tuple(use))
     if suffix == ".npy":
-        _refuse_names(where, id_column, exclude)
+        _refuse_names(where, wishes)
     if suffix not in (".npy", ".parquet") or not os.path.isfile(path):
         raise InputError(f"{where} cannot stay on disk: give a .npy or .parquet file that is there")
-    try:
-        with open(path, "rb") as file:
-            first_bytes = file.read(64)
-    except OSError as error:
-        raise InputError(f"{where} cannot be read: {error.strerror}") from error
-    check_kind(where, suffix, first_bytes)
+    with open(path, "rb") as file:
+        check_kind(where, CONTENT[suffix], file.read(64))
     if suffix == ".parquet":
-        return _map_parquet(where, id_column, exclude)
+        return _map_parquet(where, wishes)
     with parsing(where, ".npy"):
         x = np.load(path, mmap_mode="r", allow_pickle=False)
     if x.ndim != 2 or x.dtype.kind not in "fiub":
@@ -155,32 +189,40 @@ def map_pool(path: str | PathLike[str], id_column: str | None = None, exclude: C
     return Pool(x, None, None, None, {}, where, sha256_of(path), "left on disk")
 
 
-def _map_parquet(where: str, id_column: str | None, exclude: Collection[str]) -> Pool:
-    x = RowGroups(where)
-    first = x.columns(0, _named(id_column, exclude))
-    dropped = _reasons(where, first, id_column)
-    x.names = tuple(name for name in first.names if name not in dropped)
-    ids = None
-    if id_column is not None:
-        ids = x.texts(id_column)
-        check_ids(ids, f"{where}: column {id_column!r}")
-    return Pool(x, ids, id_column, x.names, dropped, where, sha256_of(where), "left on disk")
+def _map_parquet(where: str, wishes: Wishes) -> Pool:
+    x = RowGroups(where, wishes)
+    first = x.first
+    if x.ids is not None:
+        check_ids(x.ids, f"{where}: column {first.id_name!r}")
+    return Pool(
+        x,
+        x.ids,
+        first.id_name,
+        feature_names(first),
+        first.dropped,
+        where,
+        sha256_of(where),
+        "left on disk",
+        guesses=tuple(first.guesses),
+        vectors=next(iter(first.vectors), None),
+    )
 
 
 def read_column(path: str | PathLike[str], name: str) -> Shaped[np.ndarray, " n"]:
-    """Return one column of a ``.csv`` or ``.tsv`` (text, without surrounding blanks) or ``.parquet`` file.
+    """Return one column of a table's file as text, without surrounding blanks, missing cells as ''.
 
     Of a ``.npz`` file it is the array of that name.
 
     Raises
     ------
-    ValueError
+    InputError
         When the file cannot be read or has no such column.
     """
-    where, suffix, data = read_contents(path)
-    if suffix == ".npz":
-        return parse_key(where, data, name)
-    return parse_columns(where, suffix, data, [name]).texts[name]
+    if suffix_of(path) == ".npz" and os.path.isfile(path):
+        found = find_source(path)
+        with found.open() as file:
+            return parse_key(found.where, bytes(file.read()), name)
+    return texts_of(read_table(path, named=[name], decimal=".").table[name])
 
 
 def read_embedding(path: str | PathLike[str], pool: Pool) -> Pool:
@@ -196,7 +238,7 @@ def read_embedding(path: str | PathLike[str], pool: Pool) -> Pool:
 
     Raises
     ------
-    ValueError
+    InputError
         When the file cannot be read as a table of numbers, or lacks an id of the pool.
     """
     if not os.path.isfile(path):
@@ -221,9 +263,9 @@ def read_labeled(path: str | PathLike[str], id_column: str | None, pool: Pool) -
     Parameters
     ----------
     path : path
-        ``.csv``, ``.tsv`` or ``.parquet`` with a column ``id_column``, or else ``index`` (positions from 0);
-        other columns are ignored and repetitions are fine. Where the pool has ids, a former ``picks.csv``
-        is read by those in its column ``id``.
+        A table's file with a column ``id_column``, or that of the pool's own ids, or else ``index``
+        (positions from 0); other columns are ignored and repetitions are fine. Where the pool has ids, a
+        former ``picks.csv`` is read by those in its column ``id``.
     id_column : str or None
         The column that holds the pool's ids.
     pool : Pool
@@ -231,20 +273,20 @@ def read_labeled(path: str | PathLike[str], id_column: str | None, pool: Pool) -
 
     Raises
     ------
-    ValueError
+    InputError
         When neither column is there, or an id or a position is not in the pool.
     """
-    where, suffix, data = read_contents(path)
-    names = column_names(where, suffix, data)
+    raw = read_table(path, header=True, decimal=".")
+    names, where = raw.table.column_names, raw.where
     of_picks = "id" if {"index", "id"} <= set(names) else None
-    with_ids = id_column if id_column in names else of_picks
-    is_by_id = with_ids is not None and pool.ids is not None
-    name = with_ids if is_by_id else "index"
-    if name not in names:
+    known = [name for name in (id_column, pool.id_name, of_picks) if name is not None and name in names]
+    if known and pool.ids is not None:
+        rows, ids = read_column(path, known[0]), pool.ids
+    elif "index" in names:
+        rows, ids = _integers(where, read_column(path, "index")), None
+    else:
         wanted = "'index'" if id_column is None else f"{id_column!r} or 'index'"
         raise InputError(f"{where} needs a column {wanted}: its columns are {', '.join(map(repr, names))}")
-    cells = parse_columns(where, suffix, data, [name]).texts[name]
-    rows, ids = (cells, pool.ids) if is_by_id else (_integers(where, cells), None)
     return np.flatnonzero(as_mask(rows, len(pool.x), ids=ids, name=where))
 
 
@@ -254,7 +296,7 @@ def _built_in(
     """Return a built-in data set as a pool, without its labels."""
     if name not in datasets.names():
         raise InputError(_unknown(name))
-    _refuse_names(name, id_column, exclude)
+    _refuse_names(name, Wishes(id_column, tuple(exclude)))
     dataset = datasets.load(name, data_dir)
     digest = hashlib.sha256(dataset.x.tobytes()).hexdigest()
     shape = datasets.sample_shape(name)
@@ -266,46 +308,18 @@ def _unknown(source: str) -> str:
     folder = os.path.dirname(source)
     is_listable = os.path.isdir(folder or ".") and os.access(folder or ".", os.R_OK)
     beside = os.listdir(folder or ".") if is_listable else []
-    files = [os.path.join(folder, file) for file in beside if Path(file).suffix in CONTENT]
+    files = [os.path.join(folder, file) for file in beside if suffix_of(file) in CONTENT]
     close = difflib.get_close_matches(source, [*datasets.names(), *files])
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     return f"{source!r} is neither a file nor a built-in data set ({', '.join(datasets.names())}){hint}"
 
 
-def _named(id_column: str | None, exclude: Collection[str]) -> list[str]:
-    return [*exclude] if id_column is None else [id_column, *exclude]
-
-
-def _refuse_names(where: str, id_column: str | None, exclude: Collection[str]) -> None:
+def _refuse_names(where: str, wishes: Wishes) -> None:
     """Refuse names of columns where columns have none."""
-    if named := _named(id_column, exclude):
+    if wishes.named:
         raise InputError(
-            f"{where} has no column {named[0]!r}, as its columns have no names: use .npz or .csv"
+            f"{where} has no column {wishes.named[0]!r}, as its columns have no names: use .npz or .csv"
         )
-
-
-def _reasons(where: str, columns: Columns, id_column: str | None) -> dict[str, str]:
-    """Return why columns are no features, in the table's order, after checking that some are."""
-    if not columns.n_rows:
-        raise InputError(f"{where} has a header and no rows")
-    reasons = dict(columns.dropped)
-    for name in columns.texts:
-        reasons[name] = "the id column" if name == id_column else "excluded"
-    for name, values in columns.numbers.items():
-        if np.isnan(values).all():
-            reasons[name] = "every cell is missing"
-        elif columns.has_header and name == columns.names[0] and _is_row_number(name, values):
-            reasons[name] = "row numbers"
-    if len(reasons) == len(columns.names):
-        seen = "; ".join(f"{name}: {reason}" for name, reason in [*reasons.items()][:5])
-        raise InputError(f"{where} has no column of numbers ({seen})")
-    return {name: reasons[name] for name in columns.names if name in reasons}
-
-
-def _is_row_number(name: str, values: Float[np.ndarray, " n"]) -> bool:
-    """Return whether a column only numbers the rows, from 0 or 1."""
-    counted = values - np.arange(len(values))
-    return name.lower() in ROW_NUMBER_NAMES and counted[0] in (0, 1) and bool(np.all(counted == counted[0]))
 
 
 def _as_matrix(
@@ -314,8 +328,8 @@ def _as_matrix(
     """Return an array as one row of real numbers for each sample, and its shape where it was more."""
     try:
         x = np.asarray(as_numbers(array))
-    except InputError as error:
-        raise type(error)(f"{where}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: {error}") from error
     if x.ndim < 2 or 0 in x.shape:
         raise InputError(
             f"{where} holds an array of shape {x.shape}, not one row of features for each sample"

@@ -1,6 +1,6 @@
 """The programs of a fit, compiled before it runs: for devices that are here, and for a TPU that is not.
 
-libtpu's wheel holds a TPU's whole compiler. It says what memory a program takes, and needs no TPU.
+libtpu's wheel holds a TPU's whole compiler. It tells the memory of a program, and needs no TPU.
 """
 
 import importlib.util
@@ -33,8 +33,8 @@ OF_HOST = 4  # chips of a host as libtpu takes it; a smaller topology has to say
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 # Name, shape, operation and operands, with or without their shapes.
 DEFINITION = re.compile(r"%([\w.-]+) = (\(.*?\)|\S+) ([\w-]+)\((.*?)\)(?:, |$)", re.MULTILINE)
-# Where there is no TPU, libtpu would ask the cloud for one, complain of what nobody told it, and lock itself
-# against the compiler of another process as if they shared a chip.
+# Without a TPU, libtpu would ask the cloud for one, warn about settings that are missing, and lock out the
+# compiler of another process as if both used one chip.
 WITHOUT_CHIP = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_SKIP_MDS_QUERY": "1",
@@ -47,7 +47,7 @@ class Memory(NamedTuple):
     """Bytes of a program on each device."""
 
     arguments: int
-    results: int  # beside those that take the place of arguments
+    results: int  # without those that reuse the memory of arguments
     temporaries: int
 
     @property
@@ -64,7 +64,7 @@ class Exchange(NamedTuple):
 
 
 def memory_of(program: jax.stages.Lowered) -> Memory | None:
-    """Return what the compiler says that a program takes; None when it says that the memory does not do."""
+    """Return the bytes of a program by the compiler; None when it finds that memory is not enough."""
     try:
         found: Any = program.compile().memory_analysis()
     except jax.errors.JaxRuntimeError as error:
@@ -76,7 +76,7 @@ def memory_of(program: jax.stages.Lowered) -> Memory | None:
 
 
 def exchanges(text: str) -> list[Exchange]:
-    """Return every collective of a compiled program, one in a loop once.
+    """Return every collective of a compiled program; one inside a loop counts once.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def exchanges(text: str) -> list[Exchange]:
     for name, _, operation, operands in definitions:
         if operation.removesuffix("-start") in COLLECTIVES:
             sent = sum(results.get(operand, 0) for operand in re.findall(r"%([\w.-]+)", operands))
-            # The first half of an asynchronous one returns what goes in beside what will come out.
+            # The first half of an asynchronous collective returns its operand and its result.
             received = results[name] - (sent if operation.endswith("-start") else 0)
             found.append(Exchange(operation.removesuffix("-start"), max(sent, received)))
     return found
@@ -119,7 +119,7 @@ def devices_for(devices: str) -> list[Any]:
     Raises
     ------
     ValueError
-        This machine has not so many such devices, or a TPU has no such topology.
+        This machine has fewer such devices, or there is no such topology of TPUs.
     ImportError
         libtpu is not installed.
     """
@@ -140,7 +140,7 @@ def devices_for(devices: str) -> list[Any]:
 def _here(kind: str, platform: str) -> list[Any]:
     try:
         found = jax.devices(platform)
-    except RuntimeError:  # there is no such backend
+    except RuntimeError:  # no such backend
         return []
     return [device for device in found if kind_of(device.device_kind) == kind]
 
@@ -216,6 +216,6 @@ def lower(
         "pretrain": chunk(fresh, pool, "pretrain", sizes.n_batches),
         "start": begin_selection.lower(key, fresh, targets, config, mask, mask, sizes, mesh),
         "train": chunk(begun, targets, "train"),
-        # C and its moments are not read, but they are there.
+        # C and its moments are not read, but they are in memory.
         "rank": jax.jit(ranking, keep_unused=True).lower(trained, pool, config),
     }

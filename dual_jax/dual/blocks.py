@@ -1,4 +1,4 @@
-"""Target blocks of C: how they are cut, started, rebuilt, updated, one at a time."""
+"""Target blocks of C: how they are cut, initialised, rebuilt and updated, one at a time."""
 
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ def initial_coefficients(
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """Return the masked start of C and of P, drawn by global row so that the layout changes nothing.
 
-    Where it is random it is xavier normal: variance 2 / (targets + dictionary rows).
+    If it is random, it is xavier normal: variance 2 / (targets + dictionary rows).
     """
     seeds = config.coefficient_seeds
     key_c, key_p = jax.random.split(key) if seeds is None else map(jax.random.key, seeds)
@@ -76,7 +76,7 @@ def spaces(
 
 
 class Piece(NamedTuple):
-    """One target block: its parameters, its targets, and where these stand."""
+    """One target block: its parameters, its targets, and their positions."""
 
     raw: Block
     targets: Targets
@@ -100,7 +100,7 @@ def pieces_of(params: Params, targets: Targets) -> list[Piece]:
 
 
 def _own_places(fixed: Fixed) -> Int[Array, " n"]:
-    """Return where in the dictionary each target stands: m for one that does not, and for padding."""
+    """Return the position of each target in the dictionary; m if it has none, and for padding."""
     m = len(fixed.dictionary)
     ascending = jnp.where(fixed.dictionary < 0, jnp.iinfo(fixed.dictionary.dtype).max, fixed.dictionary)
     place = jnp.searchsorted(ascending, fixed.targets)
@@ -112,7 +112,7 @@ def _rebuild(
 ) -> tuple[tuple[Rebuilt, Block], Any]:
     """Return a block's targets as the dictionary rebuilds them, and its share of the sums of squares.
 
-    Beside them, the function that pulls a gradient of both back to the block, dictionary and samples.
+    The third result pulls a gradient of both back to the block, dictionary and samples.
     """
 
     def rebuild(raw: Block, dictionary: Space, samples: Space) -> tuple[Rebuilt, Block]:
@@ -166,7 +166,7 @@ def update_blocks(
 ) -> tuple[list[tuple[Block, Block]], Space, Space]:
     """Return each block and its optimiser state after a step, and the gradients of dictionary and samples.
 
-    A single block keeps its coefficients from the first pass; several form them anew, one after the other.
+    A single block reuses its coefficients of the first pass; several blocks compute them again, in order.
     """
     optimizer, fixed = coefficient_optimizer(config, state.step), started(state)
     of_rebuilt, of_sums = gradient

@@ -1,4 +1,4 @@
-"""Keeping a long fit in a folder, so that it goes on after a kill as if nothing had been."""
+"""Saving a long fit in a folder, so that it continues after a crash as if it had never stopped."""
 
 import hashlib
 import math
@@ -36,17 +36,17 @@ SECONDS = 30.0
 class Checkpoint:
     """A folder that saves the progress of a fit; give it to `dual_jax.fit` as ``checkpointer``.
 
-    The same fit started again with the same folder goes on from there: on the same devices with the very same
-    numbers, on others with what their rounding leaves. A finished fit is kept too, so that starting it again
-    takes no time. Another pool, seed, setting, or version of the package is refused. Of several processes the
-    first one writes, into a folder that all of them read; one that is stopped leaves the last writing.
+    The same fit, started again with the same folder, continues from there: on the same devices with exactly
+    the same numbers, on others up to rounding. A finished fit is saved too, so that starting it again takes
+    no time. Another pool, seed, setting, or version of the package is refused. Of several processes the
+    first one writes, into a folder that all of them read. If one is killed, the last saved state remains.
 
     Parameters
     ----------
     folder : path
-        It is made when it does not exist.
+        Created if it does not exist.
     seconds : float
-        Time between two writings; a stopped fit is written at once.
+        Time between two saves; a stopped fit is saved at once.
 
     Examples
     --------
@@ -67,12 +67,12 @@ class Checkpoint:
         self._written = 0.0
 
     def places(self) -> int | None:
-        """Return how many rows may rebuild others in the fit that is kept; None where there is none."""
+        """Return the dictionary size of the saved fit; None without one."""
         path = self.folder / NAME
         return _read(path, with_arrays=False)[0].get("places") if path.exists() else None
 
     def open(self, inputs: Any, shapes: Callable[[str], TrainState]) -> Progress | None:
-        """Return where the fit of these inputs stands, or None when the folder holds none.
+        """Return the progress of the fit of these inputs, or None if the folder holds none.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Checkpoint:
         except OSError as error:
             raise InputError(f"cannot use {self.folder} to keep the fit: {error.strerror}") from error
         if jax.process_index() == 0:
-            for rest in self.folder.glob(f"{UNFINISHED}*.tmp"):  # of a writing that was killed
+            for rest in self.folder.glob(f"{UNFINISHED}*.tmp"):  # of a save that was killed
                 rest.unlink(missing_ok=True)
         self._fingerprint, self._written = _fingerprint(inputs), time.monotonic()
         self._places = inputs[3].n_places
@@ -106,7 +106,7 @@ class Checkpoint:
         return Progress(about["stage"], about["step"], state, mean_loss, about["is_over"], history)
 
     def save(self, progress: Callable[[], Progress], *, at_once: bool = False) -> None:
-        """Write the progress of the fit when it is time, or ``at_once``."""
+        """Write the progress of the fit if it is time, or ``at_once``."""
         if not at_once and not self._is_due():
             return
         stage, step, state, mean_loss, is_over, history = progress()
@@ -129,7 +129,7 @@ class Checkpoint:
         return bool(_of_all(is_due)[0])
 
     def _check_shared(self, path: Path) -> None:
-        _of_all(0)  # the first process has come here, and so is done with its last writing
+        _of_all(0)  # the first process is here, so its last save is complete
         sizes = _of_all(path.stat().st_size % (1 << 31) if path.exists() else 0)
         if (sizes != sizes[0]).any():
             raise InputError(f"the processes find different fits in {self.folder}: give one that all share")
@@ -137,10 +137,10 @@ class Checkpoint:
 
 @contextmanager
 def stopping_at_a_break() -> Iterator[Callable[[Chunk], None]]:
-    """Give a callback for a fit that ends it at its next break once Ctrl-C has come, so that it is kept.
+    """Give a callback that ends a fit after the chunk in which Ctrl-C is pressed, so that it is saved.
 
-    A second Ctrl-C ends it at once. Outside the main thread, which alone hears it, and where a handler from
-    outside of Python hears it, nothing changes.
+    A second Ctrl-C ends it at once. Outside the main thread, which alone receives the signal, and if a
+    handler from outside of Python is installed, nothing changes.
     """
     former = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or former is None:
@@ -171,7 +171,7 @@ def _read(path: Path, *, with_arrays: bool = True) -> tuple[dict[str, Any], dict
 
 
 def _of_all(number: int) -> np.ndarray:
-    """Return the number that each process has, in their order."""
+    """Return one number from each process, in order."""
     if jax.process_count() == 1:
         return np.array([number])
     from jax.experimental.multihost_utils import process_allgather
@@ -180,12 +180,12 @@ def _of_all(number: int) -> np.ndarray:
 
 
 def _fingerprint(inputs: Any) -> str:
-    """Return a sum over everything that decides the picks: key, pool, settings, masks, and the versions."""
+    """Return a checksum of all that decides the picks: key, pool, settings, masks, and the versions."""
     key, x, config, sizes, labeled, candidates = inputs
     digest = hashlib.sha256()
     for array in (jax.random.key_data(key), x, labeled, candidates):
         digest.update(np.ascontiguousarray(array).tobytes() + str(np.shape(array)).encode())
-    # Blocks follow the devices, and how many picks are ranked exactly is no matter of training.
+    # Blocks depend on the devices, and the number of exact picks does not affect training.
     settings = configuration(config) | sizes._asdict() | {"block_rows": None, "n_exact": None}
     told_apart = {name: _identity(value) for name, value in settings.items()}
     digest.update(as_json(told_apart | versions()).encode())
@@ -193,7 +193,7 @@ def _fingerprint(inputs: Any) -> str:
 
 
 def _identity(value: Any, depth: int = 6) -> Any:
-    """Return what tells a setting from another: of a function its name, and what it was made with."""
+    """Return a text that identifies a setting; for a function, its name and bound arguments."""
     inside = partial(_identity, depth=depth - 1)
     if isinstance(value, tuple | list | dict):
         return [*map(inside, value.items() if isinstance(value, dict) else value)]

@@ -17,10 +17,11 @@ from dual_jax.dual.objectives.notation import Weights
 MAX_COEFFICIENTS = 1 << 25
 MIN_DICTIONARY = 1024
 MAX_TARGETS = 1 << 15
-# Of a target block of C, which shares a processor's last cache with its gradient and moments. The simplex's
-# temporaries exceed that either way, and its blocks compile slowly: 5 s for 4 of them, 12 s for 8.
+# Bytes of a target block of C, which shares a processor's last cache with its gradient and moments. The
+# temporaries of the simplex exceed the cache in any case, and its blocks compile slowly: 5 s for 4, 12 s for
+# 8.
 BLOCK_BYTES = {"free": 8 << 20, "simplex": 16 << 20}
-MAX_BLOCKS = 64  # blocks are unrolled, so more would lengthen compilation
+MAX_BLOCKS = 64  # blocks are unrolled: more would compile longer
 
 Readout = Literal["greedy", "refine", "norms"]
 
@@ -53,8 +54,8 @@ class Sizes(NamedTuple):
 class DualConfig:
     """Settings of DUAL. Weights, rates and the power are pytree leaves: a new value does not compile again.
 
-    The defaults are the recommended configuration (ours, one setting for all data);
-    `DualConfig.paper` is the released one. A grid of weights is one ``jax.vmap`` over a config whose leaves
+    The defaults are the recommended configuration: ours, one setting for all data. `DualConfig.paper` is the
+    released one. A grid of weights is one ``jax.vmap`` over a config whose leaves
     have a leading axis.
 
     Parameters
@@ -84,13 +85,14 @@ class DualConfig:
         A stage stops when the mean loss of a chunk of steps has improved by less than this share of the
         chunk before; 0 runs all steps.
     n_exact
-        Picks that the read-out orders exactly in a full ranking; the rest follow by their remaining gain.
+        Picks that the read-out orders exactly in a full ranking; the others follow by their remaining gain.
     optimizer, coefficient_optimizer
         Optax factories ``learning_rate -> GradientTransformation``; the second, for C and P, must work entry
         by entry because it is applied block by block.
     moments_dtype
-        Type in which that optimiser's arrays for C and P rest, computed in float32: ``"bfloat16"`` takes half
-        of their memory, two thirds of the whole with Adam, and rounds by chance so that averages stay right.
+        Storage dtype of that optimiser's arrays for C and P; steps compute in float32. ``"bfloat16"`` halves
+        their memory, which with Adam leaves two thirds of the whole, and uses stochastic rounding so that
+        averages stay unbiased.
     encoder, decoder
         Any pure ``Module(init, apply)`` pairs instead of the dense layers.
     dictionary_size
@@ -98,15 +100,15 @@ class DualConfig:
         them as long as C has at most 2^25 entries (0.4 GB with Adam's moments), or 1,024 rows of a larger
         pool if that is more.
     n_targets
-        Rows that C rebuilds; of a larger pool so many are drawn, at least half of them from the rows that may
-        be picked, and all rows are still ranked. None for 2^15, or as many as the dictionary holds if that is
-        more. With the read-out ``"norms"`` it is all.
+        Rows that C rebuilds. From a larger pool this number is drawn, at least half of it from the rows that
+        may be picked; all rows are still ranked. None for 2^15, or the dictionary size if that is more. With
+        the read-out ``"norms"`` C rebuilds all rows.
     batch_rows
-        Rows in a step of stage 1: of a larger pool so many at even distances, the next ones in the next step;
-        None for all.
+        Rows in a step of stage 1. From a larger pool a step takes every k-th row, and the next step starts
+        one row later. None for all rows.
     block_rows
-        Targets in a block of C; None for blocks that fit the processor's cache. With these the temporaries of
-        a step on a CPU are below a tenth of a full C from 20,000 rows on, below a sixth with the simplex.
+        Targets in a block of C; None for blocks that fit the processor's cache. The temporaries of a step on
+        a CPU are then below a tenth of a full C from 20,000 rows on; with the simplex below a sixth.
     coefficient_seeds
         Seeds of the random start of C and P of the free objective; None draws them from the key.
     """
@@ -188,7 +190,7 @@ class DualConfig:
             return self.block_rows
         most = max(BLOCK_BYTES[self.objective] // (4 * m), 1)
         n_blocks = min(-(-n_targets // most), MAX_BLOCKS)
-        return -(-n_targets // n_blocks)  # of equal size, for the largest decides the memory
+        return -(-n_targets // n_blocks)  # of equal size, because the largest decides the memory
 
     def sizes(self, n: int, n_usable: int | None = None, n_devices: int = 1) -> Sizes:
         """Return the sizes of a fit to a pool of n rows: what was asked, or what a rule decides.
@@ -198,7 +200,8 @@ class DualConfig:
         n
             Rows of the pool.
         n_usable
-            Rows among the targets that may rebuild others, labelled rows and candidates; all by default.
+            Rows among the targets that may rebuild others, labelled rows and candidates; all by default. The
+            dictionary has the next power of two as places, so that a few rows more or less compile nothing.
         n_devices
             Devices that share the targets.
 
@@ -211,7 +214,8 @@ class DualConfig:
         if self.readout != "norms":
             n_targets = min(n, self.n_targets or max(MAX_TARGETS, self.dictionary_size or 0))
         limit = self.dictionary_size or max(MIN_DICTIONARY, MAX_COEFFICIENTS // n_targets)
-        n_places = max(1, min(n_targets if n_usable is None else n_usable, n_targets, limit))
+        n_usable = n_targets if n_usable is None else n_usable
+        n_places = max(1, min(1 << max(n_usable - 1, 0).bit_length(), n_targets, limit))
         return Sizes(
             n_targets,
             n_places,
@@ -221,7 +225,7 @@ class DualConfig:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return the settings for JSON; an optax factory by its name, other functions left out."""
+        """Return the settings for JSON: optax factories by name, without other functions."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: _plain(value) for name, value in fields.items() if not _is_own(value)}
 
@@ -251,7 +255,7 @@ class DualConfig:
         return cls(**values)
 
     def check(self) -> None:
-        """Raise ValueError naming the first setting that is out of range; traced values are let through."""
+        """Raise ValueError that names the first setting out of range; traced values are not checked."""
         for name in ("alpha", "beta", "gamma", "eta"):
             _check_range(name, getattr(self, name), 0.0, inclusive=True)
         for name in ("temperature", "learning_rate", "pretrain_learning_rate"):
@@ -285,7 +289,7 @@ def _is_count(value: Any, low: int) -> bool:
 
 
 def _is_own(value: Any) -> bool:
-    """Return whether a setting is a function, or a pair of them, that has no name to be found by."""
+    """Return whether a setting is a function, or a pair of functions, that cannot be found by name."""
     name = getattr(value, "__name__", "")
     return isinstance(value, Module) or (callable(value) and getattr(optax, name, None) is not value)
 

@@ -43,19 +43,19 @@ FEW_CELLS = 1 << 16  # of a pool whose selection starts in less time than that p
 
 
 class Checkpointer(Protocol):
-    """What saves a fit so that it can go on later; `dual_jax.dual.checkpoint.Checkpoint` uses a folder."""
+    """Saves a fit so that it can continue later; `dual_jax.dual.checkpoint.Checkpoint` uses a folder."""
 
     def open(self, inputs: Any, shapes: Any) -> Progress | None:
-        """Return the progress of the fit of these inputs, its state in one piece; None for a new fit."""
+        """Return the progress of the fit of these inputs, its state gathered; None for a new fit."""
 
     def save(self, progress: Any, *, at_once: bool = False) -> None:
-        """Save what ``progress()`` returns, its state in one piece, when it is time or ``at_once``."""
+        """Save what ``progress()`` returns, its state gathered, if it is time or ``at_once``."""
 
 
 class Fitted(NamedTuple):
     """A trained state and the ranking of all candidates, best first.
 
-    The first ``n_exact`` places of the ranking are the read-out's, the rest follow by their remaining gain.
+    The first ``n_exact`` places of the ranking are the read-out's; the others follow by remaining gain.
     ``history`` maps each stage to its terms, and to "loss", one number per step.
     """
 
@@ -100,11 +100,11 @@ def fit(
     labeled, candidates
         Rows that have a label, and rows that may be ranked; see `dual_jax.selection.protocol`.
     sizes
-        From `DualConfig.sizes`, where they are not those that it gives for this pool and these devices.
+        From `DualConfig.sizes`; by default those for this pool and these devices.
     callbacks
         Called with a `Chunk` after every 50 steps.
     checkpointer
-        Saves the fit after chunks of steps, so that it can go on later: see `dual_jax.dual.checkpoint`.
+        Saves the fit after chunks of steps, so that it can continue later: see `dual_jax.dual.checkpoint`.
 
     Raises
     ------
@@ -199,7 +199,7 @@ def _train(
     n_devices = mesh.size if mesh else 1
     n_targets = (sizes or config.sizes(n)).n_targets
     rows = None
-    if n_targets < n:  # a third key only here, so that a fit to all rows keeps its first two
+    if n_targets < n:  # a third key only here: a fit to all rows uses the same first two
         key_targets, key_selection = jax.random.split(key_selection)
         rows = drawn_targets(key_targets, labeled | candidates, n_targets)
     targets = (x, labeled, candidates)
@@ -263,7 +263,7 @@ def _in_pool(
 
 
 class _Saved(NamedTuple):
-    """A checkpointer that is given states in one piece, and does nothing where there is none."""
+    """A checkpointer that gathers states before it saves them, and does nothing without one."""
 
     checkpointer: Checkpointer | None
     sizes: Sizes
@@ -285,7 +285,7 @@ class _Saved(NamedTuple):
             self.checkpointer.save(lambda: progress._replace(state=whole()), at_once=at_once)
 
     def save_now(self, progress: Progress) -> None:
-        if jax.process_count() == 1:  # other processes would not come to gather the state
+        if jax.process_count() == 1:  # other processes would not join in gathering the state
             self.save(progress, at_once=True)
 
 
@@ -307,7 +307,7 @@ def shapes(x: Array, config: DualConfig, sizes: Sizes, stage: str) -> TrainState
 
 
 def check_coefficient_optimizer(config: DualConfig) -> None:
-    """Raise ValueError when the optimiser of C looks beyond a single entry: C is updated block by block."""
+    """Raise ValueError if the optimiser of C uses more than a single entry: C is updated block by block."""
     if config.coefficient_optimizer in ENTRYWISE:
         return
     optimizer = config.coefficient_optimizer(0.1)
@@ -462,7 +462,7 @@ def _run(
     saved: _Saved,
     n_batches: int = 1,
 ) -> Progress:
-    """Return the progress after the rest of a stage; its history has one number per step."""
+    """Return the progress after the remaining steps of a stage; its history has one number per step."""
     stage, history = progress.stage, progress.history
     if n_steps == 0:
         return progress._replace(history={**history, stage: {}})

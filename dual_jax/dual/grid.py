@@ -1,7 +1,7 @@
 """DUAL with many weights on many pools: the cells of a grid as one compiled program.
 
 Every cell of a pool starts from the same pre-trained network and the same C and P, as in the released code,
-so the autoencoder is trained once a pool. Cells then run side by side under ``vmap``, as many as fit.
+so the autoencoder is trained once per pool. Then as many cells as fit run together under ``vmap``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,8 +22,8 @@ from dual_jax.dual.state import TrainState
 from dual_jax.dual.steps import init, start_selection
 from dual_jax.numerics.precision import in_float32
 
-SHARE = 0.25  # of a device's memory, for the cells of a program
-# Memory of a cell among others to that of one alone: measured, free .9 to 1, simplex 1.2 to 1.4.
+SHARE = 0.25  # of a device's memory, for the cells of one program
+# Memory of a cell among others, relative to that of one alone: measured, free .9 to 1, simplex 1.2 to 1.4.
 AMONG_OTHERS = {"free": 1.0, "simplex": 1.4}
 
 
@@ -81,13 +81,13 @@ def select(
     states
         From `pretrain`, with the same keys.
     configs
-        They differ in weights and rates only; the rest is part of the program.
+        They differ in weights and rates only; other settings are part of the program.
     n_select
-        Picks a cell.
+        Picks of each cell.
     cells
         Pairs (pool, configuration); all by default.
     max_bytes
-        For the cells that run side by side; by default a quarter of the memory of the device.
+        For the cells that run together; by default a quarter of the memory of the device.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def select(
     size = cells_at_once(len(cells), pools.shape[1:], configs[0], max_bytes)
     for start in range(0, len(cells), size):
         chunk = list(cells[start : start + size])
-        # The last program is filled up with its last cell, so that it is the same program.
+        # The last program repeats its last cell, so that it has the same shape.
         at = jnp.array(chunk + chunk[-1:] * (size - len(chunk))).T
         picks, losses = _run(keys, states, pools, stacked, at, n_select)
         results = zip(chunk, np.asarray(picks), np.asarray(losses), strict=False)
@@ -142,7 +142,7 @@ def _run(
     cells: Int[Array, "2 c"],
     n_select: int,
 ) -> tuple[Int[Array, "c k"], Float[Array, " c"]]:
-    """Return picks and last loss of stages 2 and 3 for cells side by side."""
+    """Return picks and last loss of stages 2 and 3 for cells that run together."""
 
     def run(pool: Int[Array, ""], cell: Int[Array, ""]) -> tuple[Int[Array, " k"], Float[Array, ""]]:
         x, config = pools[pool], jax.tree.map(lambda leaf: leaf[cell], configs)

@@ -2,7 +2,7 @@
 
 A device has the rows of its own targets and centroids: of C, of P, of their moments, and of the fields of
 `dual_jax.dual.state.Fixed` that `ROWS_OF` names. All else is on every device. A long fit is saved in one
-piece, so that it can go on with other devices, and with exactly the same numbers on the same ones.
+piece, so that it can continue on other devices, and with exactly the same numbers on the same devices.
 """
 
 from typing import Any, NamedTuple
@@ -73,7 +73,7 @@ def in_one_piece(
     n, n_clusters
         Targets and clusters, without padding.
     n_pool
-        Rows of the pool, where the targets are but some of them.
+        Rows of the pool, if the targets are only some of them.
     """
     state = on_host(state)
     if state.fixed is None:
@@ -125,7 +125,7 @@ def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
 
 
 def _resized_fixed(fixed: Fixed, n_rows: RowCounts) -> Fixed:
-    """Return what stage 2 decided with so many rows of each kind: cut, or padded at the end."""
+    """Return what stage 2 decided with this number of rows of each kind: cut, or padded at the end."""
     of = {name: (getattr(fixed, name), getattr(n_rows, kind)) for name, kind in ROWS_OF.items()}
     fill = {"targets": -1}
     return fixed._replace(**{name: _resized(array, n, fill.get(name, 0)) for name, (array, n) in of.items()})

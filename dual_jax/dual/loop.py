@@ -1,8 +1,8 @@
-"""A stage of training: steps until they are done or the loss no longer falls, with the rule compiled in.
+"""A stage of training: steps until all are done or the loss stops falling, with the rule compiled in.
 
 `run_stage` is the whole stage as one traceable loop, for code under `jit` and `vmap`, where each cell stops
-for itself. `run_in_chunks` runs the same chunks of steps one by one, so that control returns to Python after
-each: for progress, logs, checkpoints and a stop at the first term that is not finite.
+by its own loss. `run_in_chunks` runs the same chunks of steps one by one, so that control returns to Python
+after each: for progress, logs, checkpoints and a stop at the first term that is not finite.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-CHUNK = 50  # steps between two looks at the loss
+CHUNK = 50  # steps between two checks of the loss
 
 Values = dict[str, Array]
 Step = Callable[[Any], tuple[Any, Values]]  # state -> state and the step's values, "loss" among them
@@ -69,8 +69,8 @@ def run_stage(
 ) -> tuple[Any, Values, Int[Array, ""]]:
     """Return the state after a stage, each step's values, 0 after the last, and how many were run.
 
-    For code that is traced. Under `vmap` each cell stops for itself, and a chunk is the unit in which cells
-    that have stopped are left as they are.
+    For code that is traced. Under `vmap` each cell stops by its own loss; cells that have stopped do not
+    change in later chunks.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def run_stage(
 
 
 class Progress(NamedTuple):
-    """How far a fit has come after a chunk: all that it needs to go on from there."""
+    """The progress of a fit after a chunk: all that it needs to continue from there."""
 
     stage: str
     step: int  # steps done in this stage
@@ -130,7 +130,7 @@ def run_in_chunks(
     save: Callable[[Progress], None] = lambda _: None,
     save_now: Callable[[Progress], None] = lambda _: None,
 ) -> Progress:
-    """Return the progress after the rest of a stage.
+    """Return the progress after the remaining steps of a stage.
 
     Parameters
     ----------

@@ -29,25 +29,26 @@ from dual_jax.selection.gains import LEADERS
 from dual_jax.selection.swaps import MAX_SWEEPS
 
 FLOAT = 4  # bytes
-MAX_DEVICES = 1 << 12  # times as many as were asked for: advice goes up to that
+MAX_DEVICES = 1 << 12  # times the number that was asked for: advice goes up to that
 
 # Arrays of a target block's size that compiled programs hold at once: while the block is rebuilt and updated,
-# by objective; beside them where its moments rest in bfloat16; while it is drawn at random; while only its
-# norms are wanted. A GPU's are taken to be a CPU's.
+# by objective; in addition with moments in bfloat16; while it is drawn at random; while only its
+# norms are wanted. A GPU is assumed to need the same as a CPU.
 BLOCKS = {
     "cpu": {"free": 1.1, "simplex": 4.2, "bfloat16": 0.1, "drawn": 3.0, "normed": 1.2},
     "tpu": {"free": 0.1, "simplex": 5.5, "bfloat16": 0.1, "drawn": 0.0, "normed": 1.2},
 }
-# Bytes up to which a TPU's compiler keeps on the chip, and not in main memory: a block's arrays, the others
-# of a step, and those of another stage.
+# Bytes up to which a TPU's compiler uses the chip's own memory, and not main memory: a block's arrays, the
+# others of a step, and those of another stage.
 ON_CHIP = {"target block": 100e6, "train": 10e6, "other": 64e6}
 # Bytes an entry of C and step, with those of the block's arrays; Adam's moments in float32 are among them.
 TRAFFIC, ADAM = {"free": 40, "simplex": 84}, 8
 FEATURES = 3  # copies of its rows in the space of the selection block that a step or a read-out holds
 RANKED = 2.5  # the same in the ranking
-VECTOR = 8  # an operation outside of matrix products takes the time of so many inside
+VECTOR = 8  # an operation outside of matrix products takes the time of this many inside
 # Such operations: of an entry of C in a step, by objective, and when it is drawn at random; of a distance of
-# the greedy read-out. A CPU's are fitted by `python -m bench.plan`; others do them while they move the entry.
+# the greedy read-out. A CPU's are fitted by `python -m bench.plan`; other devices do them while they move the
+# entry.
 OUTSIDE = {
     "cpu": {"free": 34, "simplex": 130, "drawn": 400, "distance": 140},
     "tpu": {"free": 0, "simplex": 20, "drawn": 20, "distance": 20},
@@ -66,13 +67,13 @@ class Cost(NamedTuple):
     operations: float
 
     def seconds(self, device: Device) -> float:
-        """Return the time of the step, one thing after the other."""
+        """Return the time of the step: traffic, exchange and operations in sequence."""
         moving = self.traffic / device.bandwidth + self.exchanged / device.link
         return moving + self.operations / device.rate
 
 
 class Stage(NamedTuple):
-    """A stage on one device: bytes of each array in memory, number of steps, and what a step takes."""
+    """A stage on one device: bytes of each array in memory, number of steps, and the costs of a step."""
 
     arrays: Arrays
     n_steps: int
@@ -97,7 +98,7 @@ class Plan(NamedTuple):
 
     @property
     def n_bytes(self) -> float:
-        """Bytes on a device in the stage that holds most."""
+        """Bytes on a device in the stage that needs most."""
         return max(stage.n_bytes for stage in self.stages.values())
 
     @property
@@ -112,7 +113,7 @@ class Plan(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """What to do so that it fits; empty when there is nothing to do."""
+        """What to change so that it fits; empty if nothing needs to change."""
         if self.n_bytes <= self.device.preset:
             return ""
         larger_share = "set XLA_PYTHON_CLIENT_MEM_FRACTION=.95, so that JAX takes more of the memory"
@@ -226,7 +227,7 @@ def here(
     mesh
         Without one the fit runs on JAX's default device.
     host_memory
-        Bytes that this process may still take, where the caller knows; only a CPU's devices use them.
+        Bytes that this process may still take, if the caller knows; only CPU devices use them.
     sizes
         From `DualConfig.sizes`, by default for a pool whose rows may all rebuild others.
     """
@@ -239,7 +240,7 @@ def here(
 
 
 def refusal(expected: Plan) -> str:
-    """Return what to say of a fit that does not fit: its bytes, those that are there, and what to change."""
+    """Return the error text of a fit that does not fit: bytes needed, bytes available, what to change."""
     shape = " x ".join(map(str, expected.shape))
     return (
         f"a pool of {shape} takes {expected.n_bytes / 1e9:,.1f} GB on a device "
@@ -316,7 +317,7 @@ def _network(
     )
 
     def kept(network: Any, x: Any) -> Any:
-        """Return what differentiation keeps of the way forward."""
+        """Return what differentiation keeps of the forward pass."""
         modules = config.modules(x)
 
         def rebuilt(network: Any) -> Any:
@@ -338,7 +339,7 @@ def _bytes(tree: Any) -> int:
 
 @functools.lru_cache
 def _bytes_an_entry(optimizer: Any, moments_dtype: str) -> int:
-    """Return the bytes that an optimiser keeps for each entry of C."""
+    """Return the bytes that an optimiser needs for each entry of C."""
     n_entries = 1 << 10
     entries = jax.ShapeDtypeStruct((n_entries,), jnp.float32)
     resting = at_rest(optimizer(1.0), moments_dtype, jnp.zeros((), jnp.int32))
@@ -378,7 +379,7 @@ def _off_chip(stage: str, own: Arrays) -> Arrays:
 
 
 def _selection(counts: _Counts, moments: int) -> Arrays:
-    """Return what is there from the start of the selection to the end; ``moments`` in bytes an entry."""
+    """Return what is in memory from the start of the selection to the end; ``moments`` in bytes an entry."""
     s = counts
     return {
         "C": FLOAT * s.m * s.local,
@@ -391,7 +392,7 @@ def _selection(counts: _Counts, moments: int) -> Arrays:
 
 
 def _temporary(counts: _Counts, config: DualConfig, network: _Network, platform: str) -> dict[str, Arrays]:
-    """Return what each stage holds beside what stays."""
+    """Return what each stage needs in addition."""
     s, block = counts, FLOAT * counts.block * counts.m
     n_blocks = BLOCKS["tpu" if platform == "tpu" else "cpu"]
     features = FLOAT * FEATURES * s.q * (s.local + s.m)
@@ -415,7 +416,7 @@ def _temporary(counts: _Counts, config: DualConfig, network: _Network, platform:
 
 
 def outside(platform: str) -> dict[str, int]:
-    """Return what a kind of device is taken to do outside of matrix products: operations of each thing."""
+    """Return the assumed operations outside of matrix products on a kind of device."""
     return OUTSIDE["cpu" if platform == "cpu" else "tpu"]
 
 
@@ -464,7 +465,7 @@ def _cost_of_ranking(counts: _Counts, config: DualConfig, per_distance: int) -> 
     if s.n > MAX_EXACT:
         atoms, targets = max(PER_PICK * n_picks, MIN_SHORTLIST), N_TARGETS
     distances = s.local * (atoms * (1 + math.log(n_picks)) + targets)
-    if config.readout == "refine":  # as many sweeps as there may be, which devices do not share
+    if config.readout == "refine":  # the largest number of sweeps, which devices do not share
         distances += MAX_SWEEPS * atoms * s.n
     exact = s.n * n_picks * (1 + LEADERS)
     return Cost(

@@ -37,8 +37,8 @@ def rank(
 ) -> Selection:
     """Return the picks of the configured read-out: ``n_select`` candidates, best first.
 
-    ``None`` ranks all candidates: the first ``config.n_exact`` by the read-out, the rest by the gain that
-    they would still bring (``"norms"`` ranks all). With ``axis_name`` every device returns all picks; a state
+    ``None`` ranks all candidates: the first ``config.n_exact`` by the read-out, the others by their
+    remaining gain (``"norms"`` ranks all). With ``axis_name`` every device returns all picks; a state
     that was fitted on a mesh is ranked on that mesh, with ``x`` and
     ``is_row`` from `dual_jax.devices.mesh.shard_rows`.
 
@@ -136,7 +136,7 @@ def _rank(
     fixed = started(state)
     if config.readout == "norms":
         norms = row_norms(state, x, config, axis_name=axis_name)
-        of_p = jnp.where(config.beta > 0, norms.P, 0.0)  # without its branch P is but its random start
+        of_p = jnp.where(config.beta > 0, norms.P, 0.0)  # without its branch P is only its random start
         return readout.by_norms(norms.C, of_p, fixed.dictionary, fixed.is_candidate, n_select)
     centroids, sizes = gather_rows(fixed.centroids, axis_name), gather_rows(fixed.sizes, axis_name)
     is_real = (sizes > 0)[:, None]  # padding repeats a real centroid

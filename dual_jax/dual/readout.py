@@ -1,6 +1,6 @@
 """From a trained selection block to a ranking: the three read-outs.
 
-`by_norms` is the paper's: one score a sample, so near-duplicates are taken together. `greedily` solves
+`by_norms` is the paper's: one score per sample, so near-duplicates are picked together. `greedily` solves
 Eq. (4) with one-hot coefficients in the learnt space, and is the default; `refined` adds swaps for one
 budget.
 """
@@ -18,13 +18,13 @@ from dual_jax.selection.coverage import greedy, remaining_gains
 from dual_jax.selection.protocol import Selection, top
 from dual_jax.selection.swaps import refine
 
-MAX_EXACT = 100_000  # rows up to which the greedy looks at every candidate
+MAX_EXACT = 100_000  # rows up to which the greedy uses every candidate
 PER_PICK, MIN_SHORTLIST = 8, 8192  # candidates beyond that
 N_TARGETS = 16_384  # rows on which the candidates that were not picked are rated beyond that
 
 
 class Pool(NamedTuple):
-    """All rows in the learnt space, its centroids, and which rows are real, labelled, open to be picked."""
+    """All rows in the learnt space, its centroids, and which rows are real, labelled, and candidates."""
 
     u: Float[Array, "n q"]
     centroids: Float[Array, "K q"]
@@ -42,7 +42,7 @@ def by_norms(
 ) -> Selection:
     """Return the candidates of largest ``minmax(||C_j||) + minmax(||P_j||)``; nested.
 
-    Candidates outside the dictionary have score 0, the least. Source: Li et al., IJCAI 2020, section 3;
+    Candidates outside the dictionary have the lowest score, 0. Source: Li et al., IJCAI 2020, section 3;
     the l2 norms are those of its text (the released code squares them).
     """
     is_ranked = (dictionary >= 0) & is_candidate[dictionary]
@@ -56,8 +56,8 @@ def greedily(pool: Pool, power: float | Array, n_select: int, axis_name: str | N
 
     Labelled rows are in S from the start, and every row of the pool is a target. Without them the first two
     picks are chosen together (see `dual_jax.selection.coverage.greedy`). Up to `MAX_EXACT` rows all
-    candidates are looked at; of a larger pool a short list of `PER_PICK` for each pick, at least
-    `MIN_SHORTLIST`, which `spread_out` draws: see `is_nested`.
+    candidates are used. In a larger pool it is a short list, drawn by `spread_out`: `PER_PICK` candidates for
+    each pick, at least `MIN_SHORTLIST`; see `is_nested`.
     Source: Li et al., IJCAI 2020, Eq. (4), its l2-norm to the power ``power``, its coefficients one-hot.
     """
     return greedy(_cover(pool, power, _shortlist(pool, n_select), axis_name), n_select, pair_first=True)
@@ -81,13 +81,13 @@ def _cover(
 def is_nested(how: str, n: int, n_select: int) -> bool:
     """Return whether the picks of each budget up to ``n_select`` are the first of those of a larger one.
 
-    Swaps are for one budget, and the short list of a large pool grows with the budget from some number on.
+    Swaps are for one budget, and the short list of a large pool grows with large budgets.
     """
     return how == "norms" or (how == "greedy" and (n <= MAX_EXACT or PER_PICK * n_select <= MIN_SHORTLIST))
 
 
 def _shortlist(pool: Pool, n_select: int) -> Int[Array, " m"] | None:
-    """Return the rows of a large pool that are looked at; None where all are."""
+    """Return the rows of a large pool that may be picked; None if all may."""
     size = max(PER_PICK * n_select, MIN_SHORTLIST)
     is_short = len(pool.u) > max(MAX_EXACT, size)
     return spread_out(pool, pool.is_candidate, size) if is_short else None
@@ -96,7 +96,7 @@ def _shortlist(pool: Pool, n_select: int) -> Int[Array, " m"] | None:
 def refined(pool: Pool, power: float | Array, n_select: int, axis_name: str | None = None) -> Selection:
     """Return `greedily`'s picks after k-medoids swaps at this budget: a lower objective, not nested.
 
-    Swaps are among the candidates that the greedy looks at. Devices do not share this work.
+    Swaps are among the candidates that the greedy uses. Devices do not share this work.
     """
     cover = _cover(pool, power, _shortlist(pool, n_select), axis_name)
     return refine(cover, greedy(cover, n_select, pair_first=True).indices)
@@ -105,9 +105,9 @@ def refined(pool: Pool, power: float | Array, n_select: int, axis_name: str | No
 def with_rest(
     pool: Pool, power: float | Array, picks: Selection, n_select: int, axis_name: str | None = None
 ) -> Selection:
-    """Return the picks followed by the other candidates, by the gain that each alone would still bring.
+    """Return the picks followed by the other candidates, by the gain that each would add alone.
 
-    Of a pool above `MAX_EXACT` rows the gain is that on `N_TARGETS` rows that `spread_out` draws.
+    In a pool above `MAX_EXACT` rows the gain is measured on `N_TARGETS` rows that `spread_out` draws.
     """
     cover = _cover(pool, power, None, axis_name)
     if len(pool.u) > MAX_EXACT:

@@ -1,4 +1,4 @@
-"""The sizes of a fit that the memory left to this process holds."""
+"""The sizes of a fit that fits the memory left to this process."""
 
 import dataclasses
 import warnings
@@ -10,7 +10,7 @@ from dual_jax.devices.machine import free_memory
 from dual_jax.dual.config import DualConfig, Sizes
 from dual_jax.dual.plan import here, refusal
 
-LEAST_PLACES = 64  # a smaller dictionary is not taken for lack of memory
+LEAST_PLACES = 64  # no smaller dictionary is used to save memory
 
 
 def sizes_with_room(
@@ -20,10 +20,10 @@ def sizes_with_room(
     mesh: Mesh | None,
     n_places: int | None = None,
 ) -> Sizes:
-    """Return the sizes of a fit that the memory which is left to this process holds.
+    """Return the sizes of a fit that fits the memory left to this process.
 
-    Where it does not hold the dictionary that `DualConfig.sizes` would have, the largest power of two that
-    fits is taken, with a warning. A number that was asked for is kept.
+    If the dictionary of `DualConfig.sizes` does not fit, the largest power of two that fits is used, and a
+    warning says so. A dictionary size that the caller set is not changed.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def sizes_with_room(
     config, mesh
         As the fit gets them.
     n_places
-        Rows of the dictionary of a saved fit that goes on.
+        Rows of the dictionary of a saved fit that is continued.
 
     Raises
     ------
     ValueError
-        When that does not help, with the bytes that it takes, those that are there, and what to change.
+        When that is not enough: it names the bytes needed, the bytes available, and what to change.
     """
 
     def sized(places: int | None) -> Sizes:

@@ -1,4 +1,4 @@
-"""What a fit carries from step to step: parameters, optimiser states, and what stage 2 fixed."""
+"""The state of a fit between steps: parameters, optimiser states, and what stage 2 fixed."""
 
 from typing import Any, NamedTuple
 
@@ -48,7 +48,7 @@ class TrainState(NamedTuple):
 
 
 def started(state: TrainState) -> Fixed:
-    """Return what stage 2 decided; ValueError when it has not been."""
+    """Return what stage 2 decided; ValueError if stage 2 has not run."""
     if state.fixed is None:
         raise ValueError("The state has no selection block yet: call start_selection first.")
     return state.fixed

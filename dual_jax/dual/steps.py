@@ -52,9 +52,9 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
     Parameters
     ----------
     key
-        Starts the weights of the network.
+        Initialises the weights of the network.
     x
-        At least one row; only its shape and type are used, and the modules' ``init`` may look at it.
+        At least one row; only its shape and type are used, except by a module's own ``init``.
     config
         Names the network and its sizes, and the optimiser.
 
@@ -115,7 +115,7 @@ def pretrain_step(
     x
         This device's rows, or a mini-batch of them, scaled.
     config
-        Its ``pretrain_learning_rate`` and optimiser are used; the weights of the losses play no part.
+        Its ``pretrain_learning_rate`` and optimiser are used; the weights of the losses are not used.
     is_row
         Which rows of ``x`` are real; the others are padding. All by default.
     axis_name
@@ -259,8 +259,8 @@ def train_step(
 ) -> tuple[TrainState, Terms]:
     """Return the state after one full-batch step of stage 3, and the terms of Eq. (10) before it.
 
-    C is read once to rebuild the targets and once more to be updated, a block at a time; its gradient, of
-    rank p plus a term per row, never exists beyond a block. Between devices go the codes and their gradient
+    C is read once to rebuild the targets and once more to be updated, a block at a time. Its gradient, of
+    rank p plus a term per row, exists for one block only. Devices exchange the codes and their gradient
     (n x p), the sums of squares of the rows of C and P, the network's gradient, and the terms.
     Source: Li et al., IJCAI 2020, Eq. (10), with the objective that the configuration names.
 
@@ -271,7 +271,7 @@ def train_step(
     x, is_row, axis_name
         As in `start_selection`, the same rows in the same order.
     config
-        Weights and learning rates may differ from step to step and compile nothing again.
+        Weights and learning rates may differ from step to step without compiling again.
 
     Raises
     ------

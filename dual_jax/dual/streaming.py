@@ -3,9 +3,9 @@
 1. `SAMPLE` rows, drawn evenly, are a pool of their own: they give the scaling, the network and the clusters.
 2. Every row goes through the encoder once; the host keeps its cluster and its distance from the centroid.
 3. Along the clusters, from their middles outwards, rows are taken at even distances: candidates that may be
-   picked, and targets that the picks shall cover. The greedy read-out ranks the ones by the others.
+   picked, and targets that the picks should cover. The greedy read-out ranks the candidates by the targets.
 
-So the picks depend on all rows, but each by its cluster; the objective is estimated on the targets.
+So the picks depend on all rows, but on each row through its cluster; the objective is estimated on targets.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
-from dual_jax.data.checks import FLOAT32_MAX, as_mask, check_n_select
+from dual_jax.data.checks import FLOAT32_MAX, as_mask, as_numbers, check_n_select
 from dual_jax.data.errors import InputError
 from dual_jax.dual import readout
 from dual_jax.dual.config import DualConfig, Sizes
@@ -37,7 +37,7 @@ from dual_jax.selection.protocol import Selection
 from dual_jax.selection.swaps import refine
 
 SAMPLE = 1 << 17  # rows that train
-N_RANKED = 1 << 16  # rows that the picks shall cover
+N_RANKED = 1 << 16  # rows that the picks should cover
 PIECE = 1 << 24  # cells that are read at a time: 64 MB in float32
 
 
@@ -81,7 +81,7 @@ def stream(
     """Return DUAL's picks from a pool of which only pieces are in memory at a time.
 
     Memory: a piece, `SAMPLE` rows with their fit, and some 40 bytes for each row of the pool, which is read
-    twice from end to end, and the sample and what is ranked by rows. With at most `SAMPLE` rows
+    twice from end to end, and the rows of the sample and of the ranking once more. With at most `SAMPLE` rows
     `dual_jax.fit` is as cheap, and ranks with all rows as targets.
 
     Parameters
@@ -97,8 +97,8 @@ def stream(
     scale
         See `dual_jax.numerics.scaling.fit_scaler`; fitted to the sample.
     labeled, candidates
-        Rows that have a label, and rows that may be picked: masks or positions. Of more than `N_RANKED`
-        labelled rows, that many are used.
+        Rows that have a label, and rows that may be picked: masks or positions. Of the labelled rows at
+        most `N_RANKED` are used.
     callbacks
         See `dual_jax.fit`.
 
@@ -110,7 +110,7 @@ def stream(
     Raises
     ------
     ValueError
-        The read-out ranks by norms, the table is none of finite numbers, or it has too few candidates.
+        The read-out ranks by norms, the table has other cells than finite numbers, or too few candidates.
 
     Examples
     --------
@@ -163,10 +163,10 @@ def prepare(
     key_sample, key_train = jax.random.split(key)
     rows = drawn_targets(key_sample, jnp.asarray(is_labeled | is_open), min(n, SAMPLE))
     sample = np.arange(n) if rows is None else np.asarray(rows)
-    if not is_open[sample].any():  # so few rows are open that none was drawn
+    if not is_open[sample].any():  # too few candidates: none was drawn
         some = np.flatnonzero(is_open)[: len(sample) // 2]
         sample = np.union1d(sample[len(some) :], some)
-    own = np.asarray(x[sample])
+    own = np.asarray(as_numbers(x[sample]))
     scaler = fit_scaler(own, scale)
     n_usable = int((is_labeled | is_open)[sample].sum())
     sizes = sizes_with_room((len(sample), x.shape[1]), n_usable, config, None)
@@ -204,7 +204,7 @@ def _picks(
     is_open: Bool[np.ndarray, " n"],
     n_select: int,
 ) -> Selection:
-    """Return the picks, after a look at every row."""
+    """Return the picks, after one pass over every row."""
     n = len(x)
     labels, squared = np.empty(n, np.int32), np.empty(n, np.float32)
     for start, piece in _pieces(x, range(n)):
@@ -236,11 +236,11 @@ def _pieces(x: Rows, rows: range | Int[np.ndarray, " m"]) -> Iterator[tuple[int,
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         is_slice = part[-1] - part[0] == len(part) - 1
-        yield start, np.asarray(x[part[0] : part[-1] + 1] if is_slice else x[part])
+        yield start, np.asarray(as_numbers(x[part[0] : part[-1] + 1] if is_slice else x[part]))
 
 
 def _check(x: Rows) -> None:
-    """Refuse what is no table of finite numbers."""
+    """Raise ValueError unless the pool is a table of finite numbers."""
     if len(x.shape) != 2 or len(x) < 2 or x.shape[1] < 2 or x[:1].dtype.kind not in "fiub":
         raise InputError(
             f"a pool of shape {x.shape} and type {x[:1].dtype} cannot be streamed: give a table of numbers "

@@ -26,7 +26,7 @@ from dual_jax.numerics.statistics import Moments, moments
 def _frozen(
     state: TrainState, x: Array, config: DualConfig, axis_name: str | None
 ) -> tuple[Space, list[Piece]]:
-    """Return the dictionary and the target blocks of a state as it stands."""
+    """Return the dictionary and the target blocks of a state."""
     fixed, (x, config) = started(state), as_float32((x, config))
     z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
     dictionary, samples = spaces(z, x, fixed.targets >= 0, fixed, config, axis_name)
@@ -40,7 +40,7 @@ def coefficients(state: TrainState, x: Float[Array, "n ..."], config: DualConfig
     Raises
     ------
     ValueError
-        The fit was spread over devices, or C rebuilds drawn rows of a larger pool.
+        The fit is sharded over devices, or C rebuilds a sample of a larger pool.
     """
     own = getattr(state.params.C[0], "sharding", None)
     if (own is not None and len(own.device_set) > 1) or len(started(state).targets) != len(x):
@@ -93,7 +93,7 @@ def learnt_space(
 
 @in_float32
 def code_moments(state: TrainState, x: Float[Array, "n ..."], config: DualConfig) -> Moments:
-    """Return the moments of a pool's codes: with them `space_of` places other rows beside its own."""
+    """Return the moments of a pool's codes: `space_of` uses them to place other rows in the same space."""
     z = config.modules(x).encoder.apply(state.params.network.encoder, x)
     return moments(z, jnp.ones(len(x), bool))
 

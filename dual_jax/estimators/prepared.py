@@ -173,7 +173,7 @@ def read_table(X: Any, like: Any = None) -> tuple[Float[Table, "n d"], Any, dict
     With ``like``, a fitted estimator, the features must be those of its pool. A jax array stays on its
     device.
     """
-    X = _dense(X) if scipy.sparse.issparse(X) else as_known(X)
+    X = as_dense(X) if scipy.sparse.issparse(X) else as_known(X)
     min_rows = 2 if like is None else 1
     if isinstance(X, jax.Array):
         x = check_pool(X, min_rows=min_rows)
@@ -197,7 +197,8 @@ def seed_from(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def _dense(X: Any) -> np.ndarray:
+def as_dense(X: Any) -> np.ndarray:
+    """Return a sparse matrix as an array; InputError where that takes more than 1 GiB."""
     cells = X.shape[0] * X.shape[1]
     if cells > MAX_DENSE:
         raise InputError(

@@ -9,7 +9,7 @@ from typing import Any
 from dual_jax.dual.loop import Chunk
 
 STAGES = {
-    "contrast": "Learning the embedding",
+    "agree": "Learning the embedding",
     "pretrain": "Training the autoencoder",
     "train": "Training the selection",
     "rank": "Ranking",

@@ -1,14 +1,18 @@
 """A query strategy for active-learning loops that speak scikit-activeml's interface."""
 
+import numbers
+import warnings
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+import scipy.sparse
+from jaxtyping import Bool, Float, Int, Shaped
 from sklearn.base import BaseEstimator
 
 from dual_jax.data.checks import as_mask
 from dual_jax.data.errors import InputError
 from dual_jax.estimators.dual_selector import DUALSelector
+from dual_jax.estimators.prepared import as_dense
 from dual_jax.estimators.selector import Selector
 
 
@@ -67,15 +71,15 @@ class QueryStrategy(BaseEstimator):
 
         Parameters
         ----------
-        X : (n, d) array-like
+        X : (n, d) array-like or sparse matrix
             All samples.
         y : (n,) array-like
-            Their labels, ``missing_label`` where there is none.
+            Their labels, of any type, ``missing_label`` where there is none.
         candidates : None, (m,) int array or (m, d) array-like
             Which rows may be picked: those without a label (default), these positions, or these samples,
             which need not be in ``X``.
         batch_size : int
-            How many.
+            How many; of fewer candidates all are returned, with a warning.
         return_utilities : bool
             Whether to return also a row of utilities for each pick: 1 for the first of the ranking, falling
             with the rank to 0 for what is not ranked; NaN for what is no candidate or picked already.
@@ -92,13 +96,13 @@ class QueryStrategy(BaseEstimator):
         ValueError, TypeError
             The samples, the labels or the number of picks cannot be used.
         """
-        X = np.asarray(X)
-        is_labeled = ~_is_missing(np.asarray(y), self.missing_label)
+        X = _dense(X)
+        is_labeled = ~_is_missing(y, self.missing_label)
         if is_labeled.shape != (len(X),):
             raise InputError(f"y has shape {is_labeled.shape}, wanted ({len(X)},): one for each sample")
         offset, is_open = 0, ~is_labeled
         if candidates is not None:
-            candidates = np.asarray(candidates)
+            candidates = _dense(candidates)
             if candidates.ndim == 1:
                 is_open = as_mask(candidates, len(X), name="candidates")
                 is_labeled = is_labeled & ~is_open  # a row that is asked for by name may be labelled again
@@ -107,6 +111,7 @@ class QueryStrategy(BaseEstimator):
                 X = np.concatenate([X, candidates])
                 is_labeled = np.concatenate([is_labeled, np.zeros(len(candidates), bool)])
                 is_open = np.arange(len(X)) >= offset
+        batch_size = _batch(batch_size, int(is_open.sum()))
         ranking = self._ranking(X, is_labeled, is_open, batch_size)
         picks = ranking[:batch_size] - offset
         if not return_utilities:
@@ -127,13 +132,31 @@ class QueryStrategy(BaseEstimator):
         return selector.fit(X, labeled=is_labeled, candidates=is_open).ranking_
 
 
-def _is_missing(y: Shaped[np.ndarray, " n"], missing_label: Any) -> Any:
-    """Return which labels are missing."""
+def _dense(rows: Any) -> np.ndarray:
+    """Return rows as an array; a sparse matrix is made dense, as the estimators do."""
+    return as_dense(rows) if scipy.sparse.issparse(rows) else np.asarray(rows)
+
+
+def _batch(batch_size: Any, n_open: int) -> int:
+    """Return how many rows are picked: what is asked for, or with a warning what is left."""
+    if n_open == 0:
+        raise InputError("there is no candidate left: every sample has a label or is not among candidates")
+    if isinstance(batch_size, int | np.integer) and batch_size > n_open:
+        warnings.warn(
+            f"batch_size={batch_size} exceeds the {n_open} candidates: all are picked", stacklevel=3
+        )
+        return n_open
+    return batch_size
+
+
+def _is_missing(y: Any, missing_label: Any) -> Bool[np.ndarray, " n"]:
+    """Return which labels are missing: NaN of any kind, None, or what equals ``missing_label``."""
+    labels = y.tolist() if hasattr(y, "tolist") else list(y)
     if missing_label is None:
-        return np.array([label is None for label in y], bool)
-    if isinstance(missing_label, float) and np.isnan(missing_label):
-        return np.isnan(y.astype(float))
-    return y == missing_label
+        return np.array([label is None for label in labels], bool)
+    if missing_label != missing_label:  # NaN, of whatever type
+        return np.array([isinstance(label, numbers.Real) and label != label for label in labels], bool)
+    return np.array([label == missing_label for label in labels], bool)
 
 
 def _utilities(ranking: Int[np.ndarray, " k"], is_open: Any, batch_size: int) -> Float[np.ndarray, "batch n"]:

@@ -1,4 +1,4 @@
-"""Methods compared on one labelled table: who is above random at which budget, and by how much."""
+"""Methods compared on one labelled table: which are above random, at which budget, and by how much."""
 
 import math
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ class Point(NamedTuple):
     mean, half_width
         Mean of the metric, and half of its confidence interval (Student's t over splits; NaN with one split).
     gain, gain_half_width
-        The same for what it is above random on the same split.
+        The same for the difference to random on the same split.
     n_splits
-        How many splits are behind it.
+        Number of splits.
     """
 
     method: str
@@ -42,14 +42,14 @@ class Point(NamedTuple):
 
     @property
     def is_better(self) -> bool:
-        """Whether the gain over random is above 0 beyond what splits vary."""
+        """Whether the confidence interval of the gain over random is above 0."""
         return self.gain - self.gain_half_width > 0.0
 
 
 def compare(records: Sequence[Record], metric: str = "accuracy") -> list[Point]:
     """Return every method at every budget, random first, from the records of one data set and judge.
 
-    Orders of a split are averaged first, so that random's many orders do not look like many splits.
+    Orders of a split are averaged first, so that random's many orders do not count as many splits.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def draw(points: Sequence[Point], metric: str, title: str) -> "Figure":
     Raises
     ------
     ImportError
-        When matplotlib is missing.
+        If matplotlib is missing.
     """
     figure = new(3.6)
     axes = figure.add_subplot()

@@ -1,7 +1,7 @@
-"""The one record runner: methods pick from splits of data sets, judges score the picks, a record a cell.
+"""The one record runner: methods pick from splits of data sets, judges score the picks, one record per cell.
 
 A cell is one split, one method with its settings, one order, one view of the features, one judge and one
-budget. What is in the records is not done again, so a run can be stopped and started at any cell.
+budget. A cell that has a record is not run again, so a run can be stopped and started at any cell.
 """
 
 import itertools
@@ -24,7 +24,7 @@ from dual_jax.evaluation.records import Record, append
 from dual_jax.methods import METHODS
 from dual_jax.selection.protocol import Selection
 
-PERCEPTRON = "perceptron"  # a judge beside `JUDGES`, whose cells are trained side by side
+PERCEPTRON = "perceptron"  # a judge in addition to `JUDGES`; its cells are trained in one program
 
 
 class Entry(NamedTuple):
@@ -39,7 +39,7 @@ class Entry(NamedTuple):
     n_orders
         How often it runs, each time with another key.
     views
-        The features that the judges see its picks in; it always picks from the raw ones.
+        The features that the judges use; the method always picks from the raw ones.
     """
 
     method: str
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The method with its settings, where it has any."""
+        """The method with its settings, if it has any."""
         return self.method + (f" ({self.settings})" if self.knobs else "")
 
     @property
@@ -85,7 +85,7 @@ class Picked(NamedTuple):
     compile_seconds: float
 
 
-View = tuple[Table, Table]  # pool and test set as a judge sees them
+View = tuple[Table, Table]  # pool and test set in the features of a judge
 Views = Mapping[str, Callable[[], View]]
 
 
@@ -121,7 +121,7 @@ def run(
     key: Key[Array, ""],
     path: str | os.PathLike[str],
 ) -> list[Record]:
-    """Return the record of each wanted cell of a method on a split; each is in the file once it is made.
+    """Return the record of each wanted cell of a method on a split; each is written to the file at once.
 
     Parameters
     ----------
@@ -153,9 +153,9 @@ def order_key(key: Key[Array, ""], split: int, order: int) -> Key[Array, ""]:
 def pick(
     entry: Entry, key: Key[Array, ""], pool: Float[Array, "n d"], budgets: Sequence[int]
 ) -> dict[int, Picked]:
-    """Return a method's picks at each budget: prefixes of one run where it is nested, else a run each.
+    """Return a method's picks at each budget: prefixes of one run if it is nested, else one run per budget.
 
-    What a method learns before it picks it learns once; the time of that is part of each budget's.
+    A method that learns before it picks learns once; that time is part of each budget's.
     """
     is_nested = METHODS[entry.method].is_nested_for(len(pool), max(budgets), entry.knobs)
     select, learning = _timed(_selector, entry, key, pool, is_nested)
@@ -180,7 +180,7 @@ def _selector(
 
 
 def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, tuple[float, float]]:
-    """Return what a function returns, its seconds, and how many of them went into compiling."""
+    """Return what a function returns, its seconds, and the seconds of compilation among them."""
     compiled, start = compile_seconds(), time.perf_counter()
     result = function(*args)
     return result, (time.perf_counter() - start, compile_seconds() - compiled)
@@ -189,7 +189,7 @@ def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, tuple[float, 
 def judge(
     tasks: Sequence[tuple[Cell, Picked]], split: Split, views: Views, path: str | os.PathLike[str]
 ) -> list[Record]:
-    """Return the record of each cell; they are judged side by side, those of the perceptron last."""
+    """Return the record of each cell; cells are judged in threads, those of the perceptron last."""
     seen = {name: views[name]() for name in dict.fromkeys(cell.view for cell, _ in tasks)}
 
     def chosen(cell: Cell, picked: Picked) -> Table:
@@ -237,7 +237,7 @@ def _record(cell: Cell, picked: Picked, score: Score, n_pool: int, judge_seconds
 def encoded(split: Split, encoder: Any, config: DualConfig) -> View:
     """Return pool and test set as codes of an encoder with these parameters.
 
-    The released code judges in those of the encoder after stage 1, not after stage 3.
+    The released code judges in the codes after stage 1, not after stage 3.
     """
     apply = jax.jit(config.modules(jnp.asarray(split.pool.x)).encoder.apply)
     codes = (np.asarray(apply(encoder, jnp.asarray(table.x))) for table in (split.pool, split.test))

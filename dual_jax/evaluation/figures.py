@@ -1,7 +1,7 @@
-"""Pictures of records: who picks well, where, at what cost, and by more than chance.
+"""Pictures of records: which methods pick well, where, at what cost, and by more than chance.
 
-For print and for every eye: DUAL and random stand out by line, marker and a name beside them, the others are
-grouped by what they do, in colours that stay apart for the colour-blind.
+They work in print and for the colour-blind: DUAL and random have their own lines, markers and names; the
+others are grouped by family, in colours that the colour-blind can distinguish.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-N_NAMED = 2  # methods of the crowd that are named in a panel, the best
+N_NAMED = 2  # best of the other methods, which are named in a panel
 N_LEVEL = 9  # names of data sets that fit side by side
 MARGIN = 0.5  # least distance of two marks, in that of even ones
 NAMES = {"dual": "DUAL", "dual_wo": "DUAL w/o clusters", "dual_paper": "DUAL, released"}
@@ -44,7 +44,7 @@ class Look(NamedTuple):
     width: float
     line: Any
     marker: str  # on its line
-    dot: str  # where it stands alone
+    dot: str  # as a single point
     group: str
 
 
@@ -73,7 +73,7 @@ def look(method: str) -> Look:
 def shown(method: str) -> str:
     """Return a method's name in a figure or a table: DUAL's in words, the others' as in `dual_jax.METHODS`.
 
-    The name of a method whose objective is inferred says so.
+    The name of a method with an inferred objective ends in "(inferred)".
     """
     name, _, rest = method.partition(" ")
     return " ".join(filter(None, (NAMES.get(name) or described(name), rest)))
@@ -85,10 +85,10 @@ def spelled(metric: str) -> str:
 
 
 def learning_curves(table: Standings, metric: str, *, title: str = "") -> "Figure":
-    """Return a panel a data set: the metric against the number of picks, for every method.
+    """Return one panel per data set: the metric against the number of picks, for every method.
 
-    Named beside their lines are DUAL, random and the `N_NAMED` best of the others in that panel; the band is
-    the deviation of DUAL over splits.
+    DUAL, random and the `N_NAMED` best of the others in a panel have their names next to their lines; the
+    band is the deviation of DUAL over splits.
 
     Raises
     ------
@@ -154,8 +154,8 @@ def gain_map(table: Standings, metric: str) -> "Figure":
 def rank_diagram(table: Standings, metric: str) -> "Figure":
     """Return the mean rank of each method over data sets, with bars of the critical difference.
 
-    A data set counts by its mean over budgets. Two methods differ beyond chance (Nemenyi, 5 %) where their
-    bars do not meet; the band is the best method's. Methods that lack a block are left out and named.
+    A data set counts by its mean over budgets. Two methods differ by more than chance (Nemenyi, 5 %) if their
+    bars do not overlap; the band is the best method's. Methods that lack a block are left out and named.
     """
     partial = [method for method in table.methods if method not in complete(table).methods]
     table = complete(table)
@@ -182,7 +182,7 @@ def rank_diagram(table: Standings, metric: str) -> "Figure":
 
 
 def times(seconds: Mapping[str, Mapping[str, float]]) -> "Figure":
-    """Return the seconds of picking, from method to data set: a row a method, a mark a data set."""
+    """Return the seconds of picking, from method to data set: one row per method, one mark per data set."""
     data = list(dict.fromkeys(name for of in seconds.values() for name in of))
     order = sorted(seconds, key=lambda method: max(seconds[method].values()))
     figure = new(0.8 + 0.19 * len(order))
@@ -202,14 +202,14 @@ def times(seconds: Mapping[str, Mapping[str, float]]) -> "Figure":
 
 
 def _name_rows(axes: "Axes", places: Sequence[int], methods: Sequence[str]) -> None:
-    """Write methods beside their rows, in the colour of their group."""
+    """Write the names of methods at their rows, in the colour of their group."""
     axes.set_yticks(places, [shown(method) for method in methods])
     for label, method in zip(axes.get_yticklabels(), methods, strict=True):
         label.set_color(look(method).color)
 
 
 def panels(n: int, title: str = "") -> tuple["Figure", list["Axes"]]:
-    """Return a figure with n panels in rows, and room for the key where a row is not full."""
+    """Return a figure with n panels in rows, with space for the key if a row is not full."""
     rows, columns = _layout(n)
     figure = new(0.5 + 2.0 * rows)
     figure.suptitle(title, fontsize=9)
@@ -225,7 +225,7 @@ def _layout(n: int) -> tuple[int, int]:
 def log_scale(axes: "Axes", values: Sequence[float], n_ticks: int = 4) -> None:
     """Make the horizontal axis logarithmic and mark some of the values themselves, as plain numbers.
 
-    The largest is marked, and others that are not too near to a mark for the numbers to be read.
+    The largest is marked, and others whose numbers would not overlap.
     """
     from matplotlib.ticker import NullLocator
 
@@ -241,7 +241,7 @@ def log_scale(axes: "Axes", values: Sequence[float], n_ticks: int = 4) -> None:
 
 
 def draw_line(axes: "Axes", x: Any, y: Any, style: Look, *, is_named: bool) -> None:
-    """Draw a method's line: bold where it is named, else thin and pale behind the named ones."""
+    """Draw a method's line: bold if it is named, else thin and pale behind the named ones."""
     is_crowd = style in GROUPS.values()
     axes.plot(
         x,
@@ -257,7 +257,7 @@ def draw_line(axes: "Axes", x: Any, y: Any, style: Look, *, is_named: bool) -> N
 
 
 def name_ends(axes: "Axes", x: float, ends: Mapping[str, tuple[float, str]]) -> None:
-    """Write names right of their lines' ends, in their colours, moved apart where they would meet."""
+    """Write names right of their lines' ends, in their colours, moved apart if they would overlap."""
     low, high = axes.get_ylim()
     gap = 0.075 * (high - low)
     names = sorted(ends, key=lambda name: ends[name][0])
@@ -281,7 +281,7 @@ def name_ends(axes: "Axes", x: float, ends: Mapping[str, tuple[float, str]]) -> 
 
 
 def add_key(figure: "Figure", axes: Sequence["Axes"], looks: Iterable[Look]) -> None:
-    """Write the key of lines after the last panel, or below the panels where they fill the rows."""
+    """Write the key of lines after the last panel, or below the panels if they fill the rows."""
     from matplotlib.lines import Line2D
 
     handles = [
@@ -317,7 +317,7 @@ def _apart(places: Float[np.ndarray, " n"], gap: float, high: float) -> Float[np
 
 
 def _named(lines: Mapping[str, Float[np.ndarray, " b"]]) -> list[str]:
-    """Return DUAL, the released recipe and random where they are, and the best of the others."""
+    """Return DUAL, the released recipe and random if present, and the best of the others."""
     always = [name for name in ("dual", "dual_paper", RANDOM) if name in lines]
     others = sorted(set(lines) - {*always, "dual_wo"}, key=lambda name: -lines[name].mean())
     return always + others[:N_NAMED]

@@ -1,4 +1,4 @@
-"""How good were the picks? Labels are first seen here.
+"""How good were the picks? This is the first place that uses labels.
 
 The protocol of Li et al., IJCAI 2020, section 4.1: half of a data set, drawn at random, is the pool that a
 method picks from, the other half is the test set; a linear SVM is trained on the picks and their labels and
@@ -63,12 +63,12 @@ class Score(NamedTuple):
 
 
 def halve(data: Dataset, number: int, *, seed: int = 0, scale: str = "standard") -> Split:
-    """Return the split of that number: a random half as the pool, the rest as the test set.
+    """Return the split of that number: a random half as the pool, the other half as the test set.
 
     Parameters
     ----------
     data : Dataset
-        At least 2 rows; of an odd number the test set gets the one more.
+        At least 2 rows; of an odd number, the test set gets one row more.
     number : int
         Which repeat; the same ``(seed, number)`` gives the same halves.
     scale : {"standard", "global", "l2", "none"}
@@ -91,7 +91,7 @@ def halve(data: Dataset, number: int, *, seed: int = 0, scale: str = "standard")
 def budgets(n_classes: int, n_pool: int, n_budgets: int = MAX_BUDGETS) -> tuple[int, ...]:
     """Return at most ``n_budgets`` numbers of picks, evenly in their logarithm, up to half of the pool.
 
-    The first is the number of classes: below it no classifier can know them all.
+    The first is the number of classes: with fewer picks no classifier can know all classes.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def budgets(n_classes: int, n_pool: int, n_budgets: int = MAX_BUDGETS) -> tuple[
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what scikit-learn says of fits that a record tells: a cap that was met, classes of one pick.
+    """Silence warnings of scikit-learn that a record replaces: the cap was reached, a class has one pick.
 
     Filters of warnings belong to the whole process, so this is entered around threads, not inside them.
     """
@@ -118,8 +118,8 @@ def quiet() -> Iterator[None]:
 def svm(picked: Table, test: Table, n_classes: int) -> Score:
     """Return the score of a linear SVM with C = 100, one-vs-one, trained on the picks.
 
-    It warns where the solver stops at its cap or most classes have one pick: `quiet` silences both.
-    Where all picks are of one class it is the constant prediction. A class that is not among the picks has
+    It warns if the solver stops at its cap, or most classes have one pick: `quiet` silences both.
+    If all picks are of one class it is the constant prediction. A class that is not among the picks has
     the lowest score for every row. Source: Li et al., IJCAI 2020, section 4.1, and the released code; the
     cap on iterations is ours.
 
@@ -146,7 +146,7 @@ def svm(picked: Table, test: Table, n_classes: int) -> Score:
 def _from_pairs(
     margins: Float[np.ndarray, "n pairs"], n_classes: int
 ) -> tuple[Float[np.ndarray, "n classes"], Float[np.ndarray, "n classes"]]:
-    """Return how many pairs each class wins, and that plus a part below 1/3 for by how much.
+    """Return how many pairs each class wins, and the same plus a part below 1/3 for the margins.
 
     These are scikit-learn's votes and one-vs-rest scores, as products: its loop over pairs takes most of the
     time when there are a hundred classes.
@@ -185,7 +185,7 @@ def score(
     y: Int[np.ndarray, " n"],
     is_converged: bool = True,
 ) -> Score:
-    """Return what predictions and scores are worth; a class that no pick has scores -inf."""
+    """Return the score of predictions; a class without a pick has the score -inf."""
     recalls = [(predicted[y == label] == label).mean() for label in np.unique(y)]
     return Score(float((predicted == y).mean()), float(np.mean(recalls)), _auc(scores, y), is_converged)
 

@@ -1,4 +1,4 @@
-"""A small neural network as the judge of picks: every set of picks trained side by side in one program."""
+"""A small neural network as the judge of picks: all sets of picks are trained in one program."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
+from dual_jax.dual.loop import Values, run_stage
 from dual_jax.evaluation.judges import Score, Table, score
 
 HIDDEN, STEPS, RATE, DECAY = 64, 200, 1e-2, 1e-3
@@ -37,7 +38,7 @@ def perceptrons(picked: Sequence[Table], test: Table, n_classes: int, n_most: in
     test, n_classes
         As for the judges of `dual_jax.evaluation.judges`.
     n_most
-        Rows to which every set is padded: with the same number for all of a data set one program serves.
+        Rows to which every set is padded: with the same number for a whole data set, one program serves all.
 
     Examples
     --------
@@ -69,12 +70,13 @@ def _logits(
         return jnp.sum(of_row, where=y >= 0) / jnp.sum(y >= 0)
 
     def trained(rows: tuple[Array, Array]) -> Array:
-        def step(_: Array, state: tuple[_Weights, optax.OptState]) -> tuple[_Weights, optax.OptState]:
+        def step(state: tuple[_Weights, optax.OptState]) -> tuple[tuple[_Weights, optax.OptState], Values]:
             weights, kept = state
-            updates, kept = optimizer.update(jax.grad(loss)(weights, *rows), kept, weights)
-            return optax.apply_updates(weights, updates), kept
+            value, gradient = jax.value_and_grad(loss)(weights, *rows)
+            updates, kept = optimizer.update(gradient, kept, weights)
+            return (optax.apply_updates(weights, updates), kept), {"loss": value}
 
-        weights, _ = jax.lax.fori_loop(0, STEPS, step, (start, optimizer.init(start)))
+        (weights, _), *_ = run_stage(step, (start, optimizer.init(start)), STEPS)
         return _apply(weights, test)
 
     return jax.lax.map(trained, (x, y), batch_size=min(AT_A_TIME, len(x)))

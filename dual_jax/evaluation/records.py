@@ -1,6 +1,6 @@
-"""Results as JSON lines: one record a line, on the disk before the next one is made.
+"""Results as JSON lines: one record per line, written to disk before the next one is made.
 
-A killed run leaves whole lines and perhaps one torn last line, which is ignored when read and removed before
+A killed run leaves whole lines and perhaps one incomplete last line, ignored when read and removed before
 the next record is written. A file has one writer at a time.
 """
 
@@ -16,12 +16,12 @@ Record = dict[str, Any]
 
 
 def read(path: str | os.PathLike[str]) -> list[Record]:
-    """Return the records of a file, ``.jsonl`` or ``.jsonl.gz``; none where there is no file.
+    """Return the records of a file, ``.jsonl`` or ``.jsonl.gz``; none if there is no file.
 
     Raises
     ------
     ValueError
-        When a line that is not the torn last one is no JSON, saying which.
+        If a line other than an incomplete last one is not JSON; the message names it.
 
     Examples
     --------
@@ -48,12 +48,12 @@ def read_folder(folder: str | os.PathLike[str]) -> list[Record]:
 
 
 def append(path: str | os.PathLike[str], record: Record) -> None:
-    """Add a record and return once it is on the disk.
+    """Add a record, and return when it is on disk.
 
     Raises
     ------
     ValueError
-        When a number in it is not finite: JSON has none such.
+        If a number in it is not finite: JSON has no such numbers.
     """
     line = json.dumps(record, allow_nan=False) + "\n"
     with open(path, "a+b") as file:
@@ -71,7 +71,7 @@ def _parse(line: str, where: str) -> Record:
 
 
 def _drop_torn_line(file: Any) -> None:
-    """Cut a file after its last line end; no writer of ours leaves more than one line unfinished."""
+    """Cut a file after its last line end; a killed run leaves at most one incomplete line."""
     end = file.seek(0, os.SEEK_END)
     if end == 0:
         return

@@ -1,7 +1,7 @@
-"""From records to who stands where: means, gains over random, mean ranks, what differs beyond chance.
+"""From records to rankings: means, gains over random, mean ranks, and which differ by more than chance.
 
 A *block* is a data set at a budget; methods are compared on blocks that all of them have. The blocks of one
-data set are not independent, so what differs beyond chance is told over data sets, by means over budgets.
+data set are not independent, so significance is tested over data sets, with means over budgets.
 """
 
 import math
@@ -26,13 +26,13 @@ class Standings(NamedTuple):
     Attributes
     ----------
     methods
-        In the order of the rows: the name, with its settings where they are not its defaults.
+        In the order of the rows: the name, with its settings if they are not its defaults.
     blocks
         In the order of the columns: data set and budget.
     values
-        Mean over splits and orders; NaN where a method lacks a split that another has.
+        Mean over splits and orders; NaN if a method lacks a split that another has.
     spreads
-        Standard deviation over splits, and over orders where there are several; 0 with a single run.
+        Standard deviation over splits, and over orders if there are several; 0 with a single run.
     """
 
     methods: tuple[str, ...]
@@ -51,14 +51,14 @@ class Standings(NamedTuple):
 
 
 def name_of(record: Record) -> str:
-    """Return a method with its settings, as a row of a table is called."""
+    """Return a method with its settings, as the name of a row."""
     return record["method"] + (f" ({record['settings']})" if record["settings"] else "")
 
 
 def standings(
     records: Iterable[Record], metric: str = "accuracy", *, view: str = "raw", judge: str = "svm"
 ) -> Standings:
-    """Return where methods stand in one view and by one judge.
+    """Return the standings of methods in one view and by one judge.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def standings(
     values = np.full((len(methods), len(blocks)), np.nan)
     spreads = np.full_like(values, np.nan)
     for (method, block), splits in found.items():
-        if splits.keys() != every[block]:  # a mean over fewer splits compares with nothing
+        if splits.keys() != every[block]:  # a mean over fewer splits cannot be compared
             continue
         at = methods.index(method), blocks.index(block)
         means = [np.mean(orders) for orders in splits.values()]
@@ -154,7 +154,7 @@ def friedman(values: Float[np.ndarray, "methods blocks"]) -> float:
 
 
 def critical_difference(n_methods: int, n_blocks: int, level: float = LEVEL) -> float:
-    """Return by how much two mean ranks must differ to differ beyond chance, by Nemenyi's test.
+    """Return the least difference of two mean ranks that is more than chance, by Nemenyi's test.
 
     ``q sqrt(k (k + 1) / (6 N))`` with q the quantile of the studentized range over sqrt(2).
     Source: Demsar, JMLR 2006, section 3.2.2.
@@ -169,10 +169,10 @@ def critical_difference(n_methods: int, n_blocks: int, level: float = LEVEL) -> 
 
 
 def best_of(values: Float[np.ndarray, " n"], k: int) -> Float[np.ndarray, " n"]:
-    """Return the chance of each of n values to be the best of k that are drawn without replacement.
+    """Return the probability of each of n values to be the best of k that are drawn without replacement.
 
     The expected best of k is ``best_of(values, k) @ values``: what picking the best of k on the test set
-    gives for free. Equal values share their chance by position.
+    gains without any skill. Equal values are ordered by position.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def curves(
 ) -> dict[int, Float[np.ndarray, "runs budgets"]]:
     """Return for each split the metric of each run (settings and order) at each budget, of one method.
 
-    Runs that lack a budget which another has are left out.
+    Runs that lack a budget of another run are left out.
     """
     seen = [record for record in records if record["view"] == view and record["judge"] == judge]
     budgets = sorted({record["budget"] for record in seen})

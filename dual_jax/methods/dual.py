@@ -60,7 +60,7 @@ def dual(
     readout
         ``"greedy"``, ``"refine"`` (swaps for this one budget) or ``"norms"`` (the paper's), static.
     dictionary_size
-        Rows that may rebuild others, static; by default as many as the cost below says.
+        Rows that may rebuild others, static; by default as under Cost below.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def dual_paper(
 
     Notes
     -----
-    Cost: that of `dual` a step, with 12 m n bytes; O(m n) work to rank, whatever ``n_select``.
+    Cost: that of `dual` a step, with 12 m n bytes; O(m n) work to rank, for any ``n_select``.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def dual_paper(
 
 
 def dual_reader(key: Key[Array, ""], x: Float[Array, "n d"], **knobs: Any) -> Callable[[int], Selection]:
-    """Return `dual`'s picks as a function of their number: trained once, whatever the read-out."""
+    """Return `dual`'s picks as a function of their number: trained once, for any read-out."""
     config, x = DualConfig(**knobs), jnp.asarray(x, jnp.float32)
     state, _ = train(key, x, config)
     return lambda n_select: _read(state, x, n_select, config)

@@ -197,7 +197,7 @@ FACTS: dict[str, Facts] = {
 
 
 def described(name: str) -> str:
-    """Return a method's name, with a word beside it where its objective is inferred.
+    """Return a method's name, followed by "(inferred)" if its objective is inferred.
 
     Examples
     --------

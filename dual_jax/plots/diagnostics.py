@@ -1,6 +1,6 @@
 """Pictures of a selection: what the picks cover, how the fit went, what was picked.
 
-Beside `dual_jax.plots.maps.pool_map`. Every function returns a matplotlib figure that is free of pyplot's
+See also `dual_jax.plots.maps.pool_map`. Every function returns a matplotlib figure that does not use pyplot's
 state.
 """
 
@@ -19,7 +19,7 @@ from dual_jax.plots.maps import frame, new
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-AT_A_TIME = 64  # picks whose distances to all rows are held
+AT_A_TIME = 64  # picks whose distances to all rows are in memory
 MOST_IMAGES, IMAGES_IN_ROW = 60, 12
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")
 
@@ -29,13 +29,13 @@ def covered(
 ) -> Float[np.ndarray, " k"]:
     """Return the mean distance from a target to the nearest of the first 1, 2, .., k picks.
 
-    In units of the mean distance of the rows from their mean: 1 is what a single row in the middle gives,
-    0 is every target picked. No label is needed, so the curve helps to choose a budget.
+    In units of the mean distance of the rows from their mean: 1 is the value of a single row in the
+    middle, 0 means that every target is picked. No label is needed, so the curve helps to choose a budget.
 
     Parameters
     ----------
     x
-        (n, q) the pool as the method saw it.
+        (n, q) the pool in the space that the method used.
     picks
         Positions in ``x``, best first.
     targets
@@ -68,7 +68,7 @@ def _cover(
 
 
 def coverage_curve(curves: Mapping[str, Float[np.ndarray, " k"]]) -> "Figure":
-    """Return what the first picks leave uncovered, from `covered`, a line for each kind of target.
+    """Return what the first picks leave uncovered, from `covered`, one line for each kind of target.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def loss_curves(history: Mapping[str, Mapping[str, Float[np.ndarray, " steps"]]]
     Parameters
     ----------
     history
-        Of a fit: stage, then term (and "loss"), then a number a step.
+        Of a fit: stage, then term (and "loss"), then one number per step.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def loss_curves(history: Mapping[str, Mapping[str, Float[np.ndarray, " steps"]]]
 def sorted_norms(norms: Mapping[str, Float[np.ndarray, " m"]], n_select: int) -> "Figure":
     """Return the row norms of C and P in falling order, each as a share of its largest, the budget marked.
 
-    Where they fall steeply few rows rebuild the pool. With the free objective the paper ranks by them.
+    If they fall steeply, few rows rebuild the pool. With the free objective the paper ranks by them.
 
     Raises
     ------

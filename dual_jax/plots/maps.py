@@ -1,6 +1,6 @@
 """Pictures of a selection: the pool as a map of two dimensions, and the picks on it in their order.
 
-Figures are free of pyplot's global state, so they work without a display and in threads.
+Figures do not use pyplot's global state, so they work without a display and in threads.
 """
 
 import io
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 WIDTH = 7.2  # inches, of a page's text
 SUFFIXES = (".png", ".svg", ".pdf")
 MAX_SHOWN = 20_000  # rows drawn; more only make the cloud darker and the file larger
-MAX_NUMBERED = 20  # picks with their number beside them
+MAX_NUMBERED = 20  # picks that have their number on the map
 NEEDS_MATPLOTLIB = 'drawing needs matplotlib: pip install "dual-jax[plot]"'
 CLUSTERS = ("#a6cee3", "#b2df8a", "#fdbf6f", "#cab2d6", "#fb9a99", "#b5b5b5", "#99d8c9", "#f6d8ae", "#c7d0ee")
-POOL, LABELED = "#c3c7cd", "#d55e00"  # grey, and vermilion, which stands out from viridis for every eye
+POOL, LABELED = "#c3c7cd", "#d55e00"  # grey, and vermilion, which differs from viridis for every eye
 LETTER, LINE = 6.0, 9.0  # width of a digit and height of a number, in points
 DIRECTIONS = np.array([(1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1.4), (1.4, 0), (0, -1.4), (-1.4, 0)])
 DISTANCES = (7.0, 13.0, 20.0, 28.0)  # of a number from its pick, in points
 
 
 def check_suffix(path: str | PathLike[str]) -> None:
-    """Refuse a file that no figure can be written to here.
+    """Raise an error if no figure can be written to this file.
 
     Raises
     ------
     ValueError
-        When the name ends in none of `SUFFIXES`.
+        If the name ends in none of `SUFFIXES`.
     ImportError
         When matplotlib is missing.
     """
@@ -53,12 +53,12 @@ def check_suffix(path: str | PathLike[str]) -> None:
 
 
 def write(figure: "Figure", path: str | PathLike[str]) -> None:
-    """Write a figure in the format that the name ends in, so that a killed run leaves no half of it.
+    """Write a figure in the format of its suffix, so that a killed run leaves no incomplete file.
 
     Raises
     ------
     ValueError
-        When the name ends in none of `SUFFIXES`, or its folder does not exist.
+        If the name ends in none of `SUFFIXES`, or its folder does not exist.
     """
     check_suffix(path)
     picture = io.BytesIO()
@@ -67,7 +67,7 @@ def write(figure: "Figure", path: str | PathLike[str]) -> None:
 
 
 def new(height: float, width: float = WIDTH, dpi: int = 200) -> "Figure":
-    """Return an empty figure of a page's width, free of pyplot's global state.
+    """Return an empty figure of a page's width, without pyplot's global state.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def new(height: float, width: float = WIDTH, dpi: int = 200) -> "Figure":
 
 
 def frame(axes: "Axes", title: str = "", xlabel: str = "", ylabel: str = "") -> None:
-    """Name a panel and its axes in letters that fit, and leave only the lines that carry a scale."""
+    """Set the title and the labels of a panel, and leave only the spines that carry a scale."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=7)
     axes.set_title(title, fontsize=8)
@@ -104,15 +104,16 @@ def pool_map(
     Parameters
     ----------
     x : (n, d) array
-        The pool as the method saw it (scaled), d >= 2; above `MAX_SHOWN` rows a sample of it is drawn.
+        The pool as the method used it (scaled), d >= 2; above `MAX_SHOWN` rows a sample of it is drawn.
     picks : (k,) int array
         Picked rows, best first. Their colour is their rank; the first `MAX_NUMBERED` carry it as a number.
     labeled : (n,) bool array, optional
         Rows that had a label before, drawn as crosses.
     clusters : (n,) int array, optional
-        The cluster of each row, for the colours of the pool; `CLUSTERS` come round when there are more.
+        The cluster of each row, for the colours of the pool; colours repeat if there are more than
+        `CLUSTERS`.
     how : {"pca", "tsne", "umap"}
-        The first two principal components (default), t-SNE, or UMAP where umap-learn is installed; the last
+        The first two principal components (default), t-SNE, or UMAP if umap-learn is installed; the last
         two keep neighbours together and distort distances.
     title : str
         Above the picture.
@@ -120,7 +121,7 @@ def pool_map(
     Raises
     ------
     ImportError
-        When matplotlib is missing, or umap-learn where that is asked for.
+        If matplotlib is missing, or umap-learn for ``how="umap"``.
 
     Examples
     --------
@@ -141,7 +142,7 @@ def pool_map(
     _draw_pool(axes, places, np.zeros(n, bool) if labeled is None else np.asarray(labeled), colors)
     _draw_picks(axes, picked)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    figure.draw_without_rendering()  # fixes the layout, and with it the distances that numbers need
+    figure.draw_without_rendering()  # fixes the layout, on which the distances of the numbers depend
     _number_picks(axes, picked)
     return figure
 
@@ -154,7 +155,7 @@ def _shown(n: int) -> Int[np.ndarray, " m"]:
 def _places(
     x: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " m"], how: str
 ) -> tuple[Float[np.ndarray, "m 2"], tuple[str, str]]:
-    """Return places of some rows in two dimensions, and the names of these."""
+    """Return places of some rows in two dimensions, and the names of the dimensions."""
     if how == "pca":
         pca = PCA(2, random_state=0).fit(x)
         shares = pca.explained_variance_ratio_
@@ -165,7 +166,7 @@ def _places(
     if how == "tsne":
         from sklearn.manifold import TSNE
 
-        perplexity = min(30.0, max(len(rows) / 4, 1.0))  # scikit-learn's own asks for more rows than that
+        perplexity = min(30.0, max(len(rows) / 4, 1.0))  # scikit-learn's default needs more rows
         return TSNE(perplexity=perplexity, random_state=0).fit_transform(x[rows]), ("t-SNE 1", "t-SNE 2")
     if how != "umap":
         raise InputError(f"how={how!r} is no map: use one of {', '.join(MAPS)}")
@@ -222,7 +223,7 @@ def _draw_picks(axes: "Axes", places: Float[np.ndarray, "k 2"]) -> None:
 
 
 def _number_picks(axes: "Axes", places: Float[np.ndarray, "k 2"]) -> None:
-    """Write the ranks of the first picks beside them, where they cover least."""
+    """Write the ranks of the first picks next to them, where they cover least."""
     from matplotlib import patheffects
 
     dots = axes.transData.transform(places) * 72 / axes.figure.dpi
@@ -246,7 +247,7 @@ def _number_picks(axes: "Axes", places: Float[np.ndarray, "k 2"]) -> None:
 
 
 def _offsets(dots: Float[np.ndarray, "k 2"], box: Float[np.ndarray, "2 2"]) -> list[Float[np.ndarray, " 2"]]:
-    """Return where to put each of the first numbers relative to its dot: the nearest place of least cover.
+    """Return the place of each of the first numbers relative to its dot: the nearest one that covers least.
 
     All in points; ``box`` holds the lower left and the upper right corner of the picture.
     """

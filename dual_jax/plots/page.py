@@ -1,4 +1,4 @@
-"""Pages: a selection as one HTML file that holds everything, without an outside address; Markdown tables."""
+"""Pages: a selection as one HTML file that needs no other file or address; Markdown tables."""
 
 import base64
 import html
@@ -60,7 +60,7 @@ def as_html(
     pictures
         In the order of the page.
     head, rows
-        The table of picks, best first; the first `MOST_ROWS` are shown and the rest counted.
+        The table of picks, best first; the first `MOST_ROWS` are shown and the others counted.
     receipt
         JSON, as written beside the picks.
 

@@ -26,7 +26,7 @@ from dual_jax.dual.checkpoint import NAME, Checkpoint
 from dual_jax.dual.config import DualConfig
 from dual_jax.methods.facts import listed
 from dual_jax.numerics import scaling
-from dual_jax.views import contrastive, spectra
+from dual_jax.views import encoder, spectra
 
 ROWS = np.random.default_rng(0).normal(size=(30, 3)).round(3)
 IDS = [f"{i:03d}" for i in range(30)]
@@ -280,23 +280,28 @@ def test_an_embedding_is_used_beside_the_pool_and_the_receipt_has_its_sum(method
     assert receipt()["input"]["embedding"] == about
 
 
-def test_an_embedding_of_images_is_learnt_from_the_pool(monkeypatch):
-    learn = partial(contrastive.learn, steps=2, batch_size=8)
-    monkeypatch.setattr(contrastive, "learn", learn)
-    images = np.random.default_rng(0).normal(size=(30, 4, 4))
-    write("images.npy", npy(images))
-    write("rows.npy", npy(images.reshape(30, -1)))
-    words = ["-n", "5", "--method", "ted", "--embedding", "contrastive"]
+@pytest.mark.parametrize(("shape", "kind"), [((12, 12), "images"), ((2, 64), "series")])
+def test_an_embedding_of_images_or_series_is_learnt_from_the_pool_and_picked_in_alone(
+    monkeypatch, shape, kind
+):
+    learn = partial(encoder.learn, steps=2, n_views=2)
+    monkeypatch.setattr(encoder, "learn", learn)
+    samples = np.random.default_rng(0).normal(size=(30, *shape))
+    write("samples.npy", npy(samples))
+    write("rows.npy", npy(samples.reshape(30, -1)))
+    words = ["-n", "5", "--method", "medoids", "--embedding", "views"]
+    text = "x".join(map(str, shape))
 
-    assert main(["select", "images.npy", *words]) == 0
+    assert main(["select", "samples.npy", *words]) == 0
     first, about = picks(), receipt()["input"]["embedding"]
-    assert main(["select", "rows.npy", *words, "--sample-shape", "4x4"]) == 0
+    assert main(["select", "rows.npy", *words, "--sample-shape", text]) == 0
 
-    embedder = learn(jax.random.fold_in(jax.random.key(0), 1), images)
-    values = np.asarray(contrastive.embed(embedder, images))
+    learnt = learn(jax.random.fold_in(jax.random.key(0), 1), samples, kind=kind)
+    codes = np.asarray(encoder.encode(learnt, samples))
     assert (picks(), receipt()["input"]["embedding"]) == (first, about)
-    assert (about["shape"], about["n_steps"]) == ([30, contrastive.LATENT_DIM], 2)
-    assert about["sha256"] == hashlib.sha256(values.tobytes()).hexdigest()
+    assert (about["shape"], about["kind"], about["n_steps"]) == ([30, 16], kind, 2)
+    expected = dual_jax.Selector("medoids", 5).fit(codes).sample_indices_
+    assert [int(pick["index"]) for pick in first] == expected.tolist()
 
 
 def test_an_embedding_of_series_is_their_log_spectra():
@@ -427,7 +432,7 @@ MISTAKES = {
     "broken line": (GOOD + "x,1\n", [], "line 32 has 2 cells"),
     "broken quotes": (GOOD + 'x,"1,2,3\n', [], "repair its quotes"),
     "Excel under the name of text": (b"PK\x03\x04" + b"x" * 50, [], "not what its name says"),
-    "not UTF-8": (GOOD.encode() + b"\xff,1,2,3\n", [], "not UTF-8"),
+    "no text": (GOOD.encode() + b"\0,1,2,3\n", [], "is not text: byte"),
     "unknown method": (GOOD, ["--method", "magic"], "invalid choice: 'magic'"),
     "unknown knob": (GOOD, ["--knob", "stepz=3"], "no knob 'stepz' (did you mean steps"),
     "knob of another method": (GOOD, ["--method", "kcenter", "--knob", "a=1"], "no knob 'a'; it takes none"),
@@ -451,17 +456,13 @@ MISTAKES = {
     "no such embedding": (GOOD, ["--embedding", "z.npy"], "there is no file 'z.npy'"),
     "no shape of images": (
         GOOD,
-        ["--embedding", "contrastive"],
-        "their shape is not known: give --sample-sh",
+        ["--embedding", "views"],
+        "the shape of a row is not known: give --sample-shape",
     ),
-    "rows that are no images": (
-        GOOD,
-        ["--embedding", "contrastive", "--sample-shape", "3"],
-        "rows of shape (3,) are none",
-    ),
+    "mirror images of nothing": (GOOD, ["--flip"], "--flip says something of --embedding views: give one"),
     "images of another size": (
         GOOD,
-        ["--embedding", "contrastive", "--sample-shape", "2x2"],
+        ["--embedding", "views", "--sample-shape", "2x2"],
         "--sample-shape 2x2 is 4 numbers, but a row of pool.csv has 3",
     ),
     "series of images": (
@@ -515,7 +516,7 @@ def assert_mistake(arguments, words, capsys):
 @pytest.mark.parametrize(("content", "arguments", "words"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_line_and_status_2_before_any_fit(content, arguments, words, capsys):
     write("pool.csv", content)
-    write("picks.csv", "kept")
+    write("picks.csv", "rank,index,id,score\n")
     write("short.npy", npy(ROWS[1:]))
     write("nan.npy", npy(np.where(np.arange(30)[:, None] == 2, np.nan, ROWS)))
     write("words.npy", npy(ROWS.astype(str)))
@@ -541,8 +542,8 @@ def test_the_receipt_has_the_sizes_that_were_chosen_for_the_pool(words, monkeypa
 
     assert main(["select", "pool.npy", "-n", "3", "--quiet", *words]) == 0
 
-    used, rule = receipt()["configuration"], DualConfig().sizes(30)._asdict()
-    assert {name: used[name] for name in rule} == rule
+    used = receipt()["configuration"]
+    assert used == used | DualConfig().sizes(30)._asdict()
 
 
 def test_its_advice_can_be_followed_by_a_knob():
@@ -700,7 +701,7 @@ def test_control_c_is_status_130_without_a_traceback(monkeypatch, capsys):
 
 def test_a_write_that_fails_keeps_the_old_picks(monkeypatch, capsys):
     write("pool.npy", npy(ROWS))
-    write("picks.csv", "old")
+    write("picks.csv", "rank,index,id,score\n")
     monkeypatch.setattr(os, "fsync", failing(OSError(28, "No space left on device")))
 
     status = main(["select", "pool.npy", "-n", "5"])
@@ -708,7 +709,7 @@ def test_a_write_that_fails_keeps_the_old_picks(monkeypatch, capsys):
     assert status == 1
     assert "No space left" in capsys.readouterr().err
     with open("picks.csv") as file:
-        assert file.read() == "old"
+        assert file.read() == "rank,index,id,score\n"
     assert sorted(os.listdir()) == ["picks.csv", "pool.npy"]
 
 
@@ -854,3 +855,25 @@ def test_the_curves_of_a_fit_are_written_where_asked(tmp_path, capsys):
     assert b"train/self_expression" in b"".join(p.read_bytes() for p in (tmp_path / "curves").iterdir())
     assert main(["select", "iris", "-n", "3", "--method", "ted", "--log", "curves"]) == 2
     assert "ted has none" in capsys.readouterr().err
+
+
+def test_letters_that_the_terminal_lacks_are_replaced_and_the_status_is_0(tmp_path):
+    pool = tmp_path / "pool.csv"
+    pool.write_text("\u5e45,b\n" + "\n".join(f"{i},{i * i % 7}" for i in range(9)), encoding="utf-8")
+    env = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    words = ["select", str(pool), "-n", "2", "--method", "kcenter", "--out", str(tmp_path / "picks.csv")]
+    run = subprocess.run([sys.executable, "-m", "dual_jax", *words], env=env, capture_output=True)
+    assert run.returncode == 0, run.stderr
+    assert b"used: 2 features (?, b)" in run.stdout
+
+
+def test_a_file_that_is_not_ours_is_not_replaced(tmp_path, capsys):
+    pool, notes = tmp_path / "pool.csv", tmp_path / "val.json"
+    pool.write_text("a,b\n" + "\n".join(f"{i},{i * i % 7}" for i in range(9)))
+    notes.write_text('{"mine": 1}')
+    words = ["select", str(pool), "-n", "2", "--method", "kcenter", "--out", str(tmp_path / "val.csv")]
+    assert main(words) == 2
+    assert "val.json is there and was not written by dual-jax" in capsys.readouterr().err
+    assert notes.read_text() == '{"mine": 1}'
+    notes.unlink()
+    assert main(words) == main(words) == 0  # our own files are replaced

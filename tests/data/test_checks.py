@@ -1,12 +1,19 @@
 """Checks at the edge: what passes, and one clear sentence for what does not."""
 
+from datetime import datetime, timedelta
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from scipy.sparse import csr_array
 
-from dual_jax.data.checks import as_mask, check_ids, check_n_select, check_pool, impute_median, positions_of
+from dual_jax.data.checks import as_mask, check_n_select, check_pool, impute_median
+from dual_jax.data.errors import InputError
+from dual_jax.data.ids import check_ids, positions_of
 
 NAN, INF = float("nan"), float("inf")
 
@@ -214,3 +221,151 @@ def test_an_empty_id_is_refused(ids):
 
 def test_positions_keep_the_order_asked_for():
     np.testing.assert_array_equal(positions_of(["c", "a"], IDS), [2, 0])
+
+
+INDICES = {
+    "dates": pd.date_range("2024-01-01", periods=5),
+    "times": pd.date_range("2024-01-01 10:30:00.5", periods=5, freq="h"),
+    "times with a zone": pd.date_range("2024-01-01", periods=5, tz="Europe/Paris"),
+    "durations": pd.timedelta_range("1 day", periods=5),
+    "periods": pd.period_range("2024-01", periods=5, freq="M"),
+    "float32": pd.Index(np.arange(5) / np.float32(10), dtype="float32"),
+    "float64": pd.Index(np.arange(5) / 10),
+    "whole floats": pd.Index(np.arange(5.0)),
+    "integers": pd.Index([5, 3, 1, 0, 9]),
+    "nullable integers": pd.Index([5, 3, 1, 0, 9], dtype="Int64"),
+    "levels": pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1), ("b", 2), ("c", 1)]),
+    "levels with dates": pd.MultiIndex.from_product([["a"], pd.date_range("2024-01-01", periods=5)]),
+    "intervals": pd.interval_range(0, 5),
+    "categories": pd.CategoricalIndex(list("vwxyz")),
+    "bytes": pd.Index([b"a", b"b", b"c", b"d", b"e"]),
+    "of several types": pd.Index([True, False, "x", 1.5, 7]),
+}
+FORMS = {
+    "slice": lambda part: part,
+    "list": list,
+    "array": np.asarray,
+    "series": lambda part: pd.Series([*part]),
+    "set": set,
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
+def test_rows_named_by_a_part_of_the_frame_s_own_index_are_those_rows(index, form):
+    assert as_mask(form(index[[3, 1]]), 5, ids=index).tolist() == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("index", "text"),
+    [
+        (pd.date_range("2024-01-01", periods=3), "2024-01-02"),
+        (pd.date_range("2024-01-01", periods=3), "2024-01-02 00:00:00"),
+        (pd.date_range("2024-01-01", periods=3), pd.Timestamp("2024-01-02")),
+        (pd.date_range("2024-01-01", periods=3), datetime(2024, 1, 2)),
+        (pd.timedelta_range("1 day", periods=3), timedelta(days=2)),
+        (pd.Index([0.0, 0.1, 0.2], dtype="float32"), 0.1),
+        (pd.Index([0.0, 0.1, 0.2]), "0.1"),
+        (pd.Index([10, 20, 30]), 20.0),
+        (pd.Index([10, 20, 30]), "20"),
+        (pd.MultiIndex.from_product([["a"], [1, 2, 3]]), ("a", np.int64(2))),
+        (np.array([b"a", b"b"]), "b"),
+    ],
+)
+def test_one_row_may_be_named_in_other_types(index, text):
+    assert as_mask([text], len(index), ids=index).tolist() == [i == 1 for i in range(len(index))]
+
+
+def test_a_mask_with_an_index_is_aligned_by_it():
+    ids = ["a", "b", "c"]
+    assert as_mask(pd.Series([True, False, False], index=["c", "a", "b"]), 3, ids=ids).tolist() == [0, 0, 1]
+    assert as_mask(pd.Series([True, False, False], index=ids), 3, ids=ids).tolist() == [1, 0, 0]
+    assert as_mask(pd.Series([True, False, False], index=["c", "a", "b"]), 3).tolist() == [1, 0, 0]
+
+
+def test_a_mask_with_the_pool_s_own_index_may_repeat_it():
+    ids = pd.Index(["a", "a", "b"])
+    assert as_mask(pd.Series([True, False, True], index=ids), 3, ids=ids).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("index", [["c", "a", "x"], [0, 1, 2]])
+def test_a_mask_of_another_index_is_refused(index):
+    with pytest.raises(InputError, match="labeled is a mask whose index is not the pool's"):
+        as_mask(pd.Series([True, False, False], index=index), 3, ids=["a", "b", "c"], name="labeled")
+
+
+@pytest.mark.parametrize("dtype", ["boolean", "bool[pyarrow]"])
+def test_a_nullable_mask_is_a_mask_and_one_with_gaps_is_refused(dtype):
+    assert as_mask(pd.Series([True, False], dtype=dtype), 2).tolist() == [True, False]
+    with pytest.raises(InputError, match="missing value at place 1"):
+        as_mask(pd.Series([True, None], dtype=dtype), 2)
+
+
+@pytest.mark.parametrize(
+    "rows", [(0, 2), {0, 2}, range(0, 3, 2), iter([0, 2]), pa.array([0, 2]), pl.Series([0, 2])]
+)
+def test_positions_come_in_any_container(rows):
+    assert as_mask(rows, 3).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("gap", [None, pd.NA, pd.NaT, float("nan")])
+def test_a_missing_id_is_an_empty_one(gap):
+    with pytest.raises(InputError, match="empty in row 1"):
+        check_ids(["a", gap])
+
+
+@pytest.mark.parametrize(
+    "dtype", ["Float64", "Int64", "double[pyarrow]", "int64[pyarrow]", "boolean", object]
+)
+def test_missing_cells_of_a_frame_are_named_by_column_and_imputed_when_asked(dtype):
+    frame = pd.DataFrame({"a": pd.Series([1, 0, None, 1], dtype=dtype), "b": [1.0, 2.0, 3.0, 4.0]})
+    with pytest.raises(InputError, match=r"missing cell, NaN at row 2 \(from 0\), column 'a'"):
+        check_pool(frame)
+    assert check_pool(frame, impute="median")[2, 0] == 1
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_missing_cells_of_other_tables_are_named_by_column(library):
+    make = pl.DataFrame if library == "polars" else pa.table
+    with pytest.raises(InputError, match=r"missing cell, NaN at row 1 \(from 0\), column 'b'"):
+        check_pool(make({"a": [1, 2], "b": [1.5, None]}))
+
+
+class Halves:
+    """A tensor of bfloat16 on the host: DLPack and an ``__array__`` that refuses, as PyTorch's."""
+
+    dtype, shape = "torch.bfloat16", (2, 2)
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **keywords):
+        if self.array is None:
+            raise BufferError("cannot export")
+        return self.array.__dlpack__(**keywords)
+
+    def __dlpack_device__(self):
+        return 1, 0
+
+    def __array__(self, *_, **__):
+        raise TypeError("Got unsupported ScalarType BFloat16")
+
+
+def test_a_tensor_of_bfloat16_is_read_or_asked_for_as_float():
+    x = check_pool(Halves(jnp.asarray([[1, 2], [3, 4.5]], jnp.bfloat16)))
+    assert x.dtype == np.float32
+    np.testing.assert_array_equal(x, [[1, 2], [3, 4.5]])
+    with pytest.raises(InputError, match=r"bfloat16, .*\.float\(\)"):
+        check_pool(Halves(None))
+
+
+class WithGradient(Halves):
+    dtype = "torch.float32"
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy()")
+
+
+def test_a_tensor_that_cannot_be_handed_over_is_one_sentence():
+    with pytest.raises(InputError, match=r"WithGradient cannot be read: .*detach"):
+        check_pool(WithGradient(None))

@@ -1,6 +1,5 @@
 """Reading pools: every format, every kind of damage, and nothing but results or one-line errors."""
 
-import builtins
 import gzip
 import hashlib
 import io
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dual_jax.data.delimited import unique_names
+from dual_jax.data.errors import InputError
 from dual_jax.data.tables import Pool, read_column, read_labeled, read_pool
 
 NAN = float("nan")
@@ -52,7 +52,7 @@ def test_a_csv_gives_numbers_names_ids_and_what_was_left_out(write):
     np.testing.assert_array_equal(pool.x, [[1, 2.5], [NAN, -1000]])
     assert pool.ids.tolist() == ["007", "7"]
     assert pool.feature_names == ("a", "b")
-    assert pool.dropped == {"id": "the id column", "kind": "text, not numbers: 'x' in line 2"}
+    assert pool.dropped == {"id": "the id column", "kind": "text, not numbers: 'x' in row 0"}
     assert (pool.source, pool.id_name, pool.sha256) == (
         str(path),
         "id",
@@ -68,6 +68,9 @@ GOOD_TEXT = {
     "CR": "a,b\r1,2\r3,4\r",
     "byte order mark": "\ufeffa,b\n1,2\n3,4\n",
     "quotes": '"a","b, c"\n"1","2"\n"3","4"\n',
+    "semicolons": "a;b\n1;2\n3;4\n",
+    "tabs": "a\tb\n1\t2\n3\t4\n",
+    "bars": "a|b\n1|2\n3|4\n",
     "quoted line end": '"a\nb",c\n1,2\n3,4\n',
     "blanks": " a , b \n 1 , 2 \n\n 3 ,4\n  \n",
     "numbered header": "0,1\n1.0,2\n3,4\n",
@@ -107,9 +110,9 @@ def test_missing_cells_are_nan(missing, write):
 @pytest.mark.parametrize(
     ("cells", "reason"),
     [
-        (("x", "1"), "text, not numbers: 'x' in line 2"),
-        (("1", "1_000"), "text, not numbers: '1_000' in line 3"),
-        (("2024-01-31", "2024-02-01"), "dates, not numbers: '2024-01-31' in line 2"),
+        (("x", "1"), "text, not numbers: 'x' in row 0"),
+        (("1", "1_000"), "text, not numbers: '1_000' in row 1"),
+        (("2024-01-31", "2024-02-01"), "dates or times, not numbers: date32[day]"),
         (("", "?"), "every cell is missing"),
     ],
 )
@@ -120,13 +123,13 @@ def test_a_column_without_numbers_is_left_out_with_its_reason(cells, reason, wri
     assert pool.dropped == {"odd": reason}
 
 
-def test_text_far_down_is_found_and_its_line_named(write):
+def test_text_far_down_is_found_and_its_row_named(write):
     lines = "\n".join(f"{i}.5,{i}" for i in range(9000))
 
     pool = read_pool(write("pool.csv", f"a,b\n{lines}\n1,oops\n"))
 
     assert pool.x.shape == (9001, 1)
-    assert pool.dropped == {"b": "text, not numbers: 'oops' in line 9002"}
+    assert pool.dropped == {"b": "text, not numbers: 'oops' in row 9000"}
 
 
 def test_a_constant_column_stays(write):
@@ -195,7 +198,7 @@ def test_a_named_table_comes_before_others_and_ids_may_be_numbers(write):
 def test_a_parquet_gives_what_the_csv_gives(write):
     frame = pd.DataFrame({"id": ["007", "7"], "a": [1, None], "b": [True, False], "c": ["x", "y"]})
     frame["d"] = pd.to_datetime(["2024-01-01", "2024-01-02"])
-    frame["e"] = [[1.0], [2.0]]
+    frame["e"] = [["u"], ["v"]]
 
     pool = read_pool(write("pool.parquet", parquet(frame)), id_column="id")
 
@@ -209,19 +212,6 @@ def test_a_saved_frame_index_is_no_feature(write):
     frame = pd.DataFrame({"a": [1, 3], "b": [2, 4]}, index=pd.Index([0, 1], name="index")).reset_index()
 
     assert read_pool(write("pool.parquet", parquet(frame))).feature_names == ("a", "b")
-
-
-def test_without_the_extra_a_parquet_names_the_command(write, monkeypatch):
-    path, import_ = write("pool.parquet", parquet(pd.DataFrame({"a": [1]}))), builtins.__import__
-
-    def without_pyarrow(name, *rest):
-        if name.startswith("pyarrow"):
-            raise ImportError
-        return import_(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without_pyarrow)
-    with pytest.raises(ImportError, match=r'pip install "dual-jax\[data\]"'):
-        read_pool(path)
 
 
 def test_a_built_in_set_is_a_pool_without_labels():
@@ -257,16 +247,12 @@ BAD_FILES = {
     "blank csv": ("p.csv", b"\n \r\n", "is empty"),
     "only a byte order mark": ("p.csv", b"\xef\xbb\xbf", "is empty"),
     "header only": ("p.csv", b"a,b\n", "has a header and no rows"),
-    "only text": ("p.csv", b"a,b\nx,y\n", "no column of numbers .*'x' in line 2"),
+    "only text": ("p.csv", b"a,b\nx,y\n", "no column of numbers .*'x' in row 0"),
     "short line": ("p.csv", b"a,b\n1,2\n3\n", "line 3 has 1 cells, the first line has 2"),
     "long line": ("p.csv", b"1,2\r\n\r\n3,4,5\r\n", "line 3 has 3 cells, the first line has 2"),
     "open quote": ("p.csv", b'a,b\n1,2\n"3,4\n5,6\n', "line 3 is broken"),
     "stray quote": ("p.csv", b'a,b\n1,"2"x\n', "line 2 is broken"),
     "giant cell": ("p.csv", b'a,b\n1,"' + b"x" * 200_000, "line 2 is broken"),
-    "semicolons": ("p.csv", b"a;b\n1;2\n", "separated by ';'"),
-    "tabs": ("p.csv", b"a\tb\n1\t2\n", r"separated by '\\t'"),
-    "latin-1": ("p.csv", "a,é\n1,2\n".encode("latin-1"), "not UTF-8 text .byte 0xe9 at 2"),
-    "UTF-16": ("p.csv", "a,b\n1,2\n".encode("utf-16"), "not UTF-8 text"),
     "NUL": ("p.csv", b"a,b\n1,\x002\n", "NUL"),
     "npz named csv": ("p.csv", npz(x=np.eye(2)), "not what its name says: .* zip"),
     "npy named csv": ("p.csv", npy(np.eye(2)), r"not what its name says: .* \.npy"),
@@ -277,7 +263,7 @@ BAD_FILES = {
     "csv named npz": ("p.npz", b"1,2\n", "not what its name says: .* text"),
     "csv named parquet": ("p.parquet", b"1,2\n", "not what its name says: .* text"),
     "pickle named npy": ("p.npy", b"\x80\x04.", "not what its name says: .* pickle"),
-    "other suffix": ("p.txt", b"1,2\n", "ends in none of .npy, .npz, .parquet, .csv, .tsv"),
+    "other suffix": ("p.txt", b"1,2\n", "ends in none of .npy, .npz, .parquet, "),
     "truncated npy": ("p.npy", npy(np.eye(9))[:-100], "broken or truncated"),
     "npy without its header": ("p.npy", npy(np.eye(9))[:20], "broken or truncated"),
     "npy that claims too much": (
@@ -303,7 +289,7 @@ BAD_FILES = {
     "two tables": ("p.npz", npz(a=np.eye(2), b=np.eye(2)), r"several tables \(a, b\)"),
     "two named tables": ("p.npz", npz(x=np.eye(2), X=np.eye(2)), r"several tables \(x, X\)"),
     "no table": ("p.npz", npz(y=np.ones(2)), r"no table \(y\)"),
-    "only text in parquet": ("p.parquet", parquet(FRAME.astype(str)), "no column of numbers"),
+    "only text in parquet": ("p.parquet", parquet(FRAME.astype(str) + "x"), "no column of numbers"),
     "parquet without rows": ("p.parquet", parquet(FRAME[:0]), "no rows"),
     "parquet without columns": ("p.parquet", parquet(FRAME[[]]), "no (rows|column of numbers)"),
 }
@@ -316,7 +302,7 @@ def test_a_bad_file_is_one_line_of_value_error_that_names_it(name, content, mess
     with pytest.raises(ValueError, match=message) as error:
         read_pool(path)
 
-    assert type(error.value) is ValueError
+    assert type(error.value) is InputError
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -434,7 +420,7 @@ def test_damage_of_any_kind_gives_a_pool_or_a_clear_error(suffix, edits, length,
     path = tmp_path / f"pool{suffix}"
     path.write_bytes(bytes(content[: int(length * len(content))]) + (junk if length > 1 else b""))
 
-    assert outcome(path, id_column) in (Pool, ValueError, TypeError)
+    assert outcome(path, id_column) in (Pool, InputError)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -444,4 +430,4 @@ def test_any_text_gives_a_pool_or_a_clear_error(suffix, text, tmp_path):
     path = tmp_path / f"pool{suffix}"
     path.write_text(text, newline="")
 
-    assert outcome(path) in (Pool, ValueError, TypeError)
+    assert outcome(path) in (Pool, InputError)

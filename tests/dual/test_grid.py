@@ -7,7 +7,7 @@ import pytest
 
 from dual_jax.dual import grid
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.fitting import train
+from dual_jax.dual.fitting import fit, train
 from dual_jax.dual.plan import plan
 from dual_jax.dual.trained import row_norms
 
@@ -45,6 +45,23 @@ def test_a_cell_is_what_training_it_alone_gives(outcomes):
     assert cell.picks.tolist() == np.argsort(-(scaled[0] + scaled[1]))[:6].tolist()
     # the same float32 sums in another order, after 9 steps of Adam
     assert cell.loss == pytest.approx(history["train"]["loss"][-1], rel=1e-4)
+
+
+def test_at_a_tolerance_each_cell_stops_where_it_would_alone_and_picks_the_same():
+    config = DualConfig(**{**SMALL, "pretrain_steps": 130, "steps": 130}, tolerance=0.2)
+    pools = POOLS * jnp.array([1.0, 0.1])[:, None, None]  # the second loss falls by more than half
+
+    states = grid.pretrain(KEYS, pools, config)
+    (outcomes,) = grid.select(KEYS, states, pools, [config], 6)
+
+    alone = [fit(key, x, config) for key, x in zip(KEYS, pools, strict=True)]
+    n_steps = [len(fitted.history["pretrain"]["loss"]) for fitted in alone]
+    assert states.step.tolist() == n_steps
+    assert n_steps == [100, 130]
+    for outcome, fitted in zip(outcomes, alone, strict=True):
+        assert outcome.picks.tolist() == fitted.ranking.indices[:6].tolist()
+        # the same float32 sums in another order, after 260 steps of Adam
+        assert outcome.loss == pytest.approx(fitted.history["train"]["loss"][-1], rel=1e-3)
 
 
 def test_every_pool_meets_every_configuration(outcomes):

@@ -102,3 +102,19 @@ def test_what_is_no_table_of_numbers_is_refused(x):
 def test_a_ranking_by_norms_is_refused():
     with pytest.raises(ValueError, match="every row of the pool"):
         dj.stream(KEY, X, 5, dj.DualConfig.paper())
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_an_infinity_in_halves_on_disk_is_named_before_any_work(dtype, tmp_path):
+    x = X.astype(dtype)
+    x[7, 2] = np.inf
+    np.save(tmp_path / "pool.npy", x)
+    with pytest.raises(ValueError, match=r"row 7 \(from 0\) of the pool holds NaN, an infinity"):
+        dj.stream(KEY, map_pool(tmp_path / "pool.npy").x, 6, CONFIG)
+
+
+def test_halves_on_disk_give_the_picks_of_the_same_numbers_in_float32(small, tmp_path):
+    np.save(tmp_path / "pool.npy", X.astype(np.float16))
+    pool = map_pool(tmp_path / "pool.npy")
+    picks = [dj.stream(KEY, x, 6, CONFIG).picks for x in (pool.x, X.astype(np.float16).astype(np.float32))]
+    assert picks[0].indices.tolist() == picks[1].indices.tolist()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.datasets import make_blobs
 
 from dual_jax.estimators.query_strategy import QueryStrategy
@@ -51,6 +52,31 @@ def test_what_stands_for_no_label_is_a_choice(missing):
     y[:2] = 1
     picks = QueryStrategy("kcenter", missing_label=missing).query(X, y, batch_size=58)
     assert sorted(picks) == list(range(2, 60))
+
+
+def test_class_names_beside_nan_are_labels_and_nan_is_none():
+    y = np.array([np.nan] * 58 + ["cat", "dog"], dtype=object)
+    picks = QueryStrategy("kcenter").query(X, y, batch_size=58)
+    assert sorted(picks) == list(range(58))
+
+
+def test_nan_of_float32_stands_for_no_label():
+    strategy = QueryStrategy("kcenter", missing_label=np.float32("nan"))
+    assert 0 not in strategy.query(X, labels(0), batch_size=5)
+
+
+def test_a_sparse_pool_gives_the_picks_of_the_dense_one():
+    dense, sparse = (QueryStrategy("facility").query(x, labels(0), batch_size=3) for x in (X, csr_array(X)))
+    assert sparse.tolist() == dense.tolist()
+
+
+def test_of_fewer_candidates_than_the_batch_all_are_picked_with_a_warning():
+    with pytest.warns(UserWarning, match="batch_size=9 exceeds the 2 candidates"):
+        picks, utilities = QueryStrategy("kcenter").query(
+            X, labels(0), candidates=[5, 6], batch_size=9, return_utilities=True
+        )
+    assert sorted(picks) == [5, 6]
+    assert utilities.shape == (2, 60)
 
 
 def test_labels_of_another_length_are_refused():

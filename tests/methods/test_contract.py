@@ -7,7 +7,6 @@ what needs a compilation of its own is slow. DUAL trains for a few steps.
 import doctest
 import functools
 import inspect
-import re
 
 import jax
 import jax.numpy as jnp
@@ -82,14 +81,10 @@ def test_the_signature_is_that_of_the_protocol(name):
 
 
 @every_method
-def test_the_docstring_tells_the_cost_whether_it_is_nested_and_every_knob(name):
+def test_the_docstring_names_every_knob_and_has_an_example(name):
     text = inspect.getdoc(METHODS[name].select)
 
-    assert re.search(r"\b(cost|work)\b", text, re.I)
-    assert re.search(r"\bnested\b", text, re.I)
-    assert bool(re.search(r"\bnot\s+nested\b", text, re.I)) is not METHODS[name].facts.nested
-    assert all(re.search(rf"\b{knob}\b", text) for knob in list(parameters(name))[5:])
-    assert ">>>" in text
+    assert {*list(parameters(name))[5:], ">>>"} <= {word.strip("`,.:;()") for word in text.split()}
 
 
 @every_method

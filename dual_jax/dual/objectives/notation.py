@@ -7,7 +7,7 @@ name            shape     meaning
 ==============  ========  ===================================================================================
 ``x``           (n, d)    X, the pool (any number of trailing axes)
 ``z``           (n, p)    Phi(X), latent codes, Eqs. (2) and (3)
-``u``           (n, q)    the space in which samples rebuild one another: ``z``, or ``z`` beside ``x``
+``u``           (n, q)    the space in which samples rebuild one another: ``z``, or ``[x, z]``
 dictionary      (m,)      r, positions of the rows that may rebuild others; -1 marks an unused place
 targets         (n,)      t, positions of the rows to rebuild; -1 marks padding
 ``C``           (m, n)    Q of Eq. (5); column i rebuilds target i: Z^ = C^T Z[r]; 0 where r = t
@@ -17,9 +17,9 @@ alpha, beta               weights of the two branches, Eq. (10)
 gamma, eta                weights of the row norms of C and P inside their branches, Eqs. (5) and (7)
 ==============  ========  ===================================================================================
 
-``C`` and ``P`` are stored transposed, a row a target, ``C`` as a tuple of *target blocks* (b, m): one block
-at a time is read, used forward and backward, updated and written. Masked entries are part of the parameter:
-they start at 0, are read through the mask, and get no gradient, moment or update.
+``C`` and ``P`` are stored transposed, one row per target, ``C`` as a tuple of *target blocks* (b, m): one
+block at a time is read, used forward and backward, updated and written. Masked entries are part of the
+parameter: they start at 0, are read through the mask, and get no gradient, moment or update.
 """
 
 from collections.abc import Callable
@@ -32,10 +32,10 @@ from dual_jax.numerics.statistics import Moments
 
 
 class Space(NamedTuple):
-    """Rows as the selection block sees them: ``u = gain * [inputs, codes]``.
+    """Rows in the space of the selection block: ``u = gain * [inputs, codes]``.
 
-    Inputs are constants; kept apart, they need no gradient, which halves the products of width q in a
-    step. In the free objective u is z and the rest is None.
+    Inputs are constants. As a separate array they need no gradient, which halves the products of width q in
+    a step. In the free objective u is z and the other fields are None.
     """
 
     z: Any  # (rows, p); None for centroids
@@ -56,7 +56,7 @@ class Scales(NamedTuple):
 
     n_rows: Float[Array, ""]
     x: Moments
-    x_basis: Any  # (d, MAX_INPUTS) orthonormal, None where d is no more
+    x_basis: Any  # (d, MAX_INPUTS) orthonormal; None if d is not larger
     x_sumsq: Float[Array, ""]  # |X|_F^2
     neighbour: Float[Array, ""]  # s0: mean squared distance in u to the 10 nearest rows
 
@@ -89,7 +89,7 @@ def total_loss(terms: Terms, weights: Weights) -> Float[Array, ""]:
 
 
 class Block(NamedTuple):
-    """Parameters, masks or sums of C and of P; parameters have a row a target."""
+    """Parameters, masks or sums of C and of P; parameters have one row per target."""
 
     C: Any
     P: Any
@@ -98,7 +98,7 @@ class Block(NamedTuple):
 class Targets(NamedTuple):
     """What a block rebuilds. Padding has position -1 (samples) or size 0 (centroids).
 
-    ``own`` is where in the dictionary a sample itself stands: m where it does not.
+    ``own`` is the position of a sample in the dictionary; m if it has none.
     """
 
     x: Float[Array, "b d"]
@@ -118,7 +118,7 @@ class Rebuilt(NamedTuple):
 
 
 def masks(dictionary: Int[Array, " m"], position: Int[Array, " b"], sizes: Float[Array, " k"]) -> Block:
-    """Return which entries of a block are free; the others are 0 for ever.
+    """Return which entries of a block are free; the others are always 0.
 
     A dictionary row may rebuild every sample but itself, and every centroid.
     """
@@ -130,8 +130,8 @@ def masks(dictionary: Int[Array, " m"], position: Int[Array, " b"], sizes: Float
 class Objective(NamedTuple):
     """Everything in which the two objectives differ.
 
-    ``terms`` is the objective. ``rebuild`` is all that ever touches an array (b, m): a block's targets as
-    the dictionary rebuilds them, and its share of the sums of squares of the rows of C and P; its gradient
+    ``terms`` is the objective. ``rebuild`` is the only function that uses an array (b, m): a block's targets
+    as the dictionary rebuilds them, and its share of the sums of squares of the rows of C and P; its gradient
     is 0 where an entry is not free.
     """
 

@@ -30,7 +30,7 @@ RESIDUAL_FLOOR = 1e-8  # inside the root of the simplex objective's residuals
 def terms(
     targets: Targets, rebuilt: Rebuilt, sums: Block, decode: Callable[[Array], Array], scales: Scales
 ) -> Terms:
-    """Return the terms of the recommended objective: scale-free, and no target has more than its vote.
+    """Return the terms of the recommended objective: scale-free, with bounded influence of each target.
 
     Residuals are lengths, not squares; a sample weighs 1/n, a centroid the share of its cluster; norms are
     in units of the distance to near rows. Ours: the structure is that of Li et al., Eqs. (5), (7), (9).
@@ -48,9 +48,9 @@ def terms(
 
 
 def _space(x: Array, z: Array, z_moments: Moments, scales: Scales) -> Space:
-    """Return inputs beside codes, each standardised as a whole, with lengths l mapped to log(1 + l).
+    """Return inputs and codes concatenated, each standardised as a whole, lengths l mapped to log(1 + l).
 
-    Inputs by `robust_moments`, so that what is far is so by the measure of most rows.
+    Inputs are standardised by `robust_moments`, so that a few rows far away do not decide the scale.
     """
     inputs, codes = _standardise(x, scales.x), _standardise(z, z_moments)
     if scales.x_basis is not None:
@@ -113,7 +113,7 @@ def _masses(
 ) -> tuple[Float[Array, "b m"], Float[Array, "b m"], Float[Array, " b"]]:
     """Return products <u_t, u_r>, unnormalised coefficients, and one over their row sums (0 for empty rows).
 
-    Masked entries are exactly 0. A target's own squared length is the same in its whole row, and cancels.
+    Masked entries are exactly 0. A target's own squared length is the same in its whole row, so it cancels.
     """
     products = matmul(targets.u, dictionary.u.T)
     # In this order nothing of raw alone exists, which a compiler would keep from one use to the next.
@@ -122,7 +122,7 @@ def _masses(
     logits = jnp.where(is_free, logits, -jnp.inf)
     top = jnp.max(logits, axis=1, keepdims=True)
     mass = jnp.exp(logits - jnp.where(top > -jnp.inf, top, 0.0))
-    # Sums as products here and below: fused into a reduction, the exponentials would be formed anew.
+    # Sums as products here and below: fused into a reduction, the exponentials would be computed again.
     return products, mass, safe_divide(jnp.ones(()), mass @ jnp.ones(mass.shape[1]))
 
 
@@ -138,8 +138,8 @@ def attend(
     """Return ``C^T z``, ``C^T u`` and the weighted sums of squares of the rows of C for a block of targets.
 
     The columns of C are the masked softmax of ``10 raw - |u_t - u_r|^2 / (2 tau s0)``. The gradient, written
-    by hand, goes to ``raw``, to codes and gains, not to inputs, weights or sharpness: products of width q
-    shrink to width p, and what the gains need are sums of entries that exist anyway.
+    by hand, goes to ``raw``, codes and gains, and not to inputs, weights or sharpness. So products of width q
+    become products of width p, and the gains need only sums of entries that exist already.
     """
     return _attend_forward(raw, dictionary, targets, is_free, weights, sharpness)[0]
 

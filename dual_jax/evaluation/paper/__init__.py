@@ -1,1 +1,1 @@
-"""The experiments of Li et al., IJCAI 2020, run and drawn: what, at what cost, and what came out."""
+"""The experiments of Li et al., IJCAI 2020, run and drawn: protocols, costs and results."""

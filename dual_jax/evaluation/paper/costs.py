@@ -1,6 +1,6 @@
-"""What the work will take, from a small run: to be told before, and so that hours are not spent unasked.
+"""The predicted time of the work, from a small run, so that it is known before hours are spent.
 
-On a pool of more than `PROBED` rows each method runs on a quarter of it, and its time is carried over by the
+On a pool of more than `PROBED` rows each method runs on a quarter of it, and its time is extrapolated by the
 growth that `dual_jax.methods.facts` states. On smaller pools, where compiling takes most of the time, methods
 have typical times. Those, and DUAL's, are the times of two cores of a CPU.
 """
@@ -37,7 +37,7 @@ class Costs(NamedTuple):
     fit
         Of a judge at one budget, averaged over the budgets.
     n_splits, limit
-        A method is left out where its runs on all splits exceed ``limit``.
+        A method is left out if its runs on all splits exceed ``limit``.
     """
 
     runs: dict[str, float]
@@ -54,20 +54,20 @@ class Costs(NamedTuple):
         return n_cells * self.fit / N_CORES
 
     def too_long(self, entry: Entry) -> str:
-        """Return why a method is left out, or nothing; DUAL's default, which all is about, never is."""
+        """Return why a method is left out, or an empty text; DUAL's default is never left out."""
         if entry == Entry("dual"):
             return ""
         return self.above_limit(self.n_splits * self.runs[entry.title])
 
     def above_limit(self, seconds: float) -> str:
-        """Return why what takes that long on all splits is left out, or nothing."""
+        """Return why work that takes this long on all splits is left out, or an empty text."""
         minutes, limit = math.ceil(seconds / 60), self.limit / 60
         is_above = seconds > self.limit
         return f"picking would take some {minutes} minutes, limit {limit:.2g}" if is_above else ""
 
 
 def measure(study: Study, entries: Collection[Entry], limit: float) -> Costs:
-    """Return what methods will take on a data set; on a large pool after a small run of each.
+    """Return the predicted costs of methods on a data set; on a large pool after a small run of each.
 
     Parameters
     ----------
@@ -112,8 +112,8 @@ def _run_seconds(study: Study, entry: Entry, limit: float) -> float:
 def _probe(study: Study, entry: Entry, limit: float) -> float:
     """Return the predicted seconds of one run, from a run on a quarter of the pool and of the mean budget.
 
-    A nested method runs once, at the largest budget. The small run is done twice, for the first call
-    compiles, unless the first tells that it is hopeless.
+    A nested method runs once, at the largest budget. The small run is done twice, because the first
+    call compiles, unless the first shows that the method is far too slow.
     """
     pool = study.pools[0, : study.n_pool // SHARE]
     n_picks = study.budgets[-1] if entry.is_nested else sum(study.budgets) // len(study.budgets)

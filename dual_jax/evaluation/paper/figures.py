@@ -1,4 +1,4 @@
-"""The paper's own figures beyond the comparison: ablation, map, sensitivity, and what the grid gives."""
+"""The paper's own figures beyond the comparison: ablation, map, sensitivity, and the gain of the grid."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ def of(records: Sequence[Record], method: str, settings: str | None = None) -> l
 
 
 def at_half(records: Sequence[Record], metric: str = "accuracy") -> Float[np.ndarray, " splits"]:
-    """Return a metric of one method at half of the pool, seen raw, for each split; mean over orders."""
+    """Return a metric of one method at half of the pool, in the raw features, for each split."""
     half = [record for record in records if record["budget"] == max(record["n_pool"] // 2, 1)]
     return np.array([runs[:, 0].mean() for runs in curves(half, metric, view="raw").values()])
 
@@ -75,7 +75,7 @@ def ablation(records: Sequence[Record], data: Sequence[str]) -> "Figure":
 
 
 def _pair(axes: "Axes", left: float, scores: Float[np.ndarray, "2 splits"], color: str) -> None:
-    """Draw a line a split from with to without, and the two means as bars."""
+    """Draw one line per split, from with to without clusters, and the two means as bars."""
     axes.plot([left, left + 1], scores, color=color, linewidth=0.7, marker="o", markersize=3, alpha=0.6)
     for side, score in enumerate(scores.mean(axis=1)):
         axes.plot([left + side - 0.2, left + side + 0.2], [score, score], color=color, linewidth=2.5)
@@ -84,7 +84,7 @@ def _pair(axes: "Axes", left: float, scores: Float[np.ndarray, "2 splits"], colo
 
 
 def _share_span(axes_of: Sequence["Axes"]) -> None:
-    """Give all panels a vertical axis of one length, so that what matters little looks little."""
+    """Give all panels a vertical axis of one length, so that small effects look small."""
     half = max(high - low for low, high in (axes.get_ylim() for axes in axes_of)) / 2
     for axes in axes_of:
         middle = sum(axes.get_ylim()) / 2
@@ -127,7 +127,7 @@ def _map(
 
 
 def is_varied(settings: str) -> bool:
-    """Return whether settings are of Figure 6: one changed, and not to 0, which is of Figure 4."""
+    """Return whether settings are of Figure 6: one changed, and not to 0, which is Figure 4."""
     name, _, value = settings.partition("=")
     return name in VARIED and float(value) > 0
 
@@ -165,13 +165,13 @@ def sensitivity(records: Sequence[Record], data: str) -> "Figure":
             log_scale(axes, sorted(ticks), n_ticks=5)
     limits = [limit for axes in axes_of for limit in axes.get_ylim()]
     for axes in axes_of:
-        axes.set_ylim(min(limits), max(limits))  # one scale, so that what matters little looks flat
+        axes.set_ylim(min(limits), max(limits))  # one scale, so that small effects look flat
     add_key(figure, axes_of, [OURS, RELEASED, MEAN_CHANCE])
     return figure
 
 
 def grid_curves(records: Sequence[Record], metric: str, view: str) -> "Figure":
-    """Return a panel a data set: the best of 16 cells on the test set, and of 16 random orders."""
+    """Return one panel per data set: the best of 16 cells on the test set, and of 16 random orders."""
     names, protocol = whole_grids(records, view), PROTOCOLS[records[0]["protocol"]]
     scaled = "unscaled, " if protocol.scale == "none" else ""
     figure, axes_of = panels(

@@ -1,6 +1,6 @@
-"""What is left to do on a data set, in pieces: a method on a split, a grid of settings, a map.
+"""The remaining work on a data set, in pieces: a method on a split, a grid of settings, a map.
 
-Each piece writes its records as it goes and can be stopped anywhere.
+Each piece writes its records while it runs, and can be stopped at any time.
 """
 
 import functools
@@ -27,7 +27,7 @@ MAP_SECONDS = 0.02  # of t-SNE, a row and view
 
 
 class Job(NamedTuple):
-    """A piece of work: on which data set, what, how long about, and the function that does it."""
+    """A piece of work: its data set, title, predicted seconds, and the function that does it."""
 
     data: str
     title: str
@@ -36,7 +36,7 @@ class Job(NamedTuple):
 
 
 def jobs(study: Study, figures: Set[str], is_asked: Callable[[str], bool], limit: float) -> list[Job]:
-    """Return what is left to do for some figures; where that may be much, after a small run.
+    """Return the remaining work for some figures; if that may be long, after a small run.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def jobs(study: Study, figures: Set[str], is_asked: Callable[[str], bool], limit
         if is_asked(settings[0][0].method)
     ]
     if not study.has("data"):
-        _describe(study)  # before any cell, so that another seed is seen
+        _describe(study)  # before any cell, so that another seed is found
     work: list[Job] = []
     if any(wanted for _, wanted in (*methods, *grids)):
         costs = measure(study, [entry for entry, wanted in methods if wanted], limit)
@@ -106,7 +106,7 @@ def _missing(study: Study, entries: Sequence[Entry], budgets: Sequence[int]) -> 
 
 
 def _method_jobs(study: Study, entry: Entry, wanted: Sequence[Cell], costs: Costs) -> list[Job]:
-    """Return what is left of a method, a job a split; or one that notes why it is left out."""
+    """Return the remaining work of a method, one job per split; or a job that records why it is left out."""
     if not wanted:
         return []
     if reason := costs.too_long(entry):
@@ -121,7 +121,7 @@ def _method_jobs(study: Study, entry: Entry, wanted: Sequence[Cell], costs: Cost
 
 
 def _grid_jobs(study: Study, settings: Sequence[Settings], wanted: Sequence[Cell], costs: Costs) -> list[Job]:
-    """Return what is left of some settings on all splits, which one program trains, or why it is left out."""
+    """Return the remaining work of settings that one program trains on all splits, or why it is left out."""
     if not wanted:
         return []
     (entry, config), n_runs = settings[0], len({(cell.split, cell.settings) for cell in wanted})
@@ -138,7 +138,7 @@ def _grid_jobs(study: Study, settings: Sequence[Settings], wanted: Sequence[Cell
 
 
 def _run_grid(study: Study, settings: Sequence[Settings], wanted: Sequence[Cell]) -> list[Record]:
-    """Train settings side by side and judge their picks, program after program."""
+    """Train settings together and judge their picks, program after program."""
     names, method = [entry.settings for entry, _ in settings], settings[0][0].method
     by_place: dict[tuple[int, int], list[Cell]] = {}
     for cell in wanted:
@@ -170,14 +170,14 @@ def _is_left_out(study: Study, entry: Entry) -> bool:
 
 
 def _leave_out(study: Study, entry: Entry, reason: str) -> Job:
-    """Return the job that notes why a method is left out."""
+    """Return the job that records why a method is left out."""
     what = {"method": entry.method, "settings": entry.settings, "reason": reason}
     note = functools.partial(_note, study, "skipped", **what)
     return Job(study.data.name, f"{entry.title} is left out: {reason}", 0.0, note)
 
 
 def _describe(study: Study) -> list[Record]:
-    """Note the row of Table 1: the data set as it is in its files, how it is used, and on what."""
+    """Record the row of Table 1: the data set as it is in its files, how it is used, and the versions."""
     rows, sizes = study.data.x, np.bincount(study.data.y)
     return _note(
         study,
@@ -198,7 +198,7 @@ def _describe(study: Study) -> list[Record]:
 
 
 def _map(study: Study) -> list[Record]:
-    """Note t-SNE's places for the pool of split 0, raw and as codes, and the picks of two methods on it."""
+    """Record t-SNE's places for the pool of split 0, raw and as codes, and the picks of two methods on it."""
     from sklearn.manifold import TSNE
 
     pool = study.splits[0].pool
@@ -220,7 +220,7 @@ def _map(study: Study) -> list[Record]:
 
 
 def _note(study: Study, kind: str, **values: Any) -> list[Record]:
-    """Write a record that is no cell, and return it alone."""
+    """Write a record that is not a cell, and return it."""
     of = {"kind": kind, "protocol": study.protocol.name, "data": study.data.name, "seed": study.seed}
     record = {**of, **values}
     append(study.path, record)

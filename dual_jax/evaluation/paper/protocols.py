@@ -2,7 +2,7 @@
 
 - ``fair``: every method with one default for all data, which reads no label. The headline.
 - ``paper``: DUAL's weights from the 16 cells of the released grid, best by *test* accuracy, as the released
-  code reports them; beside it the control that this needs, random orders with the same freedom.
+  code reports them; with the control that this needs, random orders with the same freedom.
 - ``quick``: ``fair`` on three small sets that need no files, two splits and a dozen methods.
 - ``check``: the released recipe on the released data set, unscaled, to see what the released code gives.
 """
@@ -28,7 +28,7 @@ QUICK_METHODS = (  # those that compile fast
 
 
 class Protocol(NamedTuple):
-    """How one set of records comes about.
+    """How one set of records is made.
 
     Attributes
     ----------
@@ -37,13 +37,13 @@ class Protocol(NamedTuple):
     data
         Built-in data sets, small ones first.
     methods
-        Names in `dual_jax.METHODS`; none where DUAL's grid is all that is compared with random.
+        Names in `dual_jax.METHODS`; none if only DUAL's grid is compared with random.
     n_splits
         Repeats, each with another half of the data as the pool.
     n_budgets
-        Numbers of picks a data set, at most.
+        Largest number of budgets of a data set.
     n_random
-        Orders of the random baseline a split.
+        Orders of the random baseline on each split.
     scale
         Of the features.
     in_both_views
@@ -51,9 +51,9 @@ class Protocol(NamedTuple):
     ablated, mapped, varied
         Data sets of Figure 4 (ablation), Figure 5 (map) and Figure 6 (sensitivity).
     picks
-        The numbers of picks themselves, where they follow no rule.
+        The numbers of picks, if they follow no rule.
     variants
-        Methods with other settings than their defaults, beside those.
+        Methods with other settings than their defaults, in addition.
     judges
         Names in `dual_jax.evaluation.judges.JUDGES`, or `dual_jax.evaluation.experiment.PERCEPTRON`.
     """
@@ -75,7 +75,7 @@ class Protocol(NamedTuple):
 
     @property
     def network(self) -> str:
-        """Whose stage 1 makes the codes that the judges see."""
+        """The method whose stage 1 makes the codes that the judges use."""
         return "dual" if self.methods else "dual_paper"
 
     def budgets(self, n_classes: int, n_pool: int) -> tuple[int, ...]:
@@ -117,7 +117,7 @@ PROTOCOLS = {
     ),
 }
 CONFIGS: dict[str, Callable[..., DualConfig]] = {"dual": DualConfig, "dual_paper": DualConfig.paper}
-Settings = tuple[Entry, DualConfig]  # what a record says, and what it means
+Settings = tuple[Entry, DualConfig]  # the entry of a record, and its settings
 
 
 def ablation() -> list[Entry]:

@@ -1,4 +1,4 @@
-"""From records to the figures and the tables of a reproduction; nothing is computed anew."""
+"""From records to the figures and the tables of a reproduction; nothing is computed again."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Set
@@ -44,7 +44,7 @@ def report(out: Path, asked: Set[str]) -> list[Path]:
     Raises
     ------
     ValueError
-        When there are no records, or a file of them is damaged.
+        If there are no records, or a file of them is damaged.
     """
     records = read_folder(out / RECORDS)
     if not records:
@@ -76,7 +76,7 @@ def _place(record: Record) -> int:
 
 
 def pictures(records: list[Record], asked: Set[str]) -> Iterator[tuple[str, Callable[[], "Figure"]]]:
-    """Give the names of figures that the records of a protocol allow, and what draws each.
+    """Give the names of figures that the records of a protocol allow, and a function that draws each.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def pictures(records: list[Record], asked: Set[str]) -> Iterator[tuple[str, Call
 
 
 def _own_figures(records: list[Record], asked: Set[str]) -> Iterator[tuple[str, Callable[[], "Figure"]]]:
-    """Give Figures 4 to 6 where there are records for them."""
+    """Give Figures 4 to 6 if there are records for them."""
     without = {record["data"] for record in figures.of(records, "dual_wo")}
     released = {record["data"] for record in figures.of(records, "dual_paper", "beta=0.0")}
     if "4" in asked and (both := sorted(without & released)):

@@ -20,7 +20,7 @@ from dual_jax.evaluation.records import Record, read
 
 
 class Study(NamedTuple):
-    """What all work on a data set shares.
+    """The state that all work on a data set shares.
 
     Attributes
     ----------
@@ -29,10 +29,10 @@ class Study(NamedTuple):
     keys, pools
         The key of the first order and the pool of each split: what the networks are trained with.
     records, done
-        What was in the file when the study was opened, and those of cells among them, by cell.
+        The records in the file when the study was opened, and those of cells among them, by cell.
     networks
         From ``"dual"`` or ``"dual_paper"`` to the states after that configuration's stage 1 on each pool,
-        trained side by side when first asked for.
+        trained together when first needed.
     """
 
     protocol: Protocol
@@ -64,12 +64,12 @@ class Study(NamedTuple):
 
 
 def open_study(protocol: Protocol, data: Dataset, folder: Path, seed: int) -> Study:
-    """Return a data set under a protocol, with what ``folder`` holds of it already, packed (``.gz``) or not.
+    """Return a data set under a protocol, with the records of it in ``folder``, compressed (``.gz``) or not.
 
     Raises
     ------
     ValueError
-        When the file of records is damaged, or has those of another seed.
+        If the file of records is damaged, or is of another seed.
     """
     path = folder / f"{protocol.name}-{data.name}.jsonl"
     records = [*read(f"{path}.gz"), *read(path)]
@@ -93,7 +93,7 @@ def open_study(protocol: Protocol, data: Dataset, folder: Path, seed: int) -> St
 
 
 def views(study: Study, split: int) -> Views:
-    """Return the ways to see a split: as given, and as codes of the network after stage 1."""
+    """Return the views of a split: as given, and as codes of the network after stage 1."""
     own, method = study.splits[split], study.protocol.network
 
     def codes() -> View:

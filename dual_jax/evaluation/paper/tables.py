@@ -38,7 +38,7 @@ def cells_of(records: Sequence[Record]) -> list[Record]:
 
 
 def is_grid(records: Sequence[Record]) -> bool:
-    """Return whether the records are those of DUAL's grid and random, and of no comparison."""
+    """Return whether the records are only those of DUAL's grid and of random."""
     return any(record["settings"].startswith("p_q=") for record in cells_of(records))
 
 
@@ -62,7 +62,7 @@ def comparable(table: Standings) -> Standings:
 def seconds(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     """Return how long each method takes to pick, up to the largest budget, on each data set.
 
-    Without compiling, and the least over splits: what else the machine did can only add to a time.
+    Without compilation, and the least over splits: other work on the machine can only add to a time.
     """
     largest: dict[str, int] = defaultdict(int)
     for record in records:
@@ -124,7 +124,7 @@ def data_table(records: Sequence[Record]) -> str:
 
 
 def standings_table(table: Standings, metric: str) -> str:
-    """Return where the methods stand: data sets, gain over random, ranks, blocks won and lost."""
+    """Return the standings of the methods: data sets, gain over random, ranks, blocks won and lost."""
     whole = complete(table)
     of_data = by_data(whole, whole.values)
     places = zip(mean_ranks(of_data), mean_ranks(whole.values), firsts(whole.values), strict=True)
@@ -165,7 +165,7 @@ def _points(mean: float, spread: float) -> str:
 
 
 def times_table(seconds: Mapping[str, Mapping[str, float]]) -> str:
-    """Return how long each method takes to pick, the quickest first, from `seconds`.
+    """Return the time that each method takes to pick, the quickest first, from `seconds`.
 
     Examples
     --------
@@ -207,7 +207,7 @@ def _latent_table(records: Sequence[Record]) -> str:
 
 
 def _ablation_table(records: Sequence[Record]) -> str:
-    """Return the numbers of Figure 4: what the cluster branch gives, half of the pool picked."""
+    """Return the numbers of Figure 4: the gain of the cluster branch, half of the pool picked."""
     rows = []
     for name in dict.fromkeys(record["data"] for record in figures.of(records, "dual_paper", "beta=0.0")):
         here = [record for record in records if record["data"] == name]
@@ -221,7 +221,7 @@ def _ablation_table(records: Sequence[Record]) -> str:
 
 
 def _sensitivity_table(records: Sequence[Record]) -> str:
-    """Return the numbers of Figure 6: each setting beside the default that ran in the same program."""
+    """Return the numbers of Figure 6: each setting and the default that ran in the same program."""
     rows = []
     for method, config in CONFIGS.items():
         default = f"alpha={float(config().alpha)}"
@@ -256,14 +256,14 @@ def cells_and_chance(
 
 
 def best_a_split(runs: Float[np.ndarray, "splits runs"]) -> Float[np.ndarray, " splits"]:
-    """Return what the best of 16 runs has on each split, expected where there are more."""
+    """Return the metric of the best of 16 runs on each split; its expectation if there are more runs."""
     return np.array([best_of(run, figures.N_CELLS) @ run for run in runs])
 
 
 def _freedom_table(records: Sequence[Record], view: str) -> str:
-    """Return what choosing among 16 on the test set is worth, for DUAL's cells and for random orders.
+    """Return the gain of choosing among 16 on the test set, for DUAL's cells and for random orders.
 
-    Fixed is one choice for all splits, beside it another for each split.
+    "Fixed" is one choice for all splits; the other columns choose on each split.
     """
     rows = []
     for name in figures.whole_grids(records, view):
@@ -291,7 +291,7 @@ def _freedom_table(records: Sequence[Record], view: str) -> str:
 
 
 def _skipped(records: Sequence[Record]) -> str:
-    """Return which methods were left out where, and why."""
+    """Return which methods were left out on which data sets, and why."""
     done = {(record["data"], name_of(record)) for record in cells_of(records)}
     notes = [record for record in records if record.get("kind") == "skipped"]
     reasons = {(note["data"], name_of(note)): note["reason"] for note in notes}

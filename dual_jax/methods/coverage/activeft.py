@@ -34,7 +34,7 @@ def activeft(
     f_i being row i scaled to length 1, k the vector most similar to it, t the temperature and c_l a constant
     to differentiation. Then each vector, the one that serves most rows first, takes the open row most similar
     to it. Source: Xie et al., CVPR 2023, Eq. (5) to (8), and its released code. Labelled rows are ours: they
-    stand among the c, in both roles, and do not move.
+    are among the c, in both roles, and do not move.
 
     Not nested; random in its start. Duplicates may both be picked when two vectors meet (rare). It sees
     directions only: centre the features, and expect little where lengths matter. A zero row has no direction.

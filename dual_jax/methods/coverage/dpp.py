@@ -40,9 +40,9 @@ def dpp(
     has residual 0. Past the rank of L, in float32 where the residual falls below 1e-5 of the largest kernel
     value (with the linear kernel after some d picks), `kcenter` continues from the picks: our rule.
 
-    Pure diversity: outliers come first, and density plays no part. Forbidden rows play none either, for the
-    objective asks nothing of rows that are not picked. Above 256 labelled rows the 256 least explained by
-    the others stand for all (pivoted Cholesky).
+    Pure diversity: outliers come first, and density has no influence. Forbidden rows have none either, for
+    the objective asks nothing of rows that are not picked. Above 256 labelled rows the 256 least explained by
+    the others represent all (pivoted Cholesky).
 
     Cost: O(n n_select (d + n_select + 256)) work and O(n (n_select + 256)) memory.
 
@@ -55,7 +55,7 @@ def dpp(
     -------
     Selection
         Positions, and by how much each raises ``log det L_S``; past the rank the log of the smallest residual
-        told apart.
+        distinguished.
 
     Examples
     --------

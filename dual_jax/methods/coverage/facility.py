@@ -42,12 +42,12 @@ def facility(
     and with a width far from the distances that matter: too wide, and all rows are alike; too narrow, and
     each covers itself alone.
 
-    Cost: about O(n^2 d log n_select) work, O(n) memory beside blocks of rows; no n x n matrix.
+    Cost: about O(n^2 d log n_select) work, O(n) memory and blocks of rows; no n x n matrix.
 
     Parameters
     ----------
     candidates
-        Forbidden rows want to be covered too.
+        Forbidden rows are covered too.
     similarity
         ``"rbf"`` (default) or ``"cosine"``, static. A row of zeros has cosine 1/2 with every other one.
     width

@@ -35,7 +35,7 @@ def herding(
     pick is less wanted but not excluded, and rare rows come late. Fails on unscaled features and with a
     width far from the distances that matter; the linear kernel only matches the mean.
 
-    Cost: O(n^2 d) work once, O(n d) a pick; O(n) memory beside blocks of rows.
+    Cost: O(n^2 d) work once, O(n d) a pick; O(n) memory and blocks of rows.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ def spread_rest(
 ) -> Int[Array, " k"]:
     """Return the picks, all after the first ``n_kept`` replaced by farthest points from what is done.
 
-    For methods whose own objective is used up before the budget; nested where they are.
+    For methods whose own objective gives no more picks before the budget is reached; nested if they are.
     """
     place = jnp.arange(len(picks))
     done = labeled.at[jnp.where(place < n_kept, picks, len(x))].set(True, mode="drop")

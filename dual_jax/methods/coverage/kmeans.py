@@ -36,8 +36,8 @@ def kmeans(
 
     over k = 1, ..., ``n_select`` by Lloyd iterations: labelled rows are centres that do not move, so that the
     free ones settle where no label is near. Then clusters by falling size each take the nearest row that may
-    be picked and is not yet; ties go to the lowest position. A cluster that stays empty, with fewer distinct
-    rows than picks, takes the nearest row left. Forbidden rows are clustered like all others.
+    be picked and is not picked yet; ties go to the lowest position. A cluster that stays empty, with fewer
+    distinct rows than picks, takes the nearest row left. Forbidden rows are clustered like all others.
 
     Source: the usual baseline; the paper says "implemented by us" and no more (details UNKNOWN), the rules
     for labelled rows, distinct picks and order are ours. Random through its seeds, and not nested: another
@@ -50,7 +50,8 @@ def kmeans(
         Seedings (k-means++, with labelled rows as the first centres) of which the best clustering is used,
         static; 4 by default (ours).
     max_iter
-        Largest number of Lloyd iterations between two looks at the labelled rows; 100 by default (ours).
+        Largest number of Lloyd iterations between two assignments of the labelled rows; 100 by default
+        (ours).
 
     Returns
     -------
@@ -87,7 +88,7 @@ def _cluster(
 ) -> tuple[Float[Array, ""], Float[Array, "K d"], Float[Array, " K"]]:
     """Return loss, centres and sizes of the clusters of the rows that no labelled row holds.
 
-    Lloyd iterations with the held rows left out lower the loss, and so does deciding anew which are held.
+    Lloyd iterations with the held rows left out lower the loss, and so does deciding again which are held.
     """
 
     def turn(state: _Turn) -> _Turn:

@@ -1,4 +1,4 @@
-"""Robust k-medoids of the inputs: DUAL's read-out without its network, the control that stands beside it."""
+"""Robust k-medoids of the inputs: DUAL's read-out without its network, the control to compare it with."""
 
 from functools import partial
 
@@ -28,7 +28,7 @@ def medoids(
     readout: str = "greedy",
     pair_first: bool = True,
 ) -> Selection:
-    """Return rows such that every row of the pool is near to one of them, where far rows have little say.
+    """Return rows such that every row of the pool is near one of them; far rows have little influence.
 
     Greedily lowers ``sum_i min_{j in S} ||u_i - u_j||^(1/2)``, S being labelled rows and picks and u the
     rows less their geometric median, in units of their median length, with lengths l mapped to log(1 + l).
@@ -40,7 +40,7 @@ def medoids(
     nothing and comes only after all distinct rows. Coverage follows density, so rare groups get few picks;
     features must be scaled; without ``pair_first`` the first pick is central and its partner poor.
 
-    Cost: about O(n^2 d log n_select) work, O(n) memory beside blocks of rows; no n x n matrix. Swaps add
+    Cost: about O(n^2 d log n_select) work, O(n) memory and blocks of rows; no n x n matrix. Swaps add
     O(n (n + n_select) d) a sweep.
 
     Parameters
@@ -48,7 +48,7 @@ def medoids(
     key
         Ignored up to 128 features.
     candidates
-        Forbidden rows want to be covered too.
+        Forbidden rows are covered too.
     readout
         ``"greedy"`` (default) or ``"refine"``, swaps for this one budget; static.
     pair_first

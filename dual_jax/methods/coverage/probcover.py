@@ -41,11 +41,11 @@ def probcover(
     Nested (the radius does not depend on ``n_select``). When all rows are covered, `kcenter` continues from
     the picks, with score 0: our rule, the paper stops there. Ties go to the lowest position.
 
-    Fails when the radius is wrong for the budget, for which the method is known: too large, and it covers the
-    pool with a few picks; too small, and every pick covers itself. Outliers come last. It wants features in
-    which Euclidean distance is meaningful (the paper: l2-normalised self-supervised ones), so scale them.
+    Fails when the radius is wrong for the budget, a known weakness of the method: too large, and it covers
+    the pool with a few picks; too small, and every pick covers itself. Outliers come last. It wants features
+    in which Euclidean distance is meaningful (the paper: l2-normalised self-supervised ones), so scale them.
 
-    Cost: O(n^2 d) work once for the radius and about O(n^2 d log n_select) for the picks, O(n) memory beside
+    Cost: O(n^2 d) work once for the radius and about O(n^2 d log n_select) for the picks, O(n) memory and
     blocks of rows, and one k-means.
 
     Parameters
@@ -53,11 +53,11 @@ def probcover(
     key
         Seeds the k-means; ignored when ``radius`` is given.
     candidates
-        Forbidden rows want to be covered too.
+        Forbidden rows are covered too.
     radius
         Of the balls, > 0, in the units of ``x``; None for the rule above.
     purity
-        Share of rows whose ball shall be pure, 0 to 1; the paper's default. Without effect beside ``radius``.
+        Share of rows whose ball should be pure, 0 to 1; the paper's default. Not used if ``radius`` is given.
     n_clusters
         Pseudo-classes, static, at least 2; give the number of classes where it is known.
 

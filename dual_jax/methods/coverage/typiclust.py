@@ -13,7 +13,7 @@ from dual_jax.selection.protocol import Selection
 
 N_NEIGHBORS = 20  # the paper's
 MAX_CLUSTERS = 500  # the paper's
-SMALL = 5  # the paper drops clusters of at most so many rows
+SMALL = 5  # the paper drops clusters of at most this many rows
 OFFSET = 1e-5  # keeps the typicality of duplicates finite; the released code's
 
 
@@ -35,17 +35,17 @@ def typiclust(
 
     Two departures keep the sizes static and serve every budget. A labelled row counts as a visit to its
     cluster. Clusters of at most 5 rows, which the paper drops, are visited when the larger ones are used up;
-    where the mean size is under 10, half of it stands for the 5, lest a few clusters give all picks.
+    where the mean size is under 10, half of it replaces the 5, so that a few clusters do not give all picks.
     Typicality is computed once over all rows of the cluster, also labelled and forbidden ones; the code
     repeats it among the rows left.
 
     Not nested: the clusters depend on ``n_select``. Up to ``n_clusters`` picks come from different clusters,
-    unless small clusters wait; so duplicates are apart.
+    unless small clusters are left for later; so duplicates are not picked together.
 
     Made for budgets of a few picks a class. Fails when clusters are no classes, at large budgets (it never
-    looks at borders), and on unscaled features; outliers are left out.
+    picks at borders), and on unscaled features; outliers are left out.
 
-    Cost: one k-means and O(n^2 d) work once, O(n) memory beside blocks of rows.
+    Cost: one k-means and O(n^2 d) work once, O(n) memory and blocks of rows.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from dual_jax.numerics.kmeans import kmeans
 from dual_jax.selection.protocol import Selection
 
 N_ROUNDS = 10  # the paper's
-NEAREST = 1e-6  # smallest squared distance that is told apart, where the mean squared norm is 1
+NEAREST = 1e-6  # smallest squared distance that counts, where the mean squared norm is 1
 
 
 @partial(jax.jit, static_argnames=("n_select", "n_neighbors"))
@@ -39,17 +39,17 @@ def usl(
         R_i <- momentum * R_i + (1 - momentum) * sum_s (||f_i - f_s||^2)^-decay
 
     over the picks s of other clusters that are nearer than the horizon. Source: Wang, Lian and Yu, ECCV 2022
-    (USL, not the trained USL-T), and its released configuration. Labelled rows are ours: all of them stand in
-    the sum, whatever their cluster.
+    (USL, not the trained USL-T), and its released configuration. Labelled rows are ours: all of them are in
+    the sum, in any cluster.
 
     The rows f are centred and divided by the root of their mean squared length, which gives random pairs the
     mean squared distance 2 that the paper's unit vectors have: the knobs do not depend on the scale of ``x``.
 
-    Not nested. Duplicates share a cluster and are apart; where a cluster holds no open row, the open rows of
-    largest utility fill up. Fails when clusters are no classes, on outliers that form clusters of their own,
-    and with budgets under the number of classes.
+    Not nested. Duplicates share a cluster, so they are not picked together; where a cluster holds no open
+    row, the open rows of largest utility fill up. Fails when clusters are no classes, on outliers that form
+    clusters of their own, and with budgets under the number of classes.
 
-    Cost: one k-means, O(n^2 d) work once and O(n d n_select) a round; O(n n_select) memory beside blocks.
+    Cost: one k-means, O(n^2 d) work once and O(n d n_select) a round; O(n n_select) memory and blocks.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def usl(
     horizon
         Squared distances from here on do not count; the paper's 4.
     momentum
-        Share of R that is kept in a round, 0 to 1; the paper's 0.9.
+        Share of R that a round carries over, 0 to 1; the paper's 0.9.
 
     Returns
     -------

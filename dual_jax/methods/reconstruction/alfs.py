@@ -63,7 +63,7 @@ def alfs(
     alpha, beta
         Weights of the penalties on rows and on columns, above 0; 0.1 by default (ours). Larger uses fewer.
     tol, max_iter
-        ADMM ends when both splits agree, and stand still, within ``tol`` relative (1e-4), or after 2000.
+        ADMM ends when both splits agree and no longer change, within ``tol`` relative (1e-4), or after 2000.
 
     Returns
     -------

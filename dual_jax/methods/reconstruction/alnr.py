@@ -55,8 +55,8 @@ def alnr(
 
     Labelled rows may rebuild others at nearly no cost (their beta is 1e4), forbidden rows may not; both are
     rebuilt. Rows whose beta is zero follow by the share of the penalty that they reach. Deterministic and
-    nested. A score belongs to a row: near-duplicates share it. Outliers are in nobody's neighbourhood and
-    come last. Unscaled features spoil the neighbourhoods, and the origin matters: centred rows are rebuilt
+    nested. A score belongs to a row: near-duplicates share it. Outliers are in no row's neighbourhood and are
+    picked last. Unscaled features spoil the neighbourhoods, and the origin matters: centred rows are rebuilt
     differently.
 
     Cost: O(n^2 d) work once for the neighbours and O(n k^3) a sweep with k = ``n_neighbors``, some hundred

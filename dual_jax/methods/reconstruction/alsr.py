@@ -65,7 +65,7 @@ def alsr(
     -----
     Cost: O(n^2 d) work once, for the neighbours and to rank, and O(n d (d + k)) an iteration with
     k = ``n_neighbors``, some hundreds of them and 1000 at most, whatever ``n_select``; O(n d k) memory and
-    blocks of 256 x n. Without locality k is 1. min(n, d) stands in place of d when d > n.
+    blocks of 256 x n. Without locality k is 1. If d > n, d is min(n, d).
 
     Examples
     --------

@@ -13,7 +13,7 @@ from dual_jax.selection.protocol import Selection
 
 MU_START, MU_GROWTH, MU_MAX = 1e-3, 1.1, 1e4  # the authors' schedule of the augmented Lagrangian
 SELF_ONLY = 0.8  # sparsity from which a row is taken to rebuild only itself
-EPS = 1e-8  # added to the norms of rows; a row that reached 0 could not come back
+EPS = 1e-8  # added to the norms of rows; a row that reached 0 would stay there
 
 
 class _State(NamedTuple):
@@ -49,7 +49,7 @@ def arss(
     shrinkage for B, one reweighting of A's rows per step, mu growing by 1.1 from 1e-3 to 1e4. For p < 1 it
     is not convex: the result is that of the schedule and need not be a minimum. Rows are ranked by their l1
     norms; a row whose coefficients are nearly 1-sparse (Hoyer's measure above 0.8: it rebuilds only itself)
-    is taken for an outlier and comes after the others. That the measure is Hoyer's is INFERRED.
+    counts as an outlier and is picked after the others. That the measure is Hoyer's is INFERRED.
 
     The released r = 0.1 hardly regularises. With more rows than features it leaves no error at all, and then
     r and p have nothing to weigh: with p = 1 the first 50 of 500 rows stay the same, with r = 1 48 of them;
@@ -58,7 +58,7 @@ def arss(
     nearly 0.
 
     Scaling, labelled and forbidden rows: see `dual_jax.methods.reconstruction.rowsparse`. Copies of other
-    rows, outliers and rows in the span of the labelled ones have score -1 and come by position.
+    rows, outliers and rows in the span of the labelled ones have score -1 and are ordered by position.
 
     Parameters
     ----------
@@ -105,8 +105,8 @@ def _run(
 ) -> _State:
     """Return the state in which ``B = X - XA`` holds to ``tol``, or that after ``max_iter`` steps.
 
-    W belongs to the strengths beside it: ``A_j = v_j x_j^T W`` with x_j less what the labelled rows span. In
-    the loop its columns stand for those of ``basis``.
+    W belongs to the strengths of the same step: ``A_j = v_j x_j^T W`` with x_j less what the labelled rows
+    span. In the loop its columns are coordinates in ``basis``.
     """
     x, rest = pool.rows, jnp.where(pool.enters[:, None], pool.rest, 0.0)
     basis = _row_space(rest)

@@ -32,8 +32,8 @@ def dcs(
     scores sum to more than k - eps, rebuild ``x`` within 1 / (1 - eps) of its best approximation of rank k.
     The paper takes k as given. Deterministic and nested.
 
-    A score belongs to a row alone: labelled and forbidden rows are part of the decomposition, and that is
-    all their influence. So there is no diversity: copies of a row share their score and are picked together.
+    A score belongs to a row alone: labelled and forbidden rows are part of the decomposition, and have
+    no other influence. So there is no diversity: copies of a row share their score and are picked together.
     It prefers outliers, and unscaled features decide it alone; a rank that separates two nearly equal
     singular values makes it unstable. Cost of one singular value decomposition, O(n d min(n, d)); memory
     O(n d).

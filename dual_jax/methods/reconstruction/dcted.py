@@ -44,7 +44,7 @@ def dcted(
     rows with ``beta = 0`` follow by how near they are to entering, ``||x_j^T R|| / sqrt(gamma) - 1`` (R the
     residual), then copies of other rows and rows in the span of the labelled ones with -1; ties by position.
     No more than d (d + 1) / 2 rows can be needed, and d labelled rows in general position leave nothing to
-    decide. With diversity neighbours come together less; long rows and outliers come first.
+    decide. With diversity neighbours are picked together less often; long rows and outliers come first.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def dcted(
     Notes
     -----
     Cost: O(n d^2) work a sweep, some ten sweeps and 200 at most, and O(n log n) to rank, whatever
-    ``n_select``; O(n d) memory. min(n, d) stands in place of d when d > n.
+    ``n_select``; O(n d) memory. If d > n, d is min(n, d).
 
     Examples
     --------

@@ -15,15 +15,15 @@ from dual_jax.methods.reconstruction.rowsparse import definite_inverse, row_norm
 from dual_jax.numerics.arithmetic import matmul, nth_true, safe_divide, squared_norms
 
 NEARLY = 1e-3  # rows this near to entering are in the working set
-N_PASSES = 4  # over the working set, before all rows are looked at again
+N_PASSES = 4  # over the working set, before all rows are used again
 N_ROOT = 6  # Newton steps to the root of a convex scalar function; five give float32
-N_CONJUGATE = 20  # steps of conjugate gradients for a Newton step; the next sweep makes up for the rest
+N_CONJUGATE = 20  # steps of conjugate gradients for a Newton step; the next sweep corrects the rest
 
 
 class Problem(NamedTuple):
     """Rows in which the group lasso is solved, and the ridge on each feature.
 
-    The ridge is 1; the constant feature that stands for the constraint ``1^T A = 1^T`` has ridge 0, the limit
+    The ridge is 1; the constant feature that represents the constraint ``1^T A = 1^T`` has ridge 0, the limit
     of an infinitely long feature, which is always rebuilt.
     """
 

@@ -12,7 +12,7 @@ from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_norms
 
 SMOOTH = 1e-8  # inside the root of a residual's length, for rows of mean squared length 1
 SMOOTH_ROWS = 1e-12  # inside the root of the norms of A's rows: more would hold the gap up
-N_CONJUGATE = 10  # steps per reweighting; the next one goes on from there
+N_CONJUGATE = 10  # steps per reweighting; the next one continues from there
 
 
 class Robust(NamedTuple):

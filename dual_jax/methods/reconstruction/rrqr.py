@@ -30,8 +30,8 @@ def rrqr(
 
     which greedily maximises the volume of the picked rows. Source: Chan, Linear Algebra Appl. 1987, in the
     practical form of Businger and Golub (Numer. Math. 1965; LAPACK's ``geqp3``): the first rank(x) picks are
-    its pivots. A pivoted QR says nothing beyond the rank: the continuation is ours. As soon as no open row
-    has a residual, the factorisation starts anew on the rows that are left, as often as needed; copies of a
+    its pivots. A pivoted QR gives no order beyond the rank: the continuation is ours. As soon as no open row
+    has a residual, the factorisation starts again on the remaining rows, as often as needed; copies of a
     pick wait until nothing else is left.
 
     Labelled rows span the first factorisation before the first pick; later ones do not know them. Forbidden
@@ -50,7 +50,7 @@ def rrqr(
     -------
     Selection
         Pivots, and the length of the residual of each (the absolute diagonal of R); it rises where a
-        factorisation starts anew.
+        factorisation starts again.
 
     Examples
     --------

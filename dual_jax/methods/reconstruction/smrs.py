@@ -60,7 +60,7 @@ def smrs(
     Notes
     -----
     Cost: O(n d^2) work a sweep, some ten sweeps and 200 at most, and O(n log n) to rank, whatever
-    ``n_select``; O(n d) memory. min(n, d) stands in place of d when d > n.
+    ``n_select``; O(n d) memory. If d > n, d is min(n, d).
 
     Examples
     --------

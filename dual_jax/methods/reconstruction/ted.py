@@ -87,7 +87,7 @@ def by_features(
     """Return the picks without an n x n array.
 
     With ``B = (mu I + X_S^T X_S)^-1`` the deflated K is ``mu X B X^T`` (rows of X are samples). B is formed
-    anew from the picks each time, so that no rounding error piles up.
+    again from the picks each time, so that rounding errors do not accumulate.
     """
     scatter, is_first = matmul(x.T, x), first_of_equals(x, is_open)
 
@@ -109,7 +109,7 @@ def by_features(
 class _Stretch(NamedTuple):
     """Picks since the kernel matrix K was last deflated, which lacks ``sum_t v_t v_t^T``; and all picks."""
 
-    vectors: Float[Array, "b n"]  # v_t, zero where none is yet
+    vectors: Float[Array, "b n"]  # v_t, zero for later picks
     energies: Float[Array, " n"]  # squared lengths of the rows of K, deflated
     diagonal: Float[Array, " n"]  # of K, deflated
     length: Int[Array, ""]

@@ -31,7 +31,7 @@ def test_every_figure_of_a_protocol_is_of_data_that_it_runs():
 
 
 def test_the_grid_is_the_released_one():
-    """Paper.md A2: alpha = beta = p_Rq, and gamma = eta = p_q / p_Rq."""
+    """The released weights p_q and p_Rq are alpha = beta = p_Rq and gamma = eta = p_q / p_Rq."""
     cells = protocols.grid()
 
     assert len({entry.settings for entry, _ in cells}) == 16

@@ -43,7 +43,7 @@ def urban():
 
 
 def test_loss_terms_have_the_released_codes_orders_of_magnitude(urban):
-    """Paper.md A7: at step 0 of the joint stage, and after 2,500; a decade either way for another split."""
+    """Terms of the released code on its own split, first and last step; another split may differ tenfold."""
     history = urban[3].history["train"]
     assert len(history["loss"]) == 2500
     for name, start, low, high in (

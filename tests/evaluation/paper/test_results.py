@@ -15,7 +15,7 @@ RECORDS = Path(__file__).parents[3] / "bench" / "results" / "reproduction" / "re
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_released_recipe_gives_what_the_released_code_gives(view):
-    """Paper.md A7: on Urban the mean cell is .008 +- .004 above random, the best below that of 16 orders."""
+    """The released code on its own split of Urban: its 16 cells are .008 +- .004 above random on average."""
     cells, chance = cells_and_chance(by_protocol(read_folder(RECORDS))["check"], "urban", view)
 
     above = cells.mean(axis=1) - chance.mean(axis=1)
