@@ -211,7 +211,7 @@ def test_the_sizes_that_were_decided_for_the_pool_are_those_of_the_fit(n_devices
     assert (sizes.n_places, sizes.n_clusters, sizes.n_targets) == (31, 10, 31)
     assert sizes.n_places == len(fixed.dictionary)
     assert len(fitted.state_.params.C) == -(-31 // (n_devices * sizes.block_rows))
-    assert fitted.row_norms()["C"].shape == (20,)
+    assert fitted.row_norms()["C"].shape == (31,)
     assert sorted(fitted.select(19)) == [i for i in range(20) if i != 1]
 
 
