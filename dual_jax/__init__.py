@@ -1,7 +1,8 @@
 """Which samples should be labelled? Deep Unsupervised Active Learning (DUAL) in JAX.
 
-``DUALSelector`` is the scikit-learn estimator and ``Selector`` that of every other method; ``init``,
-``pretrain_step``, ``start_selection``, ``train_step``, ``rank`` and ``fit`` are the functional core.
+``DUALSelector`` is the scikit-learn estimator, ``Selector`` that of every other method, and ``PoolEncoder``
+turns a frame of any columns into rows of numbers for them; ``init``, ``pretrain_step``, ``start_selection``,
+``train_step``, ``rank`` and ``fit`` are the functional core.
 """
 
 from importlib import import_module
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dual_jax.dual.streaming import stream
     from dual_jax.estimators.archive import export, load
     from dual_jax.estimators.dual_selector import DUALSelector
+    from dual_jax.estimators.pool_encoder import PoolEncoder
     from dual_jax.estimators.query_strategy import QueryStrategy
     from dual_jax.estimators.selector import Selector
     from dual_jax.methods import METHODS
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "DUALSelector": "dual_jax.estimators.dual_selector",
     "METHODS": "dual_jax.methods",
+    "PoolEncoder": "dual_jax.estimators.pool_encoder",
     "QueryStrategy": "dual_jax.estimators.query_strategy",
     "export": "dual_jax.estimators.archive",
     "load": "dual_jax.estimators.archive",
@@ -47,6 +50,7 @@ __all__ = [
     "KMeansResult",
     "Module",
     "Plan",
+    "PoolEncoder",
     "QueryStrategy",
     "Selection",
     "Selector",

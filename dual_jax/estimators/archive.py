@@ -14,12 +14,15 @@ from dual_jax.data.storage import read_arrays
 from dual_jax.dual.config import DualConfig
 from dual_jax.estimators.dual_selector import DUALSelector
 from dual_jax.estimators.picker import ARCHIVE
+from dual_jax.estimators.pool_encoder import PoolEncoder
 from dual_jax.estimators.selector import Selector
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def load(path: str | os.PathLike[str], *, config: DualConfig | None = None) -> DUALSelector | Selector:
+def load(
+    path: str | os.PathLike[str], *, config: DualConfig | None = None
+) -> DUALSelector | Selector | PoolEncoder:
     """Return the estimator that ``save`` wrote; reading it runs nothing.
 
     Parameters
@@ -48,7 +51,7 @@ def load(path: str | os.PathLike[str], *, config: DualConfig | None = None) -> D
     np.True_
     """
     about, arrays = read_arrays(path, ARCHIVE)
-    classes = {kind.__name__: kind for kind in (DUALSelector, Selector)}
+    classes = {kind.__name__: kind for kind in (DUALSelector, Selector, PoolEncoder)}
     kind = about.get("class")
     if kind not in classes:
         raise InputError(f"{path} keeps a {kind}, which this version does not know: upgrade dual-jax")

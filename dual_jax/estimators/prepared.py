@@ -53,8 +53,7 @@ class Inputs(NamedTuple):
         own = scaler(about["scale"], "scaler")
         if not about["has_embedding"]:
             return cls(own, None, None)
-        parts = Parts(*(scaler("spread", f"parts/{i}") for i in range(len(Parts._fields))))
-        return cls(own, parts, None)
+        return cls(own, (scaler("spread", "parts/0"), scaler("spread", "parts/1")), None)
 
 
 class Request(NamedTuple):

@@ -97,21 +97,17 @@ def apply(scaler: Scaler, x: Shaped[Table, "n d"]) -> Float[Table, "n d"]:
     return scaled
 
 
-class Parts(NamedTuple):
-    """How inputs and an embedding are scaled to stand beside one another: see `beside`."""
-
-    x: Scaler
-    embedding: Scaler
+Parts = tuple[Scaler, ...]  # of the views that `join` puts into one table, in their order
 
 
-def beside(x: Shaped[Table, "n d"], embedding: Shaped[Table, "n q"]) -> Float[Table, "n d+q"]:
-    """Return inputs and an embedding as one table in which each has one vote.
+def beside(x: Shaped[Table, "n d"], *others: Shaped[Table, "n _"]) -> Float[Table, "n w"]:
+    """Return several views of the same rows, such as inputs and an embedding, as one table: one vote each.
 
-    With ``nrm(a) = (a - mean) / sqrt(mean_i ||a_i - mean||^2)`` the rows are
+    With ``nrm(a) = (a - mean) / sqrt(mean_i ||a_i - mean||^2)`` the rows of v views of w columns in all are
 
-        sqrt((d + q) / 2) [nrm(x), nrm(embedding)]:
+        sqrt(w / v) [nrm(x), nrm(embedding), ...]:
 
-    both parts have the same mean squared distance between rows, whatever their widths and units, and a
+    all views have the same mean squared distance between rows, whatever their widths and units, and a
     feature has variance 1 on average, as in a standardised table. So a method picks for what the embedding
     knows, and the inputs stay in. Ours; `dual_jax.dual.network` does the same with its own codes.
 
@@ -119,8 +115,8 @@ def beside(x: Shaped[Table, "n d"], embedding: Shaped[Table, "n q"]) -> Float[Ta
     ----------
     x : (n, d) array
         Finite numbers, scaled as they would be alone (`fit_scaler`): that decides between the features.
-    embedding : (n, q) array
-        Finite numbers; the relative size of its columns is kept.
+    *others : (n, q) arrays
+        Finite numbers, such as an embedding; the relative size of the columns of each is kept.
 
     Examples
     --------
@@ -128,19 +124,19 @@ def beside(x: Shaped[Table, "n d"], embedding: Shaped[Table, "n q"]) -> Float[Ta
     array([[-1., -1.],
            [ 1.,  1.]], dtype=float32)
     """
-    return join(fit_parts(x, embedding), x, embedding)
+    return join(fit_parts(x, *others), x, *others)
 
 
-def fit_parts(x: Shaped[Table, "n d"], embedding: Shaped[Table, "n q"]) -> Parts:
-    """Return how `beside` scales these two, for `join` to do so with new rows."""
-    spread = ((x.shape[1] + embedding.shape[1]) / 2) ** 0.5
-    return Parts(_fit_part(x, spread), _fit_part(embedding, spread))
+def fit_parts(*views: Shaped[Table, "n _"]) -> Parts:
+    """Return how `beside` scales these views, for `join` to do so with new rows."""
+    spread = (sum(view.shape[1] for view in views) / len(views)) ** 0.5
+    return tuple(_fit_part(view, spread) for view in views)
 
 
-def join(parts: Parts, x: Shaped[Table, "m d"], embedding: Shaped[Table, "m q"]) -> Float[Table, "m d+q"]:
-    """Return rows beside their embedding, scaled by the parts' moments, on the side where ``x`` is."""
-    xp: ModuleType = jnp if isinstance(x, jax.Array) else np
-    rows = apply(parts.x, x), apply(parts.embedding, xp.asarray(embedding))
+def join(parts: Parts, *views: Shaped[Table, "m _"]) -> Float[Table, "m w"]:
+    """Return views as one table, scaled by the parts' moments, on the side where the first view is."""
+    xp: ModuleType = jnp if isinstance(views[0], jax.Array) else np
+    rows = [apply(part, xp.asarray(view)) for part, view in zip(parts, views, strict=True)]
     return xp.concatenate(rows, axis=1)
 
 

@@ -82,9 +82,7 @@ def load(path: str | os.PathLike[str]) -> Encoder:
     ValueError
         The file is none, or is broken.
     """
-    about, arrays = read_arrays(path, KIND)
-    # A dictionary's leaves are stored under "['name']".
-    return from_arrays(about, {name[2:-2]: array for name, array in arrays.items()})
+    return from_arrays(*read_arrays(path, KIND))
 
 
 def stability(key: Key[Array, ""], x: Shaped[Any, "n ..."], *, kind: str, **knobs: Any) -> float:

@@ -656,19 +656,19 @@ def test_the_traceback_is_shown_when_asked_for(monkeypatch, capsys):
 
 
 def test_a_fit_that_control_c_ended_goes_on_with_resume(monkeypatch):
-    words, keep = ["select", "iris", "-n", "3", "--quiet"], Checkpoint.keep
+    words, save = ["select", "iris", "-n", "3", "--quiet"], Checkpoint.save
     assert main(words) == 0
     whole = picks()
 
-    def keep_and_press_control_c(self, stand, *, at_once=False):
-        keep(self, stand, at_once=at_once)
+    def save_and_press_control_c(self, progress, *, at_once=False):
+        save(self, progress, at_once=at_once)
         if not at_once:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Checkpoint, "keep", keep_and_press_control_c)
+    monkeypatch.setattr(Checkpoint, "save", save_and_press_control_c)
     assert main([*words, "--resume", "kept", "--out", "again.csv"]) == 130
     assert os.listdir("kept") == [NAME]
-    monkeypatch.setattr(Checkpoint, "keep", keep)
+    monkeypatch.setattr(Checkpoint, "save", save)
     assert main([*words, "--resume", "kept", "--out", "again.csv"]) == 0
     assert picks("again.csv") == whole
 

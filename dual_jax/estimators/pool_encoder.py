@@ -1,0 +1,239 @@
+"""From a frame of any columns to rows in which every kind of column has a vote."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse
+from jaxtyping import Float
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from dual_jax.data.errors import InputError
+from dual_jax.data.frames import as_table
+from dual_jax.data.storage import write_arrays
+from dual_jax.dual.config import DualConfig
+from dual_jax.estimators.picker import ARCHIVE
+from dual_jax.numerics.scaling import Scaler, fit_parts, join
+from dual_jax.views.categories import Categories
+from dual_jax.views.columns import USED, Column, sort
+from dual_jax.views.numbers import Numbers
+from dual_jax.views.text import Embedded, Text
+from dual_jax.views.vectors import Vectors
+
+VIEWS = {kind.__name__: kind for kind in (Numbers, Categories, Text, Vectors)}  # that a file can keep
+LSA = "lsa"
+
+
+class PoolEncoder(TransformerMixin, BaseEstimator):
+    """Turn a frame of numbers, dates, categories, text and vectors into float32 rows for a selector.
+
+    Numbers and dates together are one view of the samples, categories together another, and so is every
+    column of text and of vectors. Each view has one vote: the same mean squared distance between rows
+    (`dual_jax.beside`). The rows are scaled already, so a selector takes them with ``scale="none"``.
+
+    Parameters
+    ----------
+    columns : "auto" or dict
+        What columns are, by name, where it is not to be found out: "number", "date", "category" (one 0/1
+        feature for each level), "string" (short text, by character n-grams), "text" (by words), "vector",
+        "id" or "exclude". Columns that are not named are as found; see `describe`.
+    text : "lsa" or callable
+        Of columns of text: latent semantic analysis in 100 dimensions, or a function from a list of str to
+        one row of numbers for each.
+    scale : {"standard", "global", "l2", "none"}
+        Of the numbers among themselves.
+    random_state : int
+        Of the singular value decomposition of text.
+
+    Attributes
+    ----------
+    columns_ : tuple of Column
+        For each column of the pool ``name``, ``kind`` and ``reason``.
+    views_ : tuple
+        The fitted views, in the order of their features.
+    n_features_in_ : int
+        Number of columns of the pool.
+    feature_names_in_ : (n_features_in_,) array
+        Names of the columns, where the pool has names.
+
+    Examples
+    --------
+    >>> encoder = PoolEncoder({"steel": "category"})
+    >>> encoder.fit_transform({"carbon": [0, 8, 8, 4], "steel": ["A", "R", "R", "A"]}).shape
+    (4, 3)
+    >>> print(encoder.describe())
+    carbon: number (0 to 8)
+    steel: category (as asked)
+    """
+
+    def __init__(
+        self,
+        columns: Any = "auto",
+        text: Any = LSA,
+        *,
+        scale: str = "standard",
+        random_state: int = 0,
+    ) -> None:
+        self.columns = columns
+        self.text = text
+        self.scale = scale
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Find out what the columns of a pool are, and how its rows become features.
+
+        Parameters
+        ----------
+        X : frame, dict of columns or (n, d) array
+            Of pandas, polars, pyarrow or another library with Arrow's C stream. Missing cells are fine.
+        y
+            Ignored.
+
+        Raises
+        ------
+        InputError
+            When a parameter or a column cannot be used, or no column is a feature.
+        """
+        self._fit(X)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None, **_: Any) -> Float[np.ndarray, "n q"]:
+        """Return the pool's rows after `fit`."""
+        return self._fit(X)
+
+    def transform(self, X: Any) -> Float[np.ndarray, "m q"]:
+        """Return rows of a frame with the pool's columns as the pool's are.
+
+        Levels of a category and words that the pool did not have are as the rare ones of it, or 0.
+
+        Raises
+        ------
+        InputError
+            When a column is missing or is not of the pool's kind.
+        """
+        check_is_fitted(self)
+        table = self._table(X, reset=False)
+        return join(self._parts, *(view.transform(table) for view in self.views_))
+
+    def describe(self) -> str:
+        """Return a line for each column: what it is taken for and why."""
+        check_is_fitted(self)
+        return "\n".join(map(str, self.columns_))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features: the column's, and the level or direction within it."""
+        check_is_fitted(self)
+        return np.array([name for view in self.views_ for name in view.names], dtype=object)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the encoder to a file that `dual_jax.load` reads: arrays and JSON, nothing that runs.
+
+        Raises
+        ------
+        InputError
+            When it has an embedder of the caller's, which no file holds, or the file cannot be written.
+        """
+        check_is_fitted(self)
+        if any(isinstance(view, Embedded) for view in self.views_):
+            raise InputError("text=<function> cannot be written to a file: fit again after loading")
+        states = [view.state() for view in self.views_]
+        about = {
+            "class": type(self).__name__,
+            "params": {"columns": self.columns, "scale": self.scale, "random_state": self.random_state},
+            "columns": self.columns_,
+            "views": [type(view).__name__ for view in self.views_],
+            "states": [state for state, _ in states],
+            "n_features": self.n_features_in_,
+            "feature_names": [*map(str, getattr(self, "feature_names_in_", ()))],
+        }
+        tree = {"views": [arrays for _, arrays in states], "parts": [part[1:] for part in self._parts]}
+        write_arrays(path, ARCHIVE, about, tree)
+
+    @classmethod
+    def _restored(
+        cls, about: dict[str, Any], arrays: dict[str, np.ndarray], config: DualConfig | None
+    ) -> Self:
+        """Return the encoder that `save` wrote; ``config`` is for other estimators."""
+        encoder = cls(**about["params"])
+        encoder.columns_ = tuple(Column(*column) for column in about["columns"])
+        encoder.n_features_in_ = about["n_features"]
+        if about["feature_names"]:
+            encoder.feature_names_in_ = np.array(about["feature_names"], dtype=object)
+
+        def within(place: str) -> dict[str, np.ndarray]:
+            return {name.removeprefix(place): a for name, a in arrays.items() if name.startswith(place)}
+
+        encoder.views_ = tuple(
+            VIEWS[name].restored(state, within(f"views/{i}/"))
+            for i, (name, state) in enumerate(zip(about["views"], about["states"], strict=True))
+        )
+        encoder._parts = tuple(
+            Scaler("spread", *(arrays[f"parts/{i}/{j}"] for j in range(3)))
+            for i in range(len(encoder.views_))
+        )
+        return encoder
+
+    def _fit(self, X: Any) -> Float[np.ndarray, "n q"]:
+        if not (self.text == LSA or callable(self.text)):
+            raise InputError(f'text={self.text!r} is neither "{LSA}" nor a function of a list of texts')
+        if not (self.columns == "auto" or isinstance(self.columns, Mapping)):
+            raise InputError(f'columns={self.columns!r} is neither "auto" nor a dictionary of kinds by name')
+        table = self._table(X, reset=True)
+        self.columns_ = sort(table, {} if self.columns == "auto" else self.columns)
+        if not any(column.kind in USED for column in self.columns_):
+            raise InputError("no column of the pool is a feature: " + "; ".join(map(str, self.columns_[:5])))
+        self.views_ = tuple(self._fitted_views(table))
+        rows = [view.transform(table) for view in self.views_]
+        self._parts = fit_parts(*rows)
+        return join(self._parts, *rows)
+
+    def _fitted_views(self, table: Any) -> Any:
+        """Give the fitted views: numbers with dates, categories, and each column of text and of vectors."""
+        named: dict[str, list[str]] = {kind: [] for kind in USED}
+        for column in self.columns_:
+            if column.kind in USED:
+                named[column.kind].append(column.name)
+        if numbers := [c.name for c in self.columns_ if c.kind in ("number", "date")]:
+            yield Numbers.fit(table, numbers, named["date"], self.scale)
+        if named["category"]:
+            yield Categories.fit(table, named["category"])
+        for name in named["string"]:
+            yield Text.fit(table, name, by_words=False, seed=self.random_state)
+        for name in named["text"]:
+            if callable(self.text):
+                yield Embedded.fit(table, name, self.text)
+            else:
+                yield Text.fit(table, name, by_words=True, seed=self.random_state)
+        for name in named["vector"]:
+            yield Vectors.fit(table, name)
+
+    def _table(self, X: Any, *, reset: bool) -> Any:
+        """Return the checked pool as a table of pyarrow, and note or compare the names of its columns."""
+        if scipy.sparse.issparse(X):
+            check_array(X)  # for scikit-learn's words: sparse input is refused
+        is_frame = isinstance(X, Mapping) or hasattr(X, "columns") or hasattr(X, "column_names")
+        if not is_frame:
+            X = validate_data(
+                self, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=1 + reset
+            )
+        table = as_table(X)
+        if is_frame:
+            validate_data(self, table, reset=reset, skip_check_array=True)
+        if table.num_rows < 1 + reset or not table.num_columns:
+            raise InputError(
+                f"the pool has {table.num_rows} rows and {table.num_columns} columns, wanted at least "
+                f"{1 + reset} and 1"
+            )
+        return table
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that cells may be missing, text and categories, and that rows come out in float32."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,192 @@
+"""What each column of a pool is: numbers, dates, categories, text, vectors, or no feature, and why.
+
+The rules look at names and cells alone, in this order: a column of one value, row ids (a name such as
+``uid`` with distinct cells), vectors, dates, numbers, then text by how often it repeats and how long it is.
+Text that holds numbers is numbers, as in `dual_jax.data.columns`.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dual_jax.data.casts import decoded, is_textual, plain, text_as_numbers, vector_width
+from dual_jax.data.cells import MISSING
+from dual_jax.data.columns import ID_NAME
+from dual_jax.data.errors import InputError
+
+USED = ("number", "date", "category", "string", "text", "vector")  # kinds that become features
+KINDS = (*USED, "id", "exclude")
+LABEL_NAMES = ("label", "labels", "class", "target")  # no label is ever read
+MAX_LEVELS = 40  # distinct texts that are categories however seldom each is; more have to repeat
+REPEATS = 5  # rows per distinct text, on average, from which many distinct texts are categories
+MIN_WORDS = 4  # of a cell, on average, from which text is read by words
+ID_SHARE = 0.95  # of the rows have a cell of their own, in a column that looks like ids
+DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y-%m-%d %H:%M:%S")
+
+
+class Column(NamedTuple):
+    """A column, what it is taken for (one of `KINDS`), and why."""
+
+    name: str
+    kind: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Return the line that tells a person."""
+        return f"{self.name}: {self.kind} ({self.reason})"
+
+
+def sort(table: Any, asked: Mapping[str, str]) -> tuple[Column, ...]:
+    """Return what each column of a table is, in the table's order.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        With distinct names.
+    asked : mapping
+        Kinds of columns by their names, which overrule what is found.
+
+    Raises
+    ------
+    InputError
+        When a name is not there, or a kind is none of `KINDS` or cannot be that of the column.
+
+    Examples
+    --------
+    >>> import pyarrow
+    >>> for column in sort(pyarrow.table({"age": [31, 47], "steel": ["A", "R"]}), {"steel": "category"}):
+    ...     print(column)
+    age: number (31 to 47)
+    steel: category (as asked)
+    """
+    for name, kind in asked.items():
+        if name not in table.column_names:
+            raise InputError(
+                f"there is no column {name!r}; the columns are {', '.join(map(repr, table.column_names))}"
+            )
+        if kind not in KINDS:
+            raise InputError(f"column {name!r} cannot be {kind!r}: use one of {', '.join(KINDS)}")
+    return tuple(
+        Column(name, asked[name], "as asked") if name in asked else Column(name, *_found(name, table[name]))
+        for name in table.column_names
+    )
+
+
+def without_missing(column: Any) -> Any:
+    """Return a column in a plain type; texts without surrounding blanks, spellings of "missing" as null."""
+    import pyarrow as pa
+    from pyarrow import compute as pc
+
+    column = plain(column)
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        column = decoded(column)
+    if is_textual(column.type):
+        texts = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+        is_missing = pc.is_in(pc.utf8_lower(texts), value_set=pa.array(sorted(MISSING), pa.large_string()))
+        return pc.if_else(is_missing, pa.scalar(None, pa.large_string()), texts)
+    if pa.types.is_floating(column.type):
+        return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
+    return column
+
+
+def as_dates(column: Any) -> tuple[Any, str]:
+    """Return a column of dates or times as timestamps and their format; None where it holds others."""
+    import pyarrow as pa
+    from pyarrow import compute as pc
+
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        return column.cast(pa.timestamp("us"), safe=False), str(column.type)
+    if not is_textual(column.type):
+        return None, ""
+    for form in (*DATE_FORMATS, "ISO 8601"):
+        try:
+            if form == "ISO 8601":
+                return column.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")), form
+            return pc.strptime(column.cast(pa.string()), format=form, unit="us"), form
+        except pa.ArrowInvalid:
+            continue
+    return None, ""
+
+
+def _found(name: str, column: Any) -> tuple[str, str]:
+    """Return the kind of a column and the reason, from its name and its cells."""
+    import pyarrow as pa
+    from pyarrow import compute as pc
+
+    if name.lower() in LABEL_NAMES:
+        return "exclude", "named as a label"
+    column = without_missing(column)
+    types, kind = pa.types, column.type
+    if column.null_count == len(column):
+        return "exclude", "every cell is missing"
+    if types.is_nested(kind):
+        width = vector_width(column)
+        return ("vector", f"{width} numbers in each row") if width else ("exclude", f"holds {kind}")
+    n_distinct = pc.count_distinct(column, mode="only_valid").as_py()
+    if n_distinct == 1 and not column.null_count:
+        return "exclude", f"the same in every row: {_shown(column[0])}"
+    is_distinct = n_distinct == len(column)
+    if is_distinct and _is_id_name(name) and (is_textual(kind) or types.is_integer(kind)):
+        return "id", "named as an id, and distinct in every row"
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return "number", _range(column)
+    if types.is_boolean(kind):
+        return "number", "true or false" + _missing(column)
+    if types.is_duration(kind) or types.is_time(kind):
+        return "number", f"{kind}, in seconds" + _missing(column)
+    if types.is_timestamp(kind) or types.is_date(kind):
+        return "date", f"{kind}" + _missing(column)
+    if not is_textual(kind):
+        return "exclude", f"holds {kind}"
+    return _found_in_text(column, n_distinct)
+
+
+def _found_in_text(column: Any, n_distinct: int) -> tuple[str, str]:
+    """Return the kind of a column of texts, and the reason."""
+    from pyarrow import compute as pc
+
+    gaps = _missing(column)
+    for decimal in ".,":
+        numbers, _ = text_as_numbers(column, decimal)
+        if numbers is not None:
+            return "number", _range(numbers) + (" with decimal commas" if decimal == "," else "")
+    _, form = as_dates(column)
+    if form:
+        return "date", f"written as {form}" + gaps
+    n_cells = len(column) - column.null_count
+    n_words = pc.mean(pc.list_value_length(pc.utf8_split_whitespace(column))).as_py()
+    counted = f"{n_distinct:,} distinct in {n_cells:,} rows"
+    about = f"{counted}, {n_words:.1f} words each{gaps}"
+    if n_words >= MIN_WORDS and n_distinct * REPEATS > n_cells:
+        return "text", about
+    is_short = n_words < 1.5 and pc.all(pc.string_is_ascii(column)).as_py()
+    if is_short and n_distinct >= ID_SHARE * len(column) and n_distinct > REPEATS:
+        return "id", f"like ids: {counted}, one word each"
+    if n_distinct <= MAX_LEVELS or n_distinct * REPEATS <= n_cells:
+        return "category", counted + gaps
+    return "string", about
+
+
+def _is_id_name(name: str) -> bool:
+    return bool(ID_NAME.fullmatch(name) or ID_NAME.fullmatch(name.lower()))
+
+
+def _range(column: Any) -> str:
+    from pyarrow import compute as pc
+
+    ends = pc.min_max(column).as_py()
+    return f"{_shown(ends['min'])} to {_shown(ends['max'])}" + _missing(column)
+
+
+def _missing(column: Any) -> str:
+    n = column.null_count
+    return f", {n:,} missing" if n else ""
+
+
+def _shown(value: Any) -> str:
+    """Return a cell in a few characters."""
+    value = value.as_py() if hasattr(value, "as_py") else value
+    text = f"{value:.6g}" if isinstance(value, float | np.floating) else re.sub(r"\s+", " ", str(value))
+    return text if len(text) <= 24 else text[:24] + "..."
