@@ -83,15 +83,16 @@ def read_labels(
     id_column : str, optional
         What the files call the pool's ids; the pool's own name by default.
     label_column : str, optional
-        In the pool, in the tables, or in both: rows with a value there are labelled. Tables without it count
-        every row.
+        In the pool, in the tables, or in both: rows with a value there are labelled. Where the pool has it,
+        tables without it count every row.
     is_empty_labelled : bool
         Whether an image that COCO lists without an annotation is labelled.
 
     Raises
     ------
     InputError
-        When a file cannot be read, none of its rows is in the pool, or nothing has the column of labels.
+        When a file cannot be read, none of its rows is in the pool, or a table lacks the column of
+        labels, and the pool too.
     """
     how = _reading(file, id_column, label_column, is_empty_labelled)
     n = len(file.pool.x)
@@ -138,7 +139,8 @@ def _reading(
 ) -> Reading:
     has_ids = file.pool.ids is not None
     names = dict.fromkeys(name for name in (id_column, file.pool.id_name) if name is not None and has_ids)
-    return Reading(has_ids, tuple(names), label_column, is_empty_labelled)
+    is_in_pool = label_column in column_names(file.pool)
+    return Reading(has_ids, tuple(names), label_column, is_empty_labelled, is_in_pool)
 
 
 def _mask(n: int, entries: Sequence[Entry], found: Sequence[Rows], state: str) -> Bool[np.ndarray, " n"]:

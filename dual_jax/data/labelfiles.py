@@ -19,6 +19,7 @@ from xml.parsers import expat
 from dual_jax.data.arrow import is_saved_set
 from dual_jax.data.casts import is_textual, plain, texts_of
 from dual_jax.data.cells import is_missing
+from dual_jax.data.delimited import check_column
 from dual_jax.data.errors import InputError
 from dual_jax.data.files import parsing, suffix_of
 from dual_jax.data.ids import text_of_id
@@ -50,13 +51,14 @@ class Reading(NamedTuple):
     """How the user's own columns are called, and whether a listed image without annotations is labelled.
 
     ``id_names`` are names of the column of ids, () where the pool has none; ``label_column`` is that of the
-    labels in tables.
+    labels in tables, which they may lack only where the pool has it.
     """
 
     has_ids: bool = False
     id_names: tuple[str, ...] = ()
     label_column: str | None = None
     is_empty_labelled: bool = False
+    is_label_in_pool: bool = False
 
 
 def read_entries(path: str | PathLike[str], how: Reading) -> list[Entry]:
@@ -169,7 +171,7 @@ def _from_records(where: str, records: Sequence[dict[str, Any]], how: Reading) -
         states = {"accept": LABELLED, "reject": LABELLED, "ignore": SKIPPED}
         for record in records:
             yield Entry(_text_keys(record, how), states.get(record["answer"], OPEN), _batch(record))
-    elif known.keys() & {"responses", *LABELS} and how.label_column is None:
+    elif known.keys() & {"responses", *LABELS} and how.label_column not in known:
         names = ("responses",) if "responses" in known else LABELS
         for record in records:
             is_labelled = any(_is_filled(record.get(name)) for name in names)
@@ -266,6 +268,8 @@ def _own_rows(
     if not known and "index" not in names:
         wanted = " or ".join(repr(name) for name in (*how.id_names[:1], "index"))
         raise InputError(f"{where} needs a column {wanted}: its columns are {', '.join(map(repr, names))}")
+    if how.label_column is not None and not how.is_label_in_pool:
+        check_column(where, how.label_column, names)
     kind, name = (ID, known[0]) if known else (INDEX, "index")
     column = how.label_column
     for record in records:

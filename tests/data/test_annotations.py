@@ -219,6 +219,13 @@ def test_a_column_of_labels_in_the_pool_says_which_rows_have_one(tmp_path, monke
     assert found.is_labelled.tolist() == [True, False, False, True]
 
 
+def test_a_column_of_labels_that_neither_the_pool_nor_a_table_has_is_a_mistake(pool):
+    with pytest.raises(InputError, match=r"done\.csv has no column 'y': its columns are 'uid'"):
+        read_labels([write("done.csv", "uid\n001\n")], pool, label_column="y")
+    lines = doccano([1, 2], ["labelled", "open"])  # an export says it in its own way
+    assert np.flatnonzero(read_labels([lines], pool, label_column="y").is_labelled).tolist() == [1]
+
+
 def test_the_batch_counts_on_from_receipts_and_tasks(pool):
     parts = {"command": "dual-jax select", "input": {}, "picks": {}, "versions": {}}
     write("first.csv", "index,id,rank\n0,000,1\n")
