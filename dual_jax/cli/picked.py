@@ -11,12 +11,20 @@ if TYPE_CHECKING:
 
 
 class Source(NamedTuple):
-    """What was read: the pool with its missing cells filled, its embedding, and the rows with a label."""
+    """What was read: the pool with its missing cells filled, its embedding, and the rows with a label.
+
+    ``columns`` says what each column was taken for and why, where some are no numbers.
+    """
 
     pool: "Pool"
     n_imputed: int
     embedding: "Embedding | None"
     is_labeled: np.ndarray
+    columns: dict[str, str] = {}  # noqa: RUF012
+
+    def scale(self, asked: str) -> str:
+        """Return how the rows are still to be scaled: those of encoded columns are."""
+        return "none" if self.columns else asked
 
 
 class Picked(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dual_jax.cli import embeddings, outputs
+from dual_jax.cli import columns, embeddings, outputs
 from dual_jax.cli.options import (
     NO_CACHE,
     SCALINGS,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 KEPT = ("dual", "dual_paper")  # methods whose fits show progress and can be kept
 IN_MEMORY = (
+    "kinds",
     "impute",
     "embedding",
     "explain",
@@ -56,6 +57,7 @@ def add(commands: Any) -> None:
     add("--id-column", metavar="NAME", help="the pool's column of ids")
     add("--exclude", metavar="NAME,...", help="columns that are no features, such as a label")
     add("--use", metavar="NAME,...", help="columns of numbers that are features though they look like ids")
+    columns.add(parser)
     header = "whether the first line of a text file is a header; found out by default"
     add("--header", action=argparse.BooleanOptionalAction, default=None, help=header)
     add("--decimal", choices=(".", ","), help="decimal mark of a text file; found out by default")
@@ -143,7 +145,8 @@ def _read(args: argparse.Namespace) -> Source:
     from dual_jax.data.tables import map_pool, read_labeled, read_pool
 
     exclude, use = ([name for name in (names or "").split(",") if name] for names in (args.exclude, args.use))
-    n_imputed = 0
+    n_imputed, taken = 0, {}
+    columns.use_ids(args)
     if args.stream:
         pool = map_pool(args.pool, args.id_column, exclude)
     else:
@@ -155,14 +158,16 @@ def _read(args: argparse.Namespace) -> Source:
             header=args.header,
             decimal=args.decimal,
             data_dir=args.data_dir,
+            any_columns=True,
         )
+        pool, taken = columns.encode(args, pool)
     if args.impute:
         n_imputed = int(pool.x.size - np.isfinite(pool.x).sum())
         pool = pool._replace(x=np.asarray(impute_median(pool.x)))
     is_labeled = np.zeros(len(pool.x), bool)
     if args.labeled is not None:
         is_labeled[read_labeled(args.labeled, args.id_column, pool)] = True
-    return Source(pool, n_imputed, embeddings.prepare(args, pool), is_labeled)
+    return Source(pool, n_imputed, embeddings.prepare(args, pool), is_labeled, taken)
 
 
 def _pick(args: argparse.Namespace, source: Source) -> Picked:
@@ -174,7 +179,11 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
     from dual_jax.estimators.selector import Selector
 
     selector = Selector(
-        args.method, args.n_to_select, scale=args.scale, random_state=args.seed, **dict(args.knobs)
+        args.method,
+        args.n_to_select,
+        scale=source.scale(args.scale),
+        random_state=args.seed,
+        **dict(args.knobs),
     )
     prepared = selector.prepare(x, embedding=embedding, labeled=source.is_labeled)
     picks = selector.run(prepared).sample_indices_
@@ -199,7 +208,7 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
     knobs = _checked_knobs(args)
     selector = DUALSelector(
         args.n_to_select,
-        scale=args.scale,
+        scale=source.scale(args.scale),
         random_state=args.seed,
         config=_config(args.method, knobs),
         verbose=int(not args.quiet),
