@@ -153,10 +153,15 @@ def accuracy(x: Any, y: np.ndarray, test: Any, truth: np.ndarray) -> float:
     return 100 * SVC(C=100.0, kernel="linear", max_iter=3_000_000).fit(x, y).score(test, truth)
 
 
-def picked(x: np.ndarray, n_picks: int) -> np.ndarray:
-    """Return the picks; columns of zeros make pools of about one width share a compiled program."""
+def picked(x: np.ndarray | None, n_picks: int) -> list[np.ndarray]:
+    """Return the order of the picks, best first, which is nested; none where there is no such space.
+
+    Columns of zeros make pools of about one width share a compiled program.
+    """
+    if x is None:
+        return []
     padded = np.pad(x, ((0, 0), (0, -x.shape[1] % PADDED)))
-    return np.asarray(METHODS["medoids"](jax.random.key(0), padded, n_picks).indices)
+    return [np.asarray(METHODS["medoids"](jax.random.key(0), padded, n_picks).indices)]
 
 
 def measure(data: Data, number: int, spaces: list[str], out: Path) -> None:
@@ -174,12 +179,12 @@ def measure(data: Data, number: int, spaces: list[str], out: Path) -> None:
     budgets = sorted({min(b, len(half) // 2) for b in (c, 2 * c, 4 * c, max(c, len(half) // 8))})
     draws = [np.random.default_rng([1, number, i]).permutation(len(half)) for i in range(N_RANDOM)]
     for space in wanted:
-        x = None if space == "random" else SPACES[space](pool)
+        orders = draws if space == "random" else picked(SPACES[space](pool), budgets[-1])
         scores = {}
-        for n_picks in budgets if space == "random" or x is not None else ():
-            orders = [draw[:n_picks] for draw in draws] if x is None else [picked(x, n_picks)]
-            of_orders = [accuracy(rows[picks], y[picks], test_rows, truth) for picks in orders]
-            scores[str(n_picks)] = round(float(np.mean(of_orders)), 3)
+        for n_picks in budgets if orders else ():
+            sets = [order[:n_picks] for order in orders]
+            of_sets = [accuracy(rows[picks], y[picks], test_rows, truth) for picks in sets]
+            scores[str(n_picks)] = round(float(np.mean(of_sets)), 3)
         append(out, {"data": data.name, "split": number, "space": space, "accuracy": scores})
 
 

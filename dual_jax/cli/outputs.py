@@ -156,6 +156,7 @@ def _receipt(
             "sha256": pool.sha256,
             "shape": pool.x.shape,
             "dropped": pool.dropped,
+            "columns": source.columns,
             "note": pool.note,
             "guesses": pool.guesses,
             "id_column": pool.id_name,
@@ -189,7 +190,12 @@ def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
         title(picked),
         *_used(args, picked),
         *(f"taken as: {guess}" for guess in source.pool.guesses),
-        *(f"left out: {name} ({reason})" for name, reason in source.pool.dropped.items()),
+        *(f"column {name}: {taken}" for name, taken in source.columns.items()),
+        *(
+            f"left out: {name} ({reason})"
+            for name, reason in source.pool.dropped.items()
+            if name not in source.columns
+        ),
         *([f"filled: {source.n_imputed:,} cells by the column's median"] if args.impute else []),
         *exchange.summary(args, picked),
         f"picks: {', '.join(map(str, args.out))}   receipt: {exchange.receipt_path(args.out)}"

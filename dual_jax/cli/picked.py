@@ -16,7 +16,8 @@ class Source(NamedTuple):
     """What was read: the pool with its missing cells filled, its embedding, and the rows with a label.
 
     ``is_forbidden`` are rows never to pick; ``keep`` are the pool's columns that go with the picks, and
-    ``payload`` is the one to be labelled, None for the ids.
+    ``payload`` is the one to be labelled, None for the ids. ``columns`` says what each column was taken for
+    and why, where some are no numbers.
     """
 
     file: "PoolFile"
@@ -26,6 +27,7 @@ class Source(NamedTuple):
     is_forbidden: np.ndarray
     keep: list[str]
     payload: str | None
+    columns: dict[str, str]
 
     @property
     def pool(self) -> "Pool":
@@ -41,6 +43,10 @@ class Source(NamedTuple):
     def candidates(self) -> np.ndarray:
         """The rows that may be picked, but for those with a label."""
         return ~(self.is_forbidden | self.labels.is_skipped)
+
+    def scale(self, asked: str) -> str:
+        """Return how the rows are still to be scaled: those of encoded columns are."""
+        return "none" if self.columns else asked
 
 
 class Picked(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dual_jax.cli import embeddings, exchange, outputs
+from dual_jax.cli import columns, embeddings, exchange, outputs
 from dual_jax.cli.options import (
     NO_CACHE,
     SCALINGS,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 KEPT = ("dual", "dual_paper")  # methods whose fits show progress and can be kept
 IN_MEMORY = (
+    "kinds",
     "impute",
     "embedding",
     "explain",
@@ -56,6 +57,7 @@ def add(commands: Any) -> None:
     add("--id-column", metavar="NAME", help="the pool's column of ids")
     add("--exclude", metavar="NAME,...", help="columns that are no features, such as a label")
     add("--use", metavar="NAME,...", help="columns of numbers that are features though they look like ids")
+    columns.add(parser)
     header = "whether the first line of a text file is a header; found out by default"
     add("--header", action=argparse.BooleanOptionalAction, default=None, help=header)
     add("--decimal", choices=(".", ","), help="decimal mark of a text file; found out by default")
@@ -143,7 +145,9 @@ def _read(args: argparse.Namespace) -> Source:
     from dual_jax.data.checks import impute_median
     from dual_jax.data.owncolumns import PoolFile
 
-    n_imputed, pool = 0, _read_pool(args)
+    columns.use_ids(args)
+    n_imputed = 0
+    pool, taken = columns.encode(args, _read_pool(args))
     if args.impute:
         n_imputed = int(pool.x.size - np.isfinite(pool.x).sum())
         pool = pool._replace(x=np.asarray(impute_median(pool.x)))
@@ -158,7 +162,7 @@ def _read(args: argparse.Namespace) -> Source:
     is_forbidden = read_rows(args.forbid, file, args.id_column)
     keep, payload = exchange.wanted_columns(args, file)
     embedding = embeddings.prepare(args, pool)
-    return Source(file, n_imputed, embedding, labels, is_forbidden, keep, payload)
+    return Source(file, n_imputed, embedding, labels, is_forbidden, keep, payload, taken)
 
 
 def _read_pool(args: argparse.Namespace) -> "Pool":
@@ -179,6 +183,7 @@ def _read_pool(args: argparse.Namespace) -> "Pool":
             header=args.header,
             decimal=args.decimal,
             data_dir=args.data_dir,
+            any_columns=True,
         )
 
     label = args.label_column
@@ -199,7 +204,11 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
     from dual_jax.estimators.selector import Selector
 
     selector = Selector(
-        args.method, args.n_to_select, scale=args.scale, random_state=args.seed, **dict(args.knobs)
+        args.method,
+        args.n_to_select,
+        scale=source.scale(args.scale),
+        random_state=args.seed,
+        **dict(args.knobs),
     )
     prepared = selector.prepare(
         x, embedding=embedding, labeled=source.is_labeled, candidates=source.candidates
@@ -226,7 +235,7 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
     knobs = _checked_knobs(args)
     selector = DUALSelector(
         args.n_to_select,
-        scale=args.scale,
+        scale=source.scale(args.scale),
         random_state=args.seed,
         config=_config(args.method, knobs),
         verbose=int(not args.quiet),

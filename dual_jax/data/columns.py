@@ -77,6 +77,7 @@ def sort_columns(
     labels: Sequence[str] = (),
     has_names: bool = True,
     decimal: str = ".",
+    needs_numbers: bool = True,
 ) -> Columns:
     """Return what each column of a table is.
 
@@ -94,6 +95,8 @@ def sort_columns(
         Whether the columns' names were in the file.
     decimal : str
         The decimal mark in text.
+    needs_numbers : bool
+        Whether a table without a column of numbers, or with several of vectors, is refused.
 
     Raises
     ------
@@ -128,7 +131,8 @@ def sort_columns(
         for name in [name for name, reason in found.dropped.items() if reason.startswith("codes")]:
             found.numbers[name] = text_as_numbers(plain(table[name]), decimal, with_codes=True)[0]
             del found.dropped[name]
-    _check_features(where, found)
+    if needs_numbers or len(found.vectors) == 1:
+        _check_features(where, found)
     order = {name: found.dropped[name] for name in names if name in found.dropped}
     return found._replace(dropped=order)
 

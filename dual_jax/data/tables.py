@@ -31,7 +31,7 @@ class Pool(NamedTuple):
     the file's bytes, or of the numbers of a built-in set; ``note`` is what else was done; ``sample_shape`` is
     that of an image or a series before it became a row, () where that is not known. ``guesses`` are sentences
     on what the file left open and was decided here; ``vectors`` is the list column that the samples are, if
-    any.
+    any. ``table`` are all columns as read, where they were asked for.
     """
 
     x: Any  # (n, d), of NumPy, or rows that stay on disk
@@ -45,6 +45,7 @@ class Pool(NamedTuple):
     sample_shape: tuple[int, ...] = ()
     guesses: tuple[str, ...] = ()
     vectors: str | None = None
+    table: Any = None
 
 
 def read_pool(
@@ -56,6 +57,7 @@ def read_pool(
     header: bool | None = None,
     decimal: str | None = None,
     data_dir: str | PathLike[str] | None = None,
+    any_columns: bool = False,
 ) -> Pool:
     """Return the pool in a file or of a built-in data set.
 
@@ -78,6 +80,8 @@ def read_pool(
         Of delimited text: whether the first line is a header, and "." or ",". Found out where None.
     data_dir : path, optional
         Where the files of built-in sets are.
+    any_columns : bool
+        Keep the columns of a table as read, and accept one that has none of numbers.
 
     Returns
     -------
@@ -104,8 +108,10 @@ def read_pool(
     if os.path.isfile(source) and suffix_of(source) in (".npy", ".npz"):
         return _from_array(source, wishes)
     raw = read_table(source, named=wishes.named, header=header, decimal=decimal)
-    found = _sorted(raw, wishes)
-    x, sample_shape = _as_matrix(raw.where, matrix_of(found))
+    found = _sorted(raw, wishes, needs_numbers=not any_columns)
+    has_features = bool(found.numbers) or len(found.vectors) == 1
+    matrix = matrix_of(found) if has_features else np.empty((found.table.num_rows, 0))
+    x, sample_shape = _as_matrix(raw.where, matrix) if has_features else (matrix, ())
     guesses = (*raw.guesses, *found.guesses)
     names = feature_names(found) if raw.has_names else None
     return Pool(
@@ -120,10 +126,11 @@ def read_pool(
         sample_shape,
         guesses,
         next(iter(found.vectors), None),
+        found.table if any_columns else None,
     )
 
 
-def _sorted(raw: RawTable, wishes: Wishes) -> Columns:
+def _sorted(raw: RawTable, wishes: Wishes, *, needs_numbers: bool = True) -> Columns:
     return sort_columns(
         raw.where,
         raw.table,
@@ -132,6 +139,7 @@ def _sorted(raw: RawTable, wishes: Wishes) -> Columns:
         labels=raw.labels,
         has_names=raw.has_names,
         decimal=raw.decimal,
+        needs_numbers=needs_numbers,
     )
 
 

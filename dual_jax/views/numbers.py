@@ -34,11 +34,7 @@ class Numbers(NamedTuple):
         """Return the view of these columns, those in ``dates`` as dates."""
         cycles = tuple(_cycles(name, table[name]) if name in dates else None for name in columns)
         rows = _rows(table, columns, cycles)
-        with np.errstate(all="ignore"):
-            is_there = ~np.isnan(rows)
-            medians = np.array(
-                [np.median(rows[here, j]) if here.any() else 0.0 for j, here in enumerate(is_there.T)]
-            )
+        medians = column_medians(rows)
         return cls(tuple(columns), cycles, medians, fit_scaler(_filled(rows, medians), scale))
 
     def transform(self, table: Any) -> Float[np.ndarray, "m d"]:
@@ -74,6 +70,12 @@ def _rows(table: Any, columns: Sequence[str], cycles: Sequence[Any]) -> Float[np
         for name, of in zip(columns, cycles, strict=True)
     ]
     return np.concatenate(parts, axis=1)
+
+
+def column_medians(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
+    """Return the median of the cells of each column that are not NaN, 0 where all are."""
+    cells = [column[~np.isnan(column)] for column in rows.T]
+    return np.array([np.median(there) if len(there) else 0.0 for there in cells])
 
 
 def _filled(rows: Float[np.ndarray, "n d"], medians: Float[np.ndarray, " d"]) -> Float[np.ndarray, "n d"]:

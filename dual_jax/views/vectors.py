@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from dual_jax.data.casts import plain, vector_width, vectors_of
 from dual_jax.data.errors import InputError
+from dual_jax.views.numbers import column_medians
 
 
 class Vectors(NamedTuple):
@@ -28,10 +29,7 @@ class Vectors(NamedTuple):
         if not width:
             raise InputError(f"column {column!r} holds no vectors of one length: {table[column].type}")
         rows = _rows(table[column], width)
-        medians = [
-            np.median(cells[~np.isnan(cells)]) if not np.isnan(cells).all() else 0.0 for cells in rows.T
-        ]
-        return cls((column,), np.array(medians, np.float32))
+        return cls((column,), column_medians(rows).astype(np.float32))
 
     def transform(self, table: Any) -> Float[np.ndarray, "m q"]:
         """Return the vectors of a table."""

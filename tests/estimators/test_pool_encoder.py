@@ -1,0 +1,152 @@
+"""A frame of any columns becomes rows in which each kind of column has a vote."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import dual_jax as dj
+from dual_jax.data.errors import InputError
+
+N = 120
+WORDS = ["red", "blue", "cat", "dog", "runs", "sits", "tree", "house"]
+
+
+def columns():
+    """Return a pool of every kind of column, as a dictionary."""
+    rng = np.random.default_rng(0)
+    first = datetime.datetime(2024, 1, 1)
+    return {
+        "uid": [f"u{i}" for i in range(N)],
+        "age": [float(i % 17) for i in range(N)],
+        "flag": [i % 3 == 0 for i in range(N)],
+        "when": [first + datetime.timedelta(days=5 * i) for i in range(N)],
+        "city": [["Rome", "Oslo", "Paris", None][i % 4] for i in range(N)],
+        "steel": [["A", "B"][i % 2] for i in range(N)],
+        "notes": [" ".join(rng.choice(WORDS, 6)) for _ in range(N)],
+        "vector": [[float(i), 1.0 / (i + 1)] for i in range(N)],
+    }
+
+
+def as_they_are(view):
+    """Return a view in the unit in which each has one vote."""
+    centred = view - view.mean(axis=0)
+    return centred / np.sqrt((centred**2).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize(("estimator", "check"), list(estimator_checks_generator(dj.PoolEncoder())))
+def test_scikit_learn_finds_nothing_to_complain_about(estimator, check):
+    check(estimator)
+
+
+def test_rows_are_those_of_scikit_learns_own_steps_with_a_vote_for_each():
+    pool = {name: columns()[name] for name in ("age", "steel", "notes")}
+    lsa = make_pipeline(TfidfVectorizer(), TruncatedSVD(len(WORDS), random_state=0), Normalizer())
+
+    rows = dj.PoolEncoder().fit_transform(pool)
+
+    by_hand = [
+        StandardScaler().fit_transform(np.array(pool["age"])[:, None]),
+        OneHotEncoder(sparse_output=False).fit_transform(np.array(pool["steel"])[:, None]),
+        lsa.fit_transform(pool["notes"]),
+    ]
+    expected = np.hstack([as_they_are(view) for view in by_hand]) * np.sqrt((1 + 2 + len(WORDS)) / 3)
+    np.testing.assert_allclose(rows, expected, atol=1e-5)  # float32 of numbers near 1
+
+
+def test_each_view_has_the_same_share_of_the_squared_distances():
+    encoder = dj.PoolEncoder()
+    rows = encoder.fit_transform(columns())
+    ends = np.cumsum([len(view.names) for view in encoder.views_])
+
+    shares = [np.sum(np.var(part, axis=0)) for part in np.split(rows, ends[:-1], axis=1)]
+
+    assert len(shares) == 4  # numbers, categories, text, vectors
+    np.testing.assert_allclose(shares, rows.shape[1] / 4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_frames_of_any_library_give_the_rows_of_a_dictionary(make):
+    expected = dj.PoolEncoder().fit_transform(columns())
+    encoder = dj.PoolEncoder()
+
+    np.testing.assert_array_equal(encoder.fit_transform(make(columns())), expected)
+    assert encoder.feature_names_in_.tolist() == [*columns()]
+
+
+def test_an_array_of_numbers_is_its_standardised_columns():
+    x = np.random.default_rng(0).normal(size=(30, 4)) * [1, 10, 100, 1000]
+    np.testing.assert_allclose(
+        dj.PoolEncoder().fit_transform(x), StandardScaler().fit_transform(x), atol=1e-5
+    )
+
+
+def test_the_order_of_the_columns_does_not_change_distances():
+    forward, backward = columns(), dict(reversed(columns().items()))
+    rows = [dj.PoolEncoder().fit_transform(pool) for pool in (forward, backward)]
+    products = [(own @ own.T) for own in rows]
+    np.testing.assert_allclose(*products, atol=1e-3)  # sums of 20 float32 products near 10
+
+
+def test_new_rows_may_have_levels_words_and_gaps_that_the_pool_had_not():
+    encoder = dj.PoolEncoder({"uid": "exclude"}).fit(columns())
+    new = {name: values[:2] for name, values in columns().items()}
+    strange = new | {"city": ["Lima", "Rome"], "notes": ["never seen", None], "age": [None, 1.0]}
+
+    rows = encoder.transform(strange)
+
+    assert np.isfinite(rows).all()
+    np.testing.assert_array_equal(encoder.transform(new), encoder.transform(columns())[:2])
+
+
+def test_a_round_trip_through_a_file_gives_the_same_rows(tmp_path):
+    encoder = dj.PoolEncoder({"steel": "string"}).fit(columns())
+    encoder.save(tmp_path / "encoder.npz")
+
+    again = dj.load(tmp_path / "encoder.npz")
+
+    np.testing.assert_array_equal(again.transform(columns()), encoder.transform(columns()))
+    assert again.describe() == encoder.describe()
+    assert again.get_feature_names_out().tolist() == encoder.get_feature_names_out().tolist()
+
+
+def test_it_is_the_first_step_of_a_pipeline():
+    picks = make_pipeline(dj.PoolEncoder(), dj.Selector("medoids", 5, scale="none")).fit(columns())
+    assert len(set(picks[-1].sample_indices_.tolist())) == 5
+
+
+def test_an_embedder_of_the_callers_takes_the_place_of_lsa_and_is_in_no_file(tmp_path):
+    def lengths(texts):
+        return np.array([[len(text), text.count("a")] for text in texts])
+
+    encoder = dj.PoolEncoder(text=lengths).fit(columns())
+
+    assert "notes[1]" in encoder.get_feature_names_out()
+    with pytest.raises(InputError, match="cannot be written"):
+        encoder.save(tmp_path / "encoder.npz")
+
+
+@pytest.mark.parametrize(
+    ("made", "pool", "words"),
+    [
+        ({"columns": {"town": "category"}}, {"age": [1, 2]}, "no column 'town'"),
+        ({"columns": {"age": "colour"}}, {"age": [1, 2]}, "cannot be 'colour'"),
+        ({"columns": ["age"]}, {"age": [1, 2]}, "neither"),
+        ({"text": "bert"}, {"age": [1, 2]}, "neither"),
+        ({"columns": {"city": "number"}}, {"city": ["a", "b"]}, "taken for numbers"),
+        ({"columns": {"city": "vector"}}, {"city": ["a", "b"]}, "no vectors"),
+        ({}, {"k": [3, 3]}, "no column of the pool is a feature"),
+        ({}, {"a": [1, 2], "b": [1]}, "same number of rows"),
+    ],
+)
+def test_what_cannot_be_encoded_is_refused_with_a_reason(made, pool, words):
+    with pytest.raises(InputError, match=words):
+        dj.PoolEncoder(**made).fit(pool)
