@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Source(NamedTuple):
-    """What was read: the pool with its missing cells filled, its embedding, and the rows with a label.
+    """What was read: the file, its rows as features, their embedding, and the rows with a label.
 
     ``is_forbidden`` are rows never to pick; ``keep`` are the pool's columns that go with the picks, and
     ``payload`` is the one to be labelled, None for the ids. ``columns`` says what each column was taken for
@@ -21,6 +21,7 @@ class Source(NamedTuple):
     """
 
     file: "PoolFile"
+    pool: "Pool"
     n_imputed: int
     embedding: "Embedding | None"
     labels: "Labels"
@@ -28,11 +29,6 @@ class Source(NamedTuple):
     keep: list[str]
     payload: str | None
     columns: dict[str, str]
-
-    @property
-    def pool(self) -> "Pool":
-        """The pool as read."""
-        return self.file.pool
 
     @property
     def is_labeled(self) -> np.ndarray:

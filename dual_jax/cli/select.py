@@ -147,11 +147,12 @@ def _read(args: argparse.Namespace) -> Source:
 
     columns.use_ids(args)
     n_imputed = 0
-    pool, taken = columns.encode(args, _read_pool(args))
+    as_read = _read_pool(args)
+    pool, taken = columns.encode(args, as_read)
     if args.impute:
         n_imputed = int(pool.x.size - np.isfinite(pool.x).sum())
         pool = pool._replace(x=np.asarray(impute_median(pool.x)))
-    file = PoolFile(pool, args.header, args.decimal)
+    file = PoolFile(as_read, args.header, args.decimal)
     labels = read_labels(
         args.labeled,
         file,
@@ -162,7 +163,7 @@ def _read(args: argparse.Namespace) -> Source:
     is_forbidden = read_rows(args.forbid, file, args.id_column)
     keep, payload = exchange.wanted_columns(args, file)
     embedding = embeddings.prepare(args, pool)
-    return Source(file, n_imputed, embedding, labels, is_forbidden, keep, payload, taken)
+    return Source(file, pool, n_imputed, embedding, labels, is_forbidden, keep, payload, taken)
 
 
 def _read_pool(args: argparse.Namespace) -> "Pool":
