@@ -145,7 +145,8 @@ def _read(args: argparse.Namespace) -> Source:
     from dual_jax.data.tables import map_pool, read_labeled, read_pool
 
     exclude, use = ([name for name in (names or "").split(",") if name] for names in (args.exclude, args.use))
-    n_imputed, taken = 0, {}
+    n_imputed = 0
+    taken: dict[str, str] = {}
     columns.use_ids(args)
     if args.stream:
         pool = map_pool(args.pool, args.id_column, exclude)

@@ -116,7 +116,7 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         table = self._table(X, reset=False)
-        return join(self._parts, *(view.transform(table) for view in self.views_))
+        return np.asarray(join(self._parts, *(view.transform(table) for view in self.views_)))
 
     def describe(self) -> str:
         """Return a line for each column: what it is taken for and why."""
@@ -188,7 +188,7 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
         self.views_ = tuple(self._fitted_views(table))
         rows = [view.transform(table) for view in self.views_]
         self._parts = fit_parts(*rows)
-        return join(self._parts, *rows)
+        return np.asarray(join(self._parts, *rows))
 
     def _fitted_views(self, table: Any) -> Any:
         """Give the fitted views: numbers with dates, categories, and each column of text and of vectors."""
