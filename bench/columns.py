@@ -105,11 +105,6 @@ def short_with_categories(view: Any) -> str:
     return "Categories" if is_short else each(view)
 
 
-def cells_together(view: Any) -> str:
-    """Give all columns but those of text one vote together, every column of text one."""
-    return each(view) if isinstance(view, Text) and view.by_words else ""
-
-
 def by_skrub(pool: Any, numeric: str) -> np.ndarray:
     """Return the rows of skrub's vectoriser, numbers squashed or all features z-scored."""
     from skrub import SquashingScaler, StringEncoder, TableVectorizer
@@ -125,7 +120,6 @@ SPACES: dict[str, Callable[[Any], Any]] = {
     "encoder": encoded,
     "each": partial(grouped, groups=each),
     "short_with_categories": partial(grouped, groups=short_with_categories),
-    "cells_together": partial(grouped, groups=cells_together),
     "skrub_zscored": partial(by_skrub, numeric="as is"),
     "skrub_squashed": partial(by_skrub, numeric="squashed"),
 }

@@ -1,7 +1,7 @@
 """From a frame of any columns to rows in which every kind of column has a vote."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -30,9 +30,10 @@ LSA = "lsa"
 class PoolEncoder(TransformerMixin, BaseEstimator):
     """Turn a frame of numbers, dates, categories, text and vectors into float32 rows for a selector.
 
-    Numbers and dates together are one view of the samples, categories together another, and so is every
-    column of text and of vectors. Each view has one vote: the same mean squared distance between rows
-    (`dual_jax.beside`). The rows are scaled already, so a selector takes them with ``scale="none"``.
+    Numbers (z-scored), dates, categories (0/1) and short text (rows of length 1) weigh about the same, column
+    by column, and together have one vote; so has every column of text and of vectors. A vote is a share of
+    the mean squared distance between rows (`dual_jax.beside`). The rows are scaled already, so a selector
+    takes them with ``scale="none"``.
 
     Parameters
     ----------
@@ -116,7 +117,8 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         table = self._table(X, reset=False)
-        return np.asarray(join(self._parts, *(view.transform(table) for view in self.views_)))
+        rows = [view.transform(table) for view in self.views_]
+        return np.asarray(join(self._parts, *_by_vote(self.views_, rows)))
 
     def describe(self) -> str:
         """Return a line for each column: what it is taken for and why."""
@@ -146,6 +148,7 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
             "columns": self.columns_,
             "views": [type(view).__name__ for view in self.views_],
             "states": [state for state, _ in states],
+            "n_votes": len(self._parts),
             "n_features": self.n_features_in_,
             "feature_names": [*map(str, getattr(self, "feature_names_in_", ()))],
         }
@@ -171,8 +174,7 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
             for i, (name, state) in enumerate(zip(about["views"], about["states"], strict=True))
         )
         encoder._parts = tuple(
-            Scaler("spread", *(arrays[f"parts/{i}/{j}"] for j in range(3)))
-            for i in range(len(encoder.views_))
+            Scaler("spread", *(arrays[f"parts/{i}/{j}"] for j in range(3))) for i in range(about["n_votes"])
         )
         return encoder
 
@@ -187,8 +189,9 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
             raise InputError("no column of the pool is a feature: " + "; ".join(map(str, self.columns_[:5])))
         self.views_ = tuple(self._fitted_views(table))
         rows = [view.transform(table) for view in self.views_]
-        self._parts = fit_parts(*rows)
-        return np.asarray(join(self._parts, *rows))
+        votes = _by_vote(self.views_, rows)
+        self._parts = fit_parts(*votes)
+        return np.asarray(join(self._parts, *votes))
 
     def _fitted_views(self, table: Any) -> Any:
         """Give the fitted views: numbers with dates, categories, and each column of text and of vectors."""
@@ -237,3 +240,16 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.categorical = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _by_vote(
+    views: Sequence[Any], rows: Sequence[Float[np.ndarray, "n _"]]
+) -> list[Float[np.ndarray, "n _"]]:
+    """Return the rows of views with those of cells, which come first, side by side: they share a vote."""
+    n_cells = sum(map(_is_of_cells, views))
+    cells = [np.concatenate(rows[:n_cells], axis=1)] if n_cells else []
+    return [*cells, *rows[n_cells:]]
+
+
+def _is_of_cells(view: Any) -> bool:
+    return isinstance(view, Numbers | Categories) or (isinstance(view, Text) and not view.by_words)

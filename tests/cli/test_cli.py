@@ -421,7 +421,7 @@ MISTAKES = {
     "NaN": (GOOD + "x,1,,2\n", [], "NaN at row 30, column 1"),
     "NaN names the flag": (GOOD + "x,1,,2\n", [], "--impute median"),
     "infinity": (GOOD + "x,1,2,inf\n", [], "inf at row 30, column 2"),
-    "text columns": ("id,a,b\nx,u,v\ny,w,z\n", [], "text, not numbers"),
+    "no feature": ("id,label,b\nx,u,k\ny,w,k\n", [], "no column that is a feature"),
     "constant table": ("id,a,b\nx,1,2\ny,1,2\nz,1,2\n", [], "the same"),
     "0 picks": (GOOD, ["-n", "0"], "n_to_select=0"),
     "more picks than rows": (GOOD, ["-n", "31"], "n_to_select=31 is not between 1 and the 30"),

@@ -1,0 +1,97 @@
+"""``dual-jax select`` of pools with columns that are no numbers."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from dual_jax.cli import main
+
+N = 40
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write_pool(**columns):
+    with open("pool.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def select(*words):
+    main(["select", "pool.csv", "-n", "4", "--method", "kcenter", "--no-compile-cache", *words])
+    with open("picks.csv", newline="") as file:
+        picks = list(csv.DictReader(file))
+    with open("picks.json") as file:
+        return picks, json.load(file)["input"]
+
+
+def mixed():
+    rng = np.random.default_rng(0)
+    return {
+        "uid": [f"u{i}" for i in range(N)],
+        "age": rng.integers(18, 80, N).tolist(),
+        "city": rng.choice(["Rome", "Oslo", "Paris"], N).tolist(),
+        "unit": ["cm"] * N,
+        "label": ["yes", "no"] * (N // 2),
+    }
+
+
+def test_each_column_has_a_line_that_says_what_it_is_taken_for_and_why(capsys):
+    write_pool(**mixed())
+
+    picks, used = select()
+
+    shown = capsys.readouterr().out
+    assert "column city: category (3 distinct in 40 rows)" in shown
+    assert "column unit: exclude (the same in every row: cm)" in shown
+    assert used["columns"]["label"] == "exclude (named as a label)"
+    assert used["dropped"].keys() == {"uid", "unit", "label"}
+    assert used["shape"] == [N, 4]
+    assert picks[0]["id"].startswith("u")
+
+
+def test_what_is_said_by_as_overrules_what_is_found(capsys):
+    write_pool(**mixed())
+
+    _, used = select("--as", "age=category,city=exclude,uid=id")
+
+    assert used["columns"]["age"] == "category (as asked)"
+    assert used["dropped"]["city"] == "as asked"
+    assert used["id_column"] == "uid"
+
+
+def test_a_table_of_numbers_is_picked_from_as_without_the_encoder():
+    rows = np.random.default_rng(0).normal(size=(N, 3)).round(6)
+    write_pool(**dict(zip("abc", rows.T.tolist(), strict=True)))
+
+    picks, used = select()
+
+    from dual_jax.estimators.selector import Selector
+
+    expected = Selector("kcenter", 4, random_state=0).fit(rows).sample_indices_
+    assert [int(pick["index"]) for pick in picks] == expected.tolist()
+    assert used["columns"] == {}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        ("town=category", "no column 'town'"),
+        ("city=colour", "cannot be 'colour'"),
+        ("city", "is not NAME=KIND"),
+    ],
+)
+def test_what_cannot_be_asked_ends_with_status_2_and_the_reason(kinds, words, capsys):
+    write_pool(**mixed())
+    try:
+        status = main(["select", "pool.csv", "-n", "4", "--as", kinds])
+    except SystemExit as stop:  # of argparse
+        status = stop.code
+    assert status == 2
+    assert words in capsys.readouterr().err
