@@ -35,13 +35,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--embedding", metavar=f"FILE|{VIEWS}|{SPECTRAL}", help=text)
     text = "pick in the embedding alone: where the rows of the pool tell a learner nothing, as raw series do"
     parser.add_argument("--embedding-alone", action="store_true", help=text)
-    text = "what a row is: HEIGHTxWIDTH[xCOLOURS] of an image, or [CHANNELSx]LENGTH of a series"
     text = f"pick in the pool's rows too, with --embedding {VIEWS}"
     parser.add_argument("--with-inputs", action="store_true", help=text)
     text = f"mirror images show the same, for --embedding {VIEWS}: true of photographs, false of digits"
     parser.add_argument("--flip", action="store_true", help=text)
     text = f"move the object to the middle first, for --embedding {VIEWS}: for one object on a plain ground"
     parser.add_argument("--centre", action="store_true", help=text)
+    text = "what a row is: HEIGHTxWIDTH[xCOLOURS] of an image, or [CHANNELSx]LENGTH of a series"
     parser.add_argument("--sample-shape", type=_shape, metavar="SHAPE", help=text)
 
 

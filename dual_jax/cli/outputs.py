@@ -1,8 +1,6 @@
 """What ``dual-jax select`` writes: picks, receipt, map and page, and the summary that it prints."""
 
 import argparse
-import csv
-import io
 import os
 import time
 from collections.abc import Iterable
@@ -12,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from dual_jax.cli import exchange
 from dual_jax.cli.options import check_writable
 from dual_jax.cli.picked import Picked
 from dual_jax.cli.report import pool_picture, report, title
 from dual_jax.data.errors import InputError, MissingPackageError
-from dual_jax.data.storage import as_json, sha256_of, versions, write_atomically
+from dual_jax.data.storage import as_json, versions, write_atomically
 
 SHOWN_NAMES = 8  # columns named in the summary
 
 
 def check(args: argparse.Namespace) -> None:
     """Refuse outputs that cannot be written, or that would replace an input."""
-    if args.out.suffix.lower() != ".csv":
-        raise InputError(f"--out {args.out} must end in .csv; the receipt goes beside it as .json")
-    outputs = [args.out, _receipt_path(args.out)]
+    exchange.check(args)
+    outputs = [*args.out, exchange.receipt_path(args.out)]
     if args.plot is not None:
         from dual_jax.plots.maps import check_suffix
 
@@ -46,7 +44,7 @@ def check(args: argparse.Namespace) -> None:
         raise MissingPackageError(NEEDS_UMAP)
     for path in outputs:
         check_writable(path)
-        for given in filter(None, (args.pool, args.labeled, args.embedding)):
+        for given in filter(None, (args.pool, *args.labeled, *args.forbid, args.embedding)):
             if path.exists() and os.path.exists(given) and path.samefile(given):
                 raise InputError(f"{path} would replace the input of that name: choose another --out")
         _check_replaced(path, args)
@@ -54,10 +52,17 @@ def check(args: argparse.Namespace) -> None:
 
 def _check_replaced(path: Path, args: argparse.Namespace) -> None:
     """Refuse to replace a file that is neither picks, receipt, picture nor page of an earlier run."""
-    from dual_jax.data.receipt import is_picks, is_receipt
+    from dual_jax.data.exports import is_ours
+    from dual_jax.data.receipt import is_receipt
 
-    is_ours = {args.out: is_picks, _receipt_path(args.out): is_receipt}.get(path, _is_picture_or_page)
-    if path.is_file() and path.stat().st_size and not is_ours(path):
+    if not path.is_file() or not path.stat().st_size:
+        return
+    receipt = exchange.receipt_path(args.out)
+    if path == receipt:
+        is_known = is_receipt(path)
+    else:
+        is_known = is_ours(path, receipt) if path in args.out else _is_picture_or_page(path)
+    if not is_known:
         raise InputError(
             f"{path} is there and was not written by dual-jax: move it, or give another name with --out, "
             "--plot or --report"
@@ -77,10 +82,6 @@ def _is_picture_or_page(path: Path) -> bool:
         return file.read(16).lower().startswith(begins.get(path.suffix.lower(), b"").lower())
 
 
-def _receipt_path(out: Path) -> Path:
-    return out.with_suffix(".json")
-
-
 def write(
     args: argparse.Namespace, picked: Picked, about: dict[str, str], times: dict[str, float], clock: float
 ) -> None:
@@ -90,11 +91,13 @@ def write(
     which the command began.
     """
     begun = time.perf_counter()
-    write_atomically(args.out, _csv(_columns(picked, args.explain)))
+    picks = exchange.gather(args, picked, dict(_columns(picked, args.explain)))
+    sums = exchange.write_tables(args, picks)
     now = time.perf_counter()
     times = times | {"write": now - begun, "total": now - clock}
-    receipt = as_json(about | _receipt(args, picked, times))
-    write_atomically(_receipt_path(args.out), receipt)
+    receipt = as_json(about | {"batch": picks.batch} | _receipt(args, picked, sums, times))
+    write_atomically(exchange.receipt_path(args.out), receipt)
+    exchange.write_tasks(args, picked, picks, receipt)
     if args.plot is not None or args.report is not None:
         _draw(args, picked, receipt)
     if not args.quiet:
@@ -112,14 +115,14 @@ def _draw(args: argparse.Namespace, picked: Picked, receipt: str) -> None:
         write_atomically(args.report, report(args, picked, picture, _columns(picked, True), receipt))
 
 
-def _columns(picked: Picked, with_why: bool) -> list[tuple[str, Iterable[Any]]]:
-    """Return the columns of picks.csv; numbers in the fewest digits that give the same float32."""
+def _columns(picked: Picked, with_why: bool) -> list[tuple[str, Any]]:
+    """Return the columns of a file of picks; numbers in the fewest digits that give the same float32."""
     ids = picked.source.pool.ids
     name = (lambda index: index) if ids is None else ids.__getitem__
-    columns: list[tuple[str, Iterable[Any]]] = [
+    columns: list[tuple[str, Any]] = [
         ("rank", range(1, len(picked.indices) + 1)),
         ("index", picked.indices),
-        ("id", map(name, picked.indices)),
+        ("id", [*map(name, picked.indices)]),
         ("score", picked.scores),
     ]
     if with_why and (why := picked.why) is not None:
@@ -133,15 +136,9 @@ def _columns(picked: Picked, with_why: bool) -> list[tuple[str, Iterable[Any]]]:
     return columns
 
 
-def _csv(columns: list[tuple[str, Iterable[Any]]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(title for title, _ in columns)
-    writer.writerows(zip(*(values for _, values in columns), strict=True))
-    return text.getvalue()
-
-
-def _receipt(args: argparse.Namespace, picked: Picked, times: dict[str, float]) -> dict[str, Any]:
+def _receipt(
+    args: argparse.Namespace, picked: Picked, sums: dict[str, str | None], times: dict[str, float]
+) -> dict[str, Any]:
     """Return how the picks were made."""
     from dual_jax.data import receipt
 
@@ -167,8 +164,16 @@ def _receipt(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
             "scaling": args.scale,
             "embedding": source.embedding.about if source.embedding else None,
             "n_labeled": int(source.is_labeled.sum()),
+            "n_skipped": int(source.labels.is_skipped.sum()),
+            "n_forbidden": int(source.is_forbidden.sum()),
+            "labels": [count._asdict() for count in source.labels.counts],
         },
-        "picks": {"file": args.out.name, "sha256": sha256_of(args.out), "n": len(picked.indices)},
+        "picks": {
+            "file": args.out[0].name,
+            "sha256": sums[args.out[0].name],
+            "n": len(picked.indices),
+            "files": sums,
+        },
         "steps": {stage: len(next(iter(terms.values()), ())) for stage, terms in picked.history.items()},
         "final_terms": {name: terms[-1] for name, terms in last[-1].items()} if last else {},
         "devices": receipt.devices(),
@@ -192,7 +197,8 @@ def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
             if name not in source.columns
         ),
         *([f"filled: {source.n_imputed:,} cells by the column's median"] if args.impute else []),
-        f"picks: {args.out}   receipt: {_receipt_path(args.out)}"
+        *exchange.summary(args, picked),
+        f"picks: {', '.join(map(str, args.out))}   receipt: {exchange.receipt_path(args.out)}"
         + (f"   map: {args.plot}" if args.plot else "")
         + (f"   report: {args.report}" if args.report else ""),
         f"time: {times['total']:.1f} s, of which {times['compile']:.1f} s to compile",

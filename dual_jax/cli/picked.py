@@ -6,21 +6,39 @@ import numpy as np
 
 if TYPE_CHECKING:
     from dual_jax.cli.embeddings import Embedding
+    from dual_jax.data.annotations import Labels
+    from dual_jax.data.owncolumns import PoolFile
     from dual_jax.data.tables import Pool
     from dual_jax.selection.explanation import Explanation
 
 
 class Source(NamedTuple):
-    """What was read: the pool with its missing cells filled, its embedding, and the rows with a label.
+    """What was read: the file, its rows as features, their embedding, and the rows with a label.
 
-    ``columns`` says what each column was taken for and why, where some are no numbers.
+    ``is_forbidden`` are rows never to pick; ``keep`` are the pool's columns that go with the picks, and
+    ``payload`` is the one to be labelled, None for the ids. ``columns`` says what each column was taken for
+    and why, where some are no numbers.
     """
 
+    file: "PoolFile"
     pool: "Pool"
     n_imputed: int
     embedding: "Embedding | None"
-    is_labeled: np.ndarray
-    columns: dict[str, str] = {}  # noqa: RUF012
+    labels: "Labels"
+    is_forbidden: np.ndarray
+    keep: list[str]
+    payload: str | None
+    columns: dict[str, str]
+
+    @property
+    def is_labeled(self) -> np.ndarray:
+        """The rows with a label."""
+        return self.labels.is_labelled
+
+    @property
+    def candidates(self) -> np.ndarray:
+        """The rows that may be picked, but for those with a label."""
+        return ~(self.is_forbidden | self.labels.is_skipped)
 
     def scale(self, asked: str) -> str:
         """Return how the rows are still to be scaled: those of encoded columns are."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dual_jax.cli import columns, embeddings, outputs
+from dual_jax.cli import columns, embeddings, exchange, outputs
 from dual_jax.cli.options import (
     NO_CACHE,
     SCALINGS,
@@ -26,6 +26,7 @@ from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.methods.facts import FACTS, listed
 
 if TYPE_CHECKING:
+    from dual_jax.data.tables import Pool
     from dual_jax.dual.config import DualConfig
 
 KEPT = ("dual", "dual_paper")  # methods whose fits show progress and can be kept
@@ -53,7 +54,6 @@ def add(commands: Any) -> None:
     add("--method", choices=FACTS, default="dual", metavar="NAME", help=methods)
     knobs = "a setting of the method, such as width=2; once for each"
     add("--knob", type=_knob, action="append", default=[], metavar="NAME=VALUE", dest="knobs", help=knobs)
-    add("--labeled", type=Path, metavar="FILE", help="rows with a label: a column of ids, or 'index'")
     add("--id-column", metavar="NAME", help="the pool's column of ids")
     add("--exclude", metavar="NAME,...", help="columns that are no features, such as a label")
     add("--use", metavar="NAME,...", help="columns of numbers that are features though they look like ids")
@@ -66,7 +66,7 @@ def add(commands: Any) -> None:
     embeddings.add(parser)
     stream = "leave a .npy or .parquet pool on disk, read it in pieces, and train on a sample; for DUAL alone"
     add("--stream", action="store_true", help=stream)
-    add("--out", type=Path, default=Path("picks.csv"), metavar="FILE", help="default: %(default)s")
+    exchange.add(parser)
     why = "columns that say why: cluster, rows that a pick represents, nearest row picked before, distance"
     add("--explain", action="store_true", help=why)
     add("--report", type=Path, metavar="FILE", help="pictures, picks and receipt as one page (.html)")
@@ -140,18 +140,43 @@ def _check_log(args: argparse.Namespace) -> None:
 
 
 def _read(args: argparse.Namespace) -> Source:
-    """Return the pool, its embedding and the rows with a label."""
+    """Return the pool, its embedding, the rows with a label and those that are never picked."""
+    from dual_jax.data.annotations import read_labels, read_rows
     from dual_jax.data.checks import impute_median
-    from dual_jax.data.tables import map_pool, read_labeled, read_pool
+    from dual_jax.data.owncolumns import PoolFile
+
+    columns.use_ids(args)
+    n_imputed = 0
+    as_read = _read_pool(args)
+    pool, taken = columns.encode(args, as_read)
+    if args.impute:
+        n_imputed = int(pool.x.size - np.isfinite(pool.x).sum())
+        pool = pool._replace(x=np.asarray(impute_median(pool.x)))
+    file = PoolFile(as_read, args.header, args.decimal)
+    labels = read_labels(
+        args.labeled,
+        file,
+        id_column=args.id_column,
+        label_column=args.label_column,
+        is_empty_labelled=args.empty_is_labeled,
+    )
+    is_forbidden = read_rows(args.forbid, file, args.id_column)
+    keep, payload = exchange.wanted_columns(args, file)
+    embedding = embeddings.prepare(args, pool)
+    return Source(file, pool, n_imputed, embedding, labels, is_forbidden, keep, payload, taken)
+
+
+def _read_pool(args: argparse.Namespace) -> "Pool":
+    """Return the pool; its column of labels is no feature."""
+    from dual_jax.data.owncolumns import column_names
+    from dual_jax.data.tables import map_pool, read_pool
 
     exclude, use = ([name for name in (names or "").split(",") if name] for names in (args.exclude, args.use))
-    n_imputed = 0
-    taken: dict[str, str] = {}
-    columns.use_ids(args)
-    if args.stream:
-        pool = map_pool(args.pool, args.id_column, exclude)
-    else:
-        pool = read_pool(
+
+    def read(exclude: list[str]) -> "Pool":
+        if args.stream:
+            return map_pool(args.pool, args.id_column, exclude)
+        return read_pool(
             args.pool,
             id_column=args.id_column,
             exclude=exclude,
@@ -161,14 +186,14 @@ def _read(args: argparse.Namespace) -> Source:
             data_dir=args.data_dir,
             any_columns=True,
         )
-        pool, taken = columns.encode(args, pool)
-    if args.impute:
-        n_imputed = int(pool.x.size - np.isfinite(pool.x).sum())
-        pool = pool._replace(x=np.asarray(impute_median(pool.x)))
-    is_labeled = np.zeros(len(pool.x), bool)
-    if args.labeled is not None:
-        is_labeled[read_labeled(args.labeled, args.id_column, pool)] = True
-    return Source(pool, n_imputed, embeddings.prepare(args, pool), is_labeled, taken)
+
+    label = args.label_column
+    if label is None or label in exclude:
+        return read(exclude)
+    if not args.labeled:  # then it must be here
+        return read([*exclude, label])
+    pool = read(exclude)
+    return read([*exclude, label]) if label in column_names(pool) else pool
 
 
 def _pick(args: argparse.Namespace, source: Source) -> Picked:
@@ -186,7 +211,9 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
         random_state=args.seed,
         **dict(args.knobs),
     )
-    prepared = selector.prepare(x, embedding=embedding, labeled=source.is_labeled)
+    prepared = selector.prepare(
+        x, embedding=embedding, labeled=source.is_labeled, candidates=source.candidates
+    )
     picks = selector.run(prepared).sample_indices_
     return Picked(
         source,
@@ -214,8 +241,13 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
         config=_config(args.method, knobs),
         verbose=int(not args.quiet),
     )
-    labeled, folder = source.is_labeled, args.resume
-    prepared = selector.prepare(x, embedding=embedding, labeled=labeled, checkpoint_dir=folder)
+    prepared = selector.prepare(
+        x,
+        embedding=embedding,
+        labeled=source.is_labeled,
+        candidates=source.candidates,
+        checkpoint_dir=args.resume,
+    )
     with closing(TensorBoard(args.log)) if args.log else nullcontext() as board:
         selector.set_params(callbacks=[board] if board else []).run(prepared)
     picks, with_why = selector.sample_indices_, args.explain or args.report
@@ -249,6 +281,7 @@ def _pick_from_disk(args: argparse.Namespace, source: Source) -> Picked:
         _config(args.method, knobs),
         scale=args.scale,
         labeled=source.is_labeled,
+        candidates=source.candidates,
     )
     with progress.callback(int(not args.quiet)) as show:
         found = streaming.run(prepared, callbacks=[show] if show else [])

@@ -238,7 +238,7 @@ def _sampled(head: str, is_whole: bool, separator: str) -> list[list[str]]:
 
 
 def _separator(head: str, is_whole: bool, suggested: str) -> str:
-    """Return what splits the first lines evenly, and into the most numbers."""
+    """Return what splits the first lines evenly, into many numbers and cells without another separator."""
     best, most = suggested, (0.0, -1.0)
     for separator in sorted(SEPARATORS, key=lambda separator: separator != suggested):
         rows = [row for row in _sampled(head, is_whole, separator) if "".join(row).strip()]
@@ -247,11 +247,21 @@ def _separator(head: str, is_whole: bool, suggested: str) -> str:
         if width < 2 or n_even < 0.5 * len(rows):
             continue
         cells = [cell for row in rows for cell in row if len(row) == width]
-        n_numbers = sum(is_number(cell) or bool(COMMA.fullmatch(cell)) or is_missing(cell) for cell in cells)
-        score = float(n_even == len(rows)), n_numbers / len(cells)
+        are_values = [_is_value(cell) for cell in cells]
+        n_whole = sum(
+            is_value or not any(mark in cell for mark in SEPARATORS)
+            for cell, is_value in zip(cells, are_values, strict=True)
+        )
+        score = float(n_even == len(rows)), (sum(are_values) + n_whole) / len(cells)
         if score > most:
             best, most = separator, score
     return best
+
+
+def _is_value(cell: str) -> bool:
+    """Return whether a cell is missing, a truth value, or a number, perhaps with a decimal comma."""
+    is_truth = cell.lower() in ("true", "false")
+    return is_truth or is_missing(cell) or is_number(cell) or COMMA.fullmatch(cell) is not None
 
 
 def _decimal(where: str, rows: Sequence[Sequence[str]], separator: str) -> str:
@@ -304,8 +314,9 @@ def _is_quoted_above(head: str) -> bool:
     """Return whether the first line's numbers are in quotes and those of the second are not."""
     first, _, rest = head.lstrip().partition("\n")
     second = rest.partition("\n")[0]
-    quoted = re.compile(r'"[+-]?[\d.]+"')
-    return bool(quoted.search(first)) and bool(second.strip()) and not quoted.search(second)
+    quoted = re.compile(r'"[+-]?[\d.,]+"')
+    bare = re.compile(r"(?:^|[,;|\t])[ ]*[+-]?\d[\d.]*[ ]*(?:[,;|\t\r]|$)")
+    return bool(quoted.search(first) and bare.search(second)) and not quoted.search(second)
 
 
 def _is_code(cells: Sequence[str]) -> bool:

@@ -102,6 +102,8 @@ def _first_complete(
             found = {paths[digest]: content for digest, content in _find(url, data, paths).items()}
             _check_complete(url, data, [path for path in absent if path not in found])
             return found
+        except MissingPackageError:
+            raise
         except (OSError, ValueError) as error:
             errors.append(error)
     is_offline = all(isinstance(error, ConnectionError) for error in errors)

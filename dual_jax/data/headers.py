@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from dual_jax.data.cells import is_integer, is_number, is_text
 from dual_jax.data.errors import InputError
@@ -15,6 +16,7 @@ from dual_jax.data.errors import InputError
 OPTION = "decide by --header or --no-header (header=True or False)"
 MIN_SERIES = 5  # evenly spaced numbers that hardly occur by chance
 MIN_PLAUSIBLE = 3  # fewer may be chance, so the caller is asked
+YEARS = (1800, 2100)
 MIN_MONOTONE = 8  # numbers that only rise or only fall: 2 in 8! by chance
 
 
@@ -25,6 +27,8 @@ class Evidence(NamedTuple):
     is_integer: bool  # every number of the first line is written without decimals
     has_decimals_below: bool  # some number below is written with decimals
     is_unlike_below: bool  # each column has decimals, and no line below is of integers alone
+    is_partly_unlike: bool  # an integer stands above a column whose every number has decimals
+    is_years: bool  # evenly spaced, as years are, unlike the lines below
     is_series: bool  # evenly spaced, unlike the lines below
     is_monotone: bool  # strictly rising or falling, unlike the lines below
     has_text_above_number: bool
@@ -111,6 +115,11 @@ def _evidence(first: Sequence[str], rows: Sequence[Sequence[str]]) -> Evidence:
         any(not is_integer(cell) for column in numeric for cell in column),
         all(any(not is_integer(cell) for cell in column) for column in numeric)
         and not any(all(map(is_integer, cells)) for cells in complete),
+        any(
+            is_integer(first[place]) and bool(column) and not any(map(is_integer, column))
+            for place, column in zip(places, numeric, strict=True)
+        ),
+        _are_years(values) and not any(map(_are_years, numbers)),
         _is_series(values) and not any(map(_is_series, numbers)),
         _is_monotone(values) and not any(map(_is_monotone, numbers)),
         any(is_text(cell) and any(is_number(row[place]) for row in rows) for place, cell in enumerate(first)),
@@ -139,19 +148,30 @@ def _is_plausible_header(found: Evidence) -> bool:
     return (
         (found.has_text_above_number and not found.repeats_below)
         or (found.is_integer and found.is_unlike_below and (n > 1 or not found.repeats_below))
+        or (found.is_integer and found.is_partly_unlike and n > 1 and not found.repeats_below)
+        or (found.is_years and not found.repeats_below)
         or (found.is_series and n >= MIN_PLAUSIBLE)
         or (found.is_monotone and n >= MIN_MONOTONE)
     )
 
 
+def _are_years(values: Sequence[float]) -> bool:
+    return _is_series(values) and all(YEARS[0] <= value <= YEARS[1] for value in values)
+
+
 def _is_series(values: Sequence[float]) -> bool:
     """Return whether two or more numbers have one step that is not 0, up to the rounding of their digits."""
-    steps = np.diff(values)
+    steps = _steps(values)
     if not len(steps) or not np.all(np.isfinite(steps)) or not steps[0]:
         return False
     return bool(np.abs(steps - steps.mean()).max() <= 0.02 * np.abs(steps.mean()))
 
 
 def _is_monotone(values: Sequence[float]) -> bool:
-    steps = np.diff(values)
+    steps = _steps(values)
     return bool(len(steps)) and bool(np.all(steps > 0) or np.all(steps < 0))
+
+
+def _steps(values: Sequence[float]) -> Float[np.ndarray, " n"]:
+    with np.errstate(over="ignore", invalid="ignore"):  # between infinite and huge numbers
+        return np.diff(np.asarray(values, np.float64))

@@ -47,6 +47,26 @@ def is_picks(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def receipts_beside(path: str | os.PathLike[str]) -> list[str]:
+    """Return the receipts that belong to a file of picks by their names; one that is itself given is its own.
+
+    Examples
+    --------
+    >>> receipts_beside("there is no such file.csv")
+    []
+    """
+    stem = os.path.splitext(path)[0]
+    names = dict.fromkeys((os.fspath(path), f"{stem}.json", f"{stem}.receipt.json"))
+    return [name for name in names if name.endswith(".json") and is_receipt(name)]
+
+
+def batch_of(path: str | os.PathLike[str]) -> int:
+    """Return the number of the batch that a receipt is of; 1 where it does not say."""
+    with open(path, encoding="utf-8") as file:
+        batch = json.load(file).get("batch", 1)
+    return batch if isinstance(batch, int) else 1
+
+
 def devices() -> dict[str, Any]:
     """Return what kind of devices JAX has here, and how many."""
     found = jax.devices()

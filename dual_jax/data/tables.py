@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 
 from dual_jax.data import datasets
 from dual_jax.data.arrays import parse_key, parse_npy, parse_npz
 from dual_jax.data.casts import texts_of
-from dual_jax.data.checks import as_mask, as_numbers
+from dual_jax.data.checks import as_numbers
 from dual_jax.data.columns import Columns, Wishes, feature_names, matrix_of, sort_columns
 from dual_jax.data.errors import InputError
 from dual_jax.data.files import CONTENT, STDIN, check_kind, find_source, parsing, suffix_of
@@ -265,39 +265,6 @@ def read_embedding(path: str | PathLike[str], pool: Pool) -> Pool:
     return found._replace(x=found.x[[places[str(name)] for name in pool.ids]], ids=pool.ids)
 
 
-def read_labeled(path: str | PathLike[str], id_column: str | None, pool: Pool) -> Int[np.ndarray, " k"]:
-    """Return the positions in ``pool`` of the rows that a file names as labelled, each once, ascending.
-
-    Parameters
-    ----------
-    path : path
-        A table's file with a column ``id_column``, or that of the pool's own ids, or else ``index``
-        (positions from 0); other columns are ignored and repetitions are fine. Where the pool has ids, a
-        former ``picks.csv`` is read by those in its column ``id``.
-    id_column : str or None
-        The column that holds the pool's ids.
-    pool : Pool
-        As read with the same ``id_column``.
-
-    Raises
-    ------
-    InputError
-        When neither column is there, or an id or a position is not in the pool.
-    """
-    raw = read_table(path, header=True, decimal=".")
-    names, where = raw.table.column_names, raw.where
-    of_picks = "id" if {"index", "id"} <= set(names) else None
-    known = [name for name in (id_column, pool.id_name, of_picks) if name is not None and name in names]
-    if known and pool.ids is not None:
-        rows, ids = read_column(path, known[0]), pool.ids
-    elif "index" in names:
-        rows, ids = _integers(where, read_column(path, "index")), None
-    else:
-        wanted = "'index'" if id_column is None else f"{id_column!r} or 'index'"
-        raise InputError(f"{where} needs a column {wanted}: its columns are {', '.join(map(repr, names))}")
-    return np.flatnonzero(as_mask(rows, len(pool.x), ids=ids, name=where))
-
-
 def _built_in(
     name: str, id_column: str | None, exclude: Collection[str], data_dir: str | PathLike[str] | None
 ) -> Pool:
@@ -343,11 +310,3 @@ def _as_matrix(
             f"{where} holds an array of shape {x.shape}, not one row of features for each sample"
         )
     return x.reshape(len(x), -1), () if x.ndim == 2 else x.shape[1:]
-
-
-def _integers(where: str, cells: Shaped[np.ndarray, " k"]) -> Int[np.ndarray, " k"]:
-    """Return the positions that cells hold, as text or as numbers."""
-    try:
-        return cells.astype(str).astype(np.int64)
-    except (ValueError, OverflowError):
-        raise InputError(f"{where}: column 'index' must hold positions (integers from 0)") from None

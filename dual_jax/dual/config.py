@@ -200,7 +200,8 @@ class DualConfig:
         n
             Rows of the pool.
         n_usable
-            Rows among the targets that may rebuild others, labelled rows and candidates; all by default.
+            Rows among the targets that may rebuild others, labelled rows and candidates; all by default. The
+            dictionary has the next power of two as places, so that a few rows more or less compile nothing.
         n_devices
             Devices that share the targets.
 
@@ -213,7 +214,8 @@ class DualConfig:
         if self.readout != "norms":
             n_targets = min(n, self.n_targets or max(MAX_TARGETS, self.dictionary_size or 0))
         limit = self.dictionary_size or max(MIN_DICTIONARY, MAX_COEFFICIENTS // n_targets)
-        n_places = max(1, min(n_targets if n_usable is None else n_usable, n_targets, limit))
+        n_usable = n_targets if n_usable is None else n_usable
+        n_places = max(1, min(1 << max(n_usable - 1, 0).bit_length(), n_targets, limit))
         return Sizes(
             n_targets,
             n_places,

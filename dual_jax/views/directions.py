@@ -34,8 +34,8 @@ def principal_projection(x: Float[Array, "n d"], n_directions: int) -> Projectio
     Examples
     --------
     >>> x = jnp.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    >>> (project(principal_projection(x, 1), x).ravel() ** 2).round(3)
-    Array([1.8, 1.8, 0. , 0. ], dtype=float32)
+    >>> [round(float(length), 3) for length in project(principal_projection(x, 1), x).ravel() ** 2]
+    [1.8, 1.8, 0.0, 0.0]
     """
     n_directions = min(n_directions, x.shape[1], len(x) - 1)
     mean, vectors, total = _principal(x)

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree, Shaped
 
+from dual_jax.data.errors import InputError
 from dual_jax.dual.loop import Chunk
-from dual_jax.numerics.arithmetic import safe_divide
 from dual_jax.views.agreement import NETWORK, learn_agreement
 from dual_jax.views.directions import (
     Projection,
@@ -38,11 +38,11 @@ from dual_jax.views.preparation import (
     with_channel_axis,
 )
 from dual_jax.views.random_views import CROP, ImageChanges, view_images, view_series
+from dual_jax.views.votes import map_vote, values_vote
 
 N_DIRECTIONS, N_CLOSED, N_RAW = 256, 64, 64  # columns of local features, of the closed form, of raw values
 N_CODE = 128  # columns of the code, a power of two
 UPRIGHT = ImageChanges(rotation=0.21, shear=0.15, flip=0.5)  # for what may be mirrored but seldom lies
-UNALIGNED, RAW_VOTE, MOST_RAW = 0.1, 2.0, 5.0  # see `_votes`
 COLOUR_SHARE = 0.25  # of the histograms' variance, that of the colours
 BATCH = 512
 TINY = 1e-6
@@ -148,7 +148,7 @@ def learn(
 
     Raises
     ------
-    ValueError
+    InputError
         The samples have other axes, are all the same or not finite, a number is out of range, or the loss
         became infinite or NaN.
 
@@ -182,8 +182,7 @@ def learn(
             callbacks=callbacks,
         )
     maps = Maps(scale, local, agreeing_projection(views, N_CLOSED), network, _raw(preparation, x))
-    votes = _votes(preparation, x, views, closed)
-    return _joined(preparation, maps, votes, x, jnp.asarray(losses))
+    return _joined(preparation, maps, x, views, jnp.asarray(losses))
 
 
 def code_width(n: int, n_joined: int = N_CODE) -> int:
@@ -204,21 +203,21 @@ def features(encoder: Encoder, x: Shaped[Any, "m ..."]) -> Features:
     settings = encoder.preparation.settings
     x = with_channel_axis(x, settings.kind)
     if x.shape[1:] != settings.shape:
-        raise ValueError(f"samples have shape {x.shape[1:]}, the encoder learnt from {settings.shape}")
-    parts = _parts(encoder.preparation, encoder.maps, encoder.centres, x)
+        raise InputError(f"samples have shape {x.shape[1:]}, the encoder learnt from {settings.shape}")
+    parts = _around(encoder.centres, _parts(encoder.preparation, encoder.maps, x))
     return Features(project(encoder.code, _joint(parts, encoder.votes)), *parts)
 
 
 def _check(n: int, *, n_views: int, steps: int, loss: str, temperature: float) -> None:
     if n < 2:
-        raise ValueError(f"{n} sample: give two or more")
+        raise InputError(f"{n} sample: give two or more")
     if n_views < 2 or steps < 1 or loss not in ("swav", "nt_xent"):
-        raise ValueError(
+        raise InputError(
             f"n_views={n_views}, steps={steps}, loss={loss!r}: at least 2 views, 1 step, and a loss that is "
             "'swav' or 'nt_xent' are needed"
         )
     if not (np.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"temperature={temperature}: it must be finite and above 0")
+        raise InputError(f"temperature={temperature}: it must be finite and above 0")
 
 
 @jax.jit
@@ -277,28 +276,6 @@ def _raw(preparation: Preparation, x: np.ndarray) -> Projection:
     return principal_projection(sample[: len(sampled(x))].reshape(len(sampled(x)), -1), N_RAW)
 
 
-def _votes(preparation: Preparation, x: np.ndarray, views: Float[Array, "n v q"], is_closed: bool) -> Array:
-    """Return the votes of local features, closed form, network and raw values.
-
-    The first three share one vote. Raw values count where series are aligned, that is where their mean curve
-    holds a share a of their power: ``2 (w / s)``, where w rises from 0 at a = 0.1 to 1 at 0.2 and s is the
-    variance of the local features between series over that within, between the views of one. So they count
-    the more, the less local features tell of a series.
-    """
-    ones = jnp.array([1.0, 1.0, 0.0 if is_closed else 1.0])
-    ones = ones / jnp.sum(ones)
-    if preparation.settings.kind == "images":
-        return jnp.append(ones, 0.0)
-    within = jnp.sum(jnp.var(views, axis=1, ddof=1)) / len(views)
-    between = jnp.maximum(jnp.sum(jnp.var(views, axis=(0, 1))) - within, 0.0)
-    series = prepared(preparation, jnp.asarray(sampled(x), jnp.float32))
-    series = series - jnp.mean(series, axis=(0, 2), keepdims=True)
-    common = jnp.sum(jnp.mean(series, axis=0) ** 2) / jnp.mean(jnp.sum(series**2, axis=(1, 2)))
-    is_aligned = jnp.clip((common - UNALIGNED) / UNALIGNED, 0.0, 1.0)
-    raw = jnp.minimum(RAW_VOTE * is_aligned * safe_divide(within, between), MOST_RAW)
-    return jnp.append(ones, raw)
-
-
 @jax.jit
 def _parts_of_piece(preparation: Preparation, maps: Maps, x: Float[Array, "n ..."]) -> tuple[Array, ...]:
     samples = prepared(preparation, x)
@@ -308,14 +285,13 @@ def _parts_of_piece(preparation: Preparation, maps: Maps, x: Float[Array, "n ...
     return local, project(maps.closed, local), network, raw
 
 
-def _parts(
-    preparation: Preparation, maps: Maps, centres: tuple[Array, ...] | None, x: np.ndarray
-) -> list[Array]:
-    """Return the parts of samples, less their centres and at unit length; without centres as they are."""
+def _parts(preparation: Preparation, maps: Maps, x: np.ndarray) -> list[Array]:
     found = [_parts_of_piece(preparation, maps, piece) for piece in pieces(x)]
-    parts = [jnp.concatenate(part)[: len(x)] for part in zip(*found, strict=True)]
-    if centres is None:
-        return parts
+    return [jnp.concatenate(part)[: len(x)] for part in zip(*found, strict=True)]
+
+
+def _around(centres: tuple[Array, ...], parts: list[Array]) -> list[Array]:
+    """Return parts less their centres, at unit length."""
     return [at_unit_length(part - centre) for part, centre in zip(parts, centres, strict=True)]
 
 
@@ -323,10 +299,17 @@ def _joint(parts: list[Array], votes: Float[Array, " parts"]) -> Float[Array, "n
     return jnp.concatenate([part * jnp.sqrt(vote) for part, vote in zip(parts, votes, strict=True)], axis=1)
 
 
-def _joined(preparation: Preparation, maps: Maps, votes: Array, x: np.ndarray, losses: Array) -> Encoder:
-    """Return the encoder with the map of its parts to the code."""
-    centres = tuple(jnp.mean(part, axis=0) for part in _parts(preparation, maps, None, x))
-    joint = _joint(_parts(preparation, maps, centres, x), votes)
+def _joined(
+    preparation: Preparation, maps: Maps, x: np.ndarray, views: Float[Array, "n v q"], losses: Array
+) -> Encoder:
+    """Return the encoder with the votes of its parts and the map of the joined parts to the code."""
+    parts = _parts(preparation, maps, x)
+    centres = tuple(jnp.mean(part, axis=0) for part in parts)
+    parts = _around(centres, parts)
+    votes = jnp.stack([jnp.ones(()), map_vote(parts[0], parts[1]), map_vote(parts[0], parts[2])])
+    is_series = preparation.settings.kind == "series"
+    votes = jnp.append(votes / jnp.sum(votes), values_vote(preparation, x, views) if is_series else 0.0)
+    joint = _joint(parts, votes)
     n_columns = code_width(len(x), joint.shape[1])
     code = evened(principal_projection(joint, n_columns), n_columns)
     return Encoder(preparation, maps, centres, votes, code, losses)

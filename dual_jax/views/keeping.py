@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, Shaped
 
+from dual_jax.data.errors import InputError
 from dual_jax.data.storage import read_arrays, write_arrays
 from dual_jax.numerics.kmeans import kmeans
 from dual_jax.views.agreement import NETWORK
@@ -24,7 +25,7 @@ def as_arrays(encoder: Encoder) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return an encoder as a dictionary that JSON can hold, and its arrays by name."""
     leaves = jax.tree_util.tree_leaves_with_path(encoder)
     about = {"settings": asdict(encoder.preparation.settings), "has_network": bool(encoder.maps.network)}
-    return about, {jax.tree_util.keystr(where): np.asarray(leaf) for where, leaf in leaves}
+    return about, {_path(where): np.asarray(leaf) for where, leaf in leaves}
 
 
 def from_arrays(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Encoder:
@@ -32,7 +33,7 @@ def from_arrays(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Encoder
 
     Raises
     ------
-    ValueError
+    InputError
         Something is missing.
     """
     try:
@@ -45,11 +46,13 @@ def from_arrays(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Encoder
         preparation = Preparation(settings, leaf, leaf, leaf, leaf)
         maps = Maps(leaf, projection, projection, network, projection)
         shape = Encoder(preparation, maps, (leaf,) * 4, leaf, projection, leaf)
-        return jax.tree_util.tree_map_with_path(
-            lambda where, _: jnp.asarray(arrays[jax.tree_util.keystr(where)]), shape
-        )
+        return jax.tree_util.tree_map_with_path(lambda where, _: jnp.asarray(arrays[_path(where)]), shape)
     except (KeyError, TypeError) as error:
-        raise ValueError(f"these arrays are no encoder: {error} is missing or wrong") from error
+        raise InputError(f"these arrays are no encoder: {error} is missing or wrong") from error
+
+
+def _path(where: Any) -> str:
+    return jax.tree_util.keystr(where, simple=True, separator="/")
 
 
 def _as_tuple(value: Any) -> Any:
@@ -70,8 +73,8 @@ def save(encoder: Encoder, path: str | os.PathLike[str]) -> None:
     >>> again.preparation.settings == encoder.preparation.settings
     True
     """
-    about, arrays = as_arrays(encoder)
-    write_arrays(path, KIND, about, arrays)
+    about, _ = as_arrays(encoder)
+    write_arrays(path, KIND, about, encoder)
 
 
 def load(path: str | os.PathLike[str]) -> Encoder:
@@ -79,12 +82,10 @@ def load(path: str | os.PathLike[str]) -> Encoder:
 
     Raises
     ------
-    ValueError
+    InputError
         The file is none, or is broken.
     """
-    about, arrays = read_arrays(path, KIND)
-    # A dictionary's leaves are stored under "['name']".
-    return from_arrays(about, {name[2:-2]: array for name, array in arrays.items()})
+    return from_arrays(*read_arrays(path, KIND))
 
 
 def stability(key: Key[Array, ""], x: Shaped[Any, "n ..."], *, kind: str, **knobs: Any) -> float:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from dual_jax.data.errors import InputError
 from dual_jax.views.gradients import coarse_colours, gradient_centroids, gradient_histograms
 from dual_jax.views.random_views import pixel_places, resample
 from dual_jax.views.spectrograms import mean_power, spectral_statistics, window_lengths
@@ -70,16 +71,16 @@ def with_channel_axis(x: Any, kind: str) -> Shaped[np.ndarray, "n ..."]:
 
     Raises
     ------
-    ValueError
+    InputError
         They have other axes, or none of them is there.
     """
     if kind not in KINDS:
-        raise ValueError(f"kind={kind!r}: it must be one of {', '.join(KINDS)}")
+        raise InputError(f"kind={kind!r}: it must be one of {', '.join(KINDS)}")
     x = np.asarray(x)
     wanted = {"images": "(n, h, w) or (n, h, w, channels)", "series": "(n, times) or (n, channels, times)"}
     n_axes = {"images": 4, "series": 3}[kind]
     if x.ndim not in (n_axes - 1, n_axes) or 0 in x.shape:
-        raise ValueError(f"{kind} have shape {x.shape}, wanted {wanted[kind]}")
+        raise InputError(f"{kind} have shape {x.shape}, wanted {wanted[kind]}")
     if x.ndim == n_axes:
         return x
     return x[..., None] if kind == "images" else x[:, None]
@@ -105,7 +106,7 @@ def fit_preparation(
 
     Raises
     ------
-    ValueError
+    InputError
         They are all the same or not finite, or too short or small.
     """
     sample = sampled(x)
@@ -113,7 +114,7 @@ def fit_preparation(
     mean = sample.mean(axes, dtype=np.float64).astype(np.float32)
     deviation = float(np.std(sample, dtype=np.float64))
     if not (np.isfinite(deviation) and deviation > 0):
-        raise ValueError(
+        raise InputError(
             f"{len(x)} {kind} with a standard deviation of {deviation:g}: they must be finite and differ"
         )
     none = jnp.zeros(0)
@@ -122,7 +123,7 @@ def fit_preparation(
         return _fit_series(made, sample)
     side = side or min(max(*x.shape[1:3], SMALLEST_SIDE), LARGEST_SIDE)
     if side < SMALLEST_SIDE // 2:
-        raise ValueError(f"side={side}: it must be {SMALLEST_SIDE // 2} or more")
+        raise InputError(f"side={side}: it must be {SMALLEST_SIDE // 2} or more")
     ground, is_plain = _ground(sample)
     settings = Settings(kind, x.shape[1:], side, centre, is_plain)
     return made._replace(settings=settings, ground=jnp.asarray((ground - mean) / deviation, jnp.float32))
@@ -131,7 +132,7 @@ def fit_preparation(
 def _fit_series(made: Preparation, sample: Shaped[np.ndarray, "n c t"]) -> Preparation:
     n_times = sample.shape[2]
     if n_times < SHORTEST:
-        raise ValueError(f"series have {n_times} samples, wanted {SHORTEST} or more")
+        raise InputError(f"series have {n_times} samples, wanted {SHORTEST} or more")
     made = made._replace(settings=Settings("series", sample.shape[1:], windows=window_lengths(n_times)))
     powers = [mean_power(prepared(made, piece), made.settings.windows) for piece in pieces(sample)]
     return made._replace(power=jnp.mean(jnp.stack(powers), axis=0))

@@ -489,7 +489,7 @@ MISTAKES = {
     "plot in no folder": (GOOD, ["--plot", "no/map.png"], "does not exist; create it first"),
     "output in no folder": (GOOD, ["--out", "no/picks.csv"], "does not exist; create it first"),
     "output is a folder": (GOOD, ["--out", "folder.csv"], "it is a folder"),
-    "output of another kind": (GOOD, ["--out", "picks.json"], "must end in .csv"),
+    "output of another kind": (GOOD, ["--out", "picks.xlsx"], "must end in one of .csv, .jsonl"),
     "output is the pool": (GOOD, ["--out", "pool.csv"], "would replace the input"),
 }
 
@@ -575,8 +575,11 @@ def test_a_file_that_cannot_be_used_is_a_mistake(name, content, words, capsys):
 @pytest.mark.parametrize(
     ("labeled", "words"),
     [
-        ("id\n000\nnone\n", "1 of 2 ids are not in the pool ('none')"),
-        ("index\n0\n30\n", "position 30 is not in the pool"),
+        (
+            "id\nnone\n",
+            "none of its 1 rows is in the pool; it has 'none', and ids of the pool look like '000'",
+        ),
+        ("index\n30\n", "none of its 1 rows is in the pool; it has '30'"),
         ("name\n000\n", "needs a column 'id' or 'index'"),
         ("id\n" + "\n".join(IDS), "no candidate is left"),
         ("id\n" + "\n".join(IDS[1:]), "n_to_select=2 is not between 1 and the 1 candidates"),
@@ -653,19 +656,19 @@ def test_the_traceback_is_shown_when_asked_for(monkeypatch, capsys):
 
 
 def test_a_fit_that_control_c_ended_goes_on_with_resume(monkeypatch):
-    words, keep = ["select", "iris", "-n", "3", "--quiet"], Checkpoint.keep
+    words, save = ["select", "iris", "-n", "3", "--quiet"], Checkpoint.save
     assert main(words) == 0
     whole = picks()
 
-    def keep_and_press_control_c(self, stand, *, at_once=False):
-        keep(self, stand, at_once=at_once)
+    def save_and_press_control_c(self, progress, *, at_once=False):
+        save(self, progress, at_once=at_once)
         if not at_once:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Checkpoint, "keep", keep_and_press_control_c)
+    monkeypatch.setattr(Checkpoint, "save", save_and_press_control_c)
     assert main([*words, "--resume", "kept", "--out", "again.csv"]) == 130
     assert os.listdir("kept") == [NAME]
-    monkeypatch.setattr(Checkpoint, "keep", keep)
+    monkeypatch.setattr(Checkpoint, "save", save)
     assert main([*words, "--resume", "kept", "--out", "again.csv"]) == 0
     assert picks("again.csv") == whole
 

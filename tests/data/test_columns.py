@@ -10,7 +10,7 @@ import scipy.sparse
 from pyarrow import feather, ipc, parquet
 
 from dual_jax.data.errors import InputError
-from dual_jax.data.tables import map_pool, read_labeled, read_pool
+from dual_jax.data.tables import map_pool, read_pool
 
 NAN = float("nan")
 FRAME = pd.DataFrame({"a": [0.5, 1.5, 2.5, 3.5], "b": [4.0, 3.0, 2.0, 1.5]})
@@ -93,13 +93,6 @@ def test_other_integers_stay_features(name, values, tmp_path):
     path = tmp_path / "pool.csv"
     FRAME.assign(**{name: values}).to_csv(path, index=False)
     assert read_pool(path).feature_names == ("a", "b", name)
-
-
-def test_labelled_rows_are_found_by_the_ids_of_a_saved_index(tmp_path):
-    FRAME.set_axis(pd.Index([17, 4, 99, 3], name="customer_id")).to_parquet(tmp_path / "pool.parquet")
-    pool = read_pool(tmp_path / "pool.parquet")
-    (tmp_path / "done.csv").write_text("customer_id,y\n99,1\n4,0\n")
-    assert read_labeled(tmp_path / "done.csv", None, pool).tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc", "coo", "bsr", "dia"])

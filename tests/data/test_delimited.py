@@ -52,6 +52,24 @@ def test_what_was_found_is_said(write):
     assert found.feature_names == ("400", "410")
 
 
+def test_quotes_tell_a_header_of_numbers_only_where_numbers_below_have_none(write):
+    assert read_pool(write('"1990","1995"\n3,4\n5,9\n')).feature_names == ("1990", "1995")
+    assert read_pool(write('"True","-40.375"\n"False",""\n"False","62.750"\n')).x.shape == (3, 2)
+
+
+SPLIT = {
+    "70,125;False\n27,5;True\n": [[70.125, 0], [27.5, 1]],
+    "1,5;red;blue\n2,5;a;b\n": [[1.5], [2.5]],
+    "1.5,a;b;c\n2.5,d;e;f\n": [[1.5], [2.5]],
+    "1,a;b,2\n3,c;d,4\n": [[1, 2], [3, 4]],
+}
+
+
+@pytest.mark.parametrize(("text", "rows"), SPLIT.items(), ids=repr)
+def test_a_separator_inside_cells_is_none(text, rows, write):
+    np.testing.assert_array_equal(read_pool(write(text), header=False).x, rows)
+
+
 @pytest.mark.parametrize("text", ["a;b\n1,234;2\n5;3\n", "a;b\n1,234;2.5\n5;3\n"])
 def test_a_comma_that_may_group_thousands_is_asked_about(text, write):
     path = write(text)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dual_jax.data.delimited import unique_names
 from dual_jax.data.errors import InputError
-from dual_jax.data.tables import Pool, read_column, read_labeled, read_pool
+from dual_jax.data.tables import Pool, read_column, read_pool
 
 NAN = float("nan")
 
@@ -338,53 +338,6 @@ def test_an_archive_of_something_else_is_refused(write):
 def test_bad_ids_are_refused(name, content, message, write):
     with pytest.raises(ValueError, match=message):
         read_pool(write(name, content), id_column="id")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("id\nc\n007\nc\n", [1, 2]),
-        ("rank,index,id,score\n1,0,7,0.5\n", [3]),
-        ("index\n2\n2\n0\n", [0, 2]),
-        ("id\n", []),
-    ],
-)
-def test_labelled_rows_are_found_by_id_or_position(text, expected, write):
-    pool = read_pool(write("pool.csv", "id,x\na,1\n007,2\nc,3\n7,4\n"), id_column="id")
-
-    np.testing.assert_array_equal(read_labeled(write("done.csv", text), "id", pool), expected)
-
-
-def test_former_picks_are_found_by_their_ids_whatever_the_column_is_called(write):
-    pool = read_pool(write("pool.csv", "patient,x\nc,3\na,1\nb,2\n"), id_column="patient")
-
-    rows = read_labeled(write("picks.csv", "rank,index,id,score\n1,0,a,0.5\n"), "patient", pool)
-
-    assert rows.tolist() == [1]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("id\na\nb\nd\ne\nf\n", r"done.csv: 4 of 5 ids are not in the pool \('b', 'd', 'e', \.\.\.\)"),
-        ("name\na\n", "needs a column 'id' or 'index': its columns are 'name'"),
-        ("index\n3\n", r"position 3 is not in the pool \(0 to 2\)"),
-        ("index\n1.5\n", "must hold positions"),
-        ("", "is empty"),
-    ],
-)
-def test_labelled_rows_that_are_not_in_the_pool_are_refused(text, message, write):
-    pool = read_pool(write("pool.csv", "id,x\na,1\n007,2\nc,3\n"), id_column="id")
-
-    with pytest.raises(ValueError, match=message):
-        read_labeled(write("done.csv", text), "id", pool)
-
-
-def test_labelled_ids_for_a_pool_without_ids_need_positions(write):
-    pool = read_pool(write("pool.csv", "1,2\n3,4\n"))
-
-    with pytest.raises(ValueError, match="needs a column 'index': its columns are 'id'"):
-        read_labeled(write("done.csv", "id\na\n"), None, pool)
 
 
 FORMATS = {

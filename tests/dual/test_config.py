@@ -11,8 +11,8 @@ from dual_jax.dual.config import DualConfig, Sizes
         ({}, (178,), Sizes(178, 178, 26, 178, 1)),
         ({}, (20_000,), Sizes(20_000, 1677, 282, 2500, 2)),
         ({}, (100_000,), Sizes(32_768, 1024, 362, 4096, 7)),
-        ({}, (178, 50), Sizes(178, 50, 26, 178, 1)),  # fewer rows may be picked
-        ({}, (178, 50, 8), Sizes(178, 50, 26, 23, 1)),  # a device has 23 targets
+        ({}, (178, 50), Sizes(178, 64, 26, 178, 1)),  # 50 rows may be picked
+        ({}, (178, 50, 8), Sizes(178, 64, 26, 23, 1)),  # a device has 23 targets
         ({}, (1,), Sizes(1, 1, 1, 1, 1)),
         ({"dictionary_size": 9}, (178,), Sizes(178, 9, 26, 178, 1)),
         ({"dictionary_size": 500}, (178,), Sizes(178, 178, 26, 178, 1)),

@@ -208,10 +208,10 @@ def test_without_a_folder_control_c_keeps_its_meaning_and_so_does_it_for_a_fit_i
 def test_the_sizes_that_were_decided_for_the_pool_are_those_of_the_fit(n_devices):
     fitted = selector(devices=jax.devices()[:n_devices]).fit(X, labeled=[1], candidates=range(20))
     sizes, fixed = fitted.sizes_, fitted.state_.fixed
-    assert (sizes.n_places, sizes.n_clusters, sizes.n_targets) == (20, 10, 31)
+    assert (sizes.n_places, sizes.n_clusters, sizes.n_targets) == (31, 10, 31)
     assert sizes.n_places == len(fixed.dictionary)
     assert len(fitted.state_.params.C) == -(-31 // (n_devices * sizes.block_rows))
-    assert fitted.row_norms()["C"].shape == (20,)
+    assert fitted.row_norms()["C"].shape == (31,)
     assert sorted(fitted.select(19)) == [i for i in range(20) if i != 1]
 
 

@@ -1,0 +1,184 @@
+"""What goes from ``dual-jax select`` to labelling tools, and what comes back from them."""
+
+import argparse
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dual_jax.data.errors import InputError
+from dual_jax.data.storage import sha256_of, write_atomically
+
+if TYPE_CHECKING:
+    from dual_jax.cli.picked import Picked
+    from dual_jax.data.exports import Picks
+    from dual_jax.data.owncolumns import PoolFile
+
+DEFAULT_OUT = Path("picks.csv")
+ALL = "all"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add = parser.add_argument
+    text = "rows with a label, as a table or a labelling tool's export; may be given several times"
+    add("--labeled", type=Path, action="append", default=[], metavar="FILE", help=text)
+    text = "rows with a value there are labelled; in the pool it is no feature"
+    add("--label-column", metavar="NAME", help=text)
+    text = "an image that a COCO file lists without an annotation counts as labelled"
+    add("--empty-is-labeled", action="store_true", help=text)
+    text = "rows never to pick, in any form of --labeled; may be given several times"
+    add("--forbid", type=Path, action="append", default=[], metavar="FILE", help=text)
+    text = (
+        ".csv, .parquet, .json (tasks of Label Studio), .jsonl or .txt (a path on each line); may be given "
+        "several times; default: picks.csv"
+    )
+    add("--out", type=Path, action="append", default=[], metavar="FILE", help=text)
+    add("--keep", metavar=f"NAME,...|{ALL}", help="columns of the pool to write beside the picks")
+    text = "what a labelling tool calls the path or text, and the pool's column of it, such as image=path"
+    add("--task-key", metavar="NAME[=COLUMN]", help=text)
+    text = "goes before each path in .json and .jsonl, such as '/data/local-files/?d='"
+    add("--url-prefix", default="", metavar="URL", help=text)
+    add("--copy-to", type=Path, metavar="DIR", help="copy the picked files there, the rank before each name")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse forms that are not known; without --out the picks go to picks.csv."""
+    from dual_jax.data.exports import FORMS, MAX_TASKS, TASKS
+
+    args.out = args.out or [DEFAULT_OUT]
+    for path in args.out:
+        suffix = path.suffix.lower()
+        if suffix not in (*FORMS, TASKS):
+            raise InputError(f"--out {path} must end in one of {', '.join((*FORMS, TASKS))}")
+        if suffix == TASKS and args.n_to_select > MAX_TASKS:
+            raise InputError(f"--out {path}: Label Studio takes {MAX_TASKS:,} tasks at most; write .jsonl")
+    if len({path.name for path in args.out}) < len(args.out):
+        raise InputError("--out names a file twice: give each form a name of its own")
+    if args.copy_to is not None:
+        _check_copies(args.copy_to)
+
+
+def _check_copies(folder: Path) -> None:
+    """Refuse to mix copies with other files."""
+    from dual_jax.cli.options import check_folder
+
+    check_folder(folder, "--copy-to")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"--copy-to {folder} is not empty: give a new or an empty folder")
+
+
+def receipt_path(outs: Sequence[Path]) -> Path:
+    """Return where the receipt goes: beside the first file, as .json, or .receipt.json if that is tasks."""
+    path = outs[0].with_suffix(".json")
+    return outs[0].with_suffix(".receipt.json") if path in outs else path
+
+
+def wanted_columns(args: argparse.Namespace, file: "PoolFile") -> tuple[list[str], str | None]:
+    """Return the columns to keep, and that of what is to be labelled, None for the ids.
+
+    That is the one of --task-key, else the first of --keep, else the first column of paths, or of text.
+
+    Raises
+    ------
+    InputError
+        When there is no such column, or a file that would be copied is not there.
+    """
+    from dual_jax.data.exports import find_files, kind_of
+    from dual_jax.data.owncolumns import check_names, column_names
+
+    pool, names = file.pool, [name for name in (args.keep or "").split(",") if name]
+    if args.keep == ALL:
+        names = [name for name in column_names(pool) if name not in (pool.id_name, pool.vectors)]
+        if not names:
+            raise InputError(f"--keep {ALL}: {pool.source} has no columns of its own")
+    key, _, asked = (args.task_key or "").partition("=")
+    if asked:
+        payload = asked
+    elif key in column_names(pool):
+        payload = key
+    elif names and args.keep != ALL:
+        payload = names[0]
+    else:
+        payload = _guessed(args, file)
+    check_names(pool, [*names, *([payload] if payload else [])])
+    if args.copy_to is not None:
+        columns = [_texts(file, name) for name in (payload, *names)]
+        find_files(next((cells for cells in columns if kind_of(cells[0]) != "text"), columns[0]), pool.source)
+    return names, payload
+
+
+def _guessed(args: argparse.Namespace, file: "PoolFile") -> str | None:
+    """Return the first column of paths, else the first of text; None where the ids are all there is."""
+    from dual_jax.data.exports import kind_of
+    from dual_jax.data.owncolumns import list_ids, text_columns
+
+    if args.copy_to is None and all(path.suffix.lower() in (".csv", ".parquet") for path in args.out):
+        return None
+    columns: dict[str | None, list[str]] = dict(text_columns(file).items())
+    columns.pop(file.pool.id_name, None)
+    columns.pop(args.label_column, None)
+    columns[None] = list_ids(file.pool)
+    return next((name for name, cells in columns.items() if kind_of(cells[0]) != "text"), next(iter(columns)))
+
+
+def _texts(file: "PoolFile", column: str | None, rows: Any = None) -> list[str]:
+    """Return a column of the pool as text; the ids for None."""
+    from dual_jax.data.ids import text_of_id
+    from dual_jax.data.owncolumns import list_ids, read_columns
+
+    if column is not None:
+        return [*map(text_of_id, read_columns(file, [column], rows)[column].to_pylist())]
+    ids = list_ids(file.pool)
+    return ids if rows is None else [ids[row] for row in rows]
+
+
+def gather(args: argparse.Namespace, picked: "Picked", columns: Mapping[str, Sequence[Any]]) -> "Picks":
+    """Return the picks with the pool's own columns, which are read again from its file."""
+    from dual_jax.data.exports import Picks, kind_of
+    from dual_jax.data.owncolumns import read_columns
+
+    source = picked.source
+    own = read_columns(source.file, source.keep, picked.indices).to_pydict()
+    payload = _texts(source.file, source.payload, picked.indices)
+    key = (args.task_key or "").partition("=")[0] or (kind_of(payload[0]))
+    return Picks(columns, own, payload, key, source.payload, args.url_prefix, source.labels.n_batches + 1)
+
+
+def write_tables(args: argparse.Namespace, picks: "Picks") -> dict[str, str | None]:
+    """Write every file but tasks; return the sum of each, None for tasks, which hold that of the receipt."""
+    from dual_jax.data.exports import FORMS, TASKS
+
+    contents = {path: FORMS[path.suffix.lower()](picks) for path in args.out if path.suffix.lower() != TASKS}
+    for path, content in contents.items():
+        write_atomically(path, content)
+    return {path.name: sha256_of(path) if path in contents else None for path in args.out}
+
+
+def write_tasks(args: argparse.Namespace, picked: "Picked", picks: "Picks", receipt: str) -> None:
+    """Write tasks, which name the receipt by its sum, and copy files."""
+    from dual_jax.data.exports import TASKS, as_tasks, copy_numbered, find_files, paths_of
+
+    digest = hashlib.sha256(receipt.encode()).hexdigest()
+    for path in args.out:
+        if path.suffix.lower() == TASKS:
+            write_atomically(path, as_tasks(picks, digest))
+    if args.copy_to is not None:
+        copy_numbered(find_files(paths_of(picks), picked.source.pool.source), args.copy_to)
+
+
+def summary(args: argparse.Namespace, picked: "Picked") -> Iterator[str]:
+    """Give a line for each file of labelled rows, and for rows that are never picked."""
+    from dual_jax.data.receipt import is_receipt
+
+    source = picked.source
+    for count in source.labels.counts:
+        if is_receipt(count.file):
+            yield f"{count.file}: a receipt; this is batch {source.labels.n_batches + 1}"
+        else:
+            numbers = (count.labelled, "labelled"), (count.skipped, "skipped"), (count.unknown, "unknown")
+            yield f"{count.file}: {', '.join(f'{number:,} {what}' for number, what in numbers)}"
+    if args.forbid:
+        yield f"forbidden: {int(source.is_forbidden.sum()):,} rows"
+    if args.copy_to is not None:
+        yield f"copied: {len(picked.indices):,} files to {args.copy_to}"
