@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def mebibytes(value: float) -> str:
     return f"{value:.0f} MiB" if value < 1000 else f"{value / 1024:.1f} GiB"
 
 
-def kmeans() -> str:
+def kmeans(name: str = "kmeans") -> str:
     """Return our k-means and scikit-learn's."""
     rows = [
         (
@@ -63,7 +64,7 @@ def kmeans() -> str:
             f"{r['time_ratio']:.2f}",
             f"{r['inertia_ratio']:.4f}",
         )
-        for what, r in results("kmeans")["records"].items()
+        for what, r in results(name)["records"].items()
     ]
     return markdown(("k-means", "dual_jax", "scikit-learn", "time, ratio", "inertia, ratio"), rows)
 
@@ -155,12 +156,12 @@ def grid() -> str:
     return markdown(head, rows)
 
 
-def step() -> str:
+def step(name: str = "step") -> str:
     """Return a step, its floor, the network's part, and PyTorch: eager, and the quickest."""
     rows = []
-    for r in results("step")["records"]:
+    for r in results(name)["records"]:
         faster = r.get("times_faster") or {}
-        best = min(faster, key=lambda name: faster[name], default="")
+        best = min(faster, key=lambda peer: faster[peer], default="")
         rows.append(
             (
                 f"{r['objective']}, n = {r['n']:,}",
@@ -321,11 +322,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "paper": paper,
     "grid": grid,
     "kmeans": kmeans,
+    "kmeans_gpu": partial(kmeans, "kmeans_gpu"),
     "methods": methods,
     "method_cost": method_cost,
     "plan": plan_check,
     "tpu": tpu,
     "step": step,
+    "step_gpu": partial(step, "step_gpu"),
     "devices": devices,
     "start": start,
 }
