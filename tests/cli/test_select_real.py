@@ -24,6 +24,8 @@ def test_the_command_with_its_defaults_writes_the_estimators_picks_and_their_rec
     used = {name: receipt["configuration"][name] for name in ("pretrain_steps", "steps", "latent_dim")}
     assert status == 0
     assert picks == fitted.sample_indices_.tolist()
-    assert receipt["picks"] == {"file": "picks.csv", "sha256": sha256_of("picks.csv"), "n": 10}
+    sha256 = sha256_of("picks.csv")
+    files = {"picks.csv": sha256}
+    assert receipt["picks"] == {"file": "picks.csv", "sha256": sha256, "n": 10, "files": files}
     assert used == {name: getattr(default, name) for name in used}
     assert receipt["steps"] == {name: len(terms["loss"]) for name, terms in fitted.history_.items()}
