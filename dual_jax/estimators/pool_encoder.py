@@ -30,10 +30,9 @@ LSA = "lsa"
 class PoolEncoder(TransformerMixin, BaseEstimator):
     """Turn a frame of numbers, dates, categories, text and vectors into float32 rows for a selector.
 
-    Numbers (z-scored), dates, categories (0/1) and short text (rows of length 1) weigh about the same, column
-    by column, and together have one vote; so has every column of text and of vectors. A vote is a share of
-    the mean squared distance between rows (`dual_jax.beside`). The rows are scaled already, so a selector
-    takes them with ``scale="none"``.
+    Numbers and dates have one vote together, categories (0/1) and short text (rows of length 1) another, and
+    every column of text and of vectors one. A vote is a share of the mean squared distance between rows
+    (`dual_jax.beside`). The rows are scaled already, so a selector takes them with ``scale="none"``.
 
     Parameters
     ----------
@@ -245,11 +244,9 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
 def _by_vote(
     views: Sequence[Any], rows: Sequence[Float[np.ndarray, "n _"]]
 ) -> list[Float[np.ndarray, "n _"]]:
-    """Return the rows of views with those of cells, which come first, side by side: they share a vote."""
-    n_cells = sum(map(_is_of_cells, views))
-    cells = [np.concatenate(rows[:n_cells], axis=1)] if n_cells else []
-    return [*cells, *rows[n_cells:]]
-
-
-def _is_of_cells(view: Any) -> bool:
-    return isinstance(view, Numbers | Categories) or (isinstance(view, Text) and not view.by_words)
+    """Return the rows of views, those of categories and of short text, which share a vote, side by side."""
+    votes: dict[Any, list[Float[np.ndarray, "n _"]]] = {}
+    for view, own in zip(views, rows, strict=True):
+        is_short = isinstance(view, Categories) or (isinstance(view, Text) and not view.by_words)
+        votes.setdefault("short" if is_short else view.columns, []).append(own)
+    return [np.concatenate(parts, axis=1) for parts in votes.values()]

@@ -55,20 +55,20 @@ def test_rows_are_those_of_scikit_learns_own_steps_with_a_vote_for_each():
 
     numbers = StandardScaler().fit_transform(np.array(pool["age"])[:, None])
     categories = OneHotEncoder(sparse_output=False).fit_transform(np.array(pool["steel"])[:, None])
-    by_hand = [np.hstack([numbers, categories]), lsa.fit_transform(pool["notes"])]
-    expected = np.hstack([as_they_are(view) for view in by_hand]) * np.sqrt((1 + 2 + len(WORDS)) / 2)
+    by_hand = [numbers, categories, lsa.fit_transform(pool["notes"])]
+    expected = np.hstack([as_they_are(view) for view in by_hand]) * np.sqrt((1 + 2 + len(WORDS)) / 3)
     np.testing.assert_allclose(rows, expected, atol=1e-5)  # float32 of numbers near 1
 
 
-def test_cells_and_every_column_of_text_and_of_vectors_have_the_same_share_of_the_squared_distances():
+def test_each_view_has_the_same_share_of_the_squared_distances():
     encoder = dj.PoolEncoder()
     rows = encoder.fit_transform(columns())
     ends = np.cumsum([len(view.names) for view in encoder.views_])
 
-    of_views = [np.sum(np.var(part, axis=0)) for part in np.split(rows, ends[:-1], axis=1)]
+    shares = [np.sum(np.var(part, axis=0)) for part in np.split(rows, ends[:-1], axis=1)]
 
-    numbers, categories, text, vectors = of_views
-    np.testing.assert_allclose([numbers + categories, text, vectors], rows.shape[1] / 3, rtol=1e-4)
+    assert len(shares) == 4  # numbers, categories, text, vectors
+    np.testing.assert_allclose(shares, rows.shape[1] / 4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
@@ -148,3 +148,9 @@ def test_an_embedder_of_the_callers_takes_the_place_of_lsa_and_is_in_no_file(tmp
 def test_what_cannot_be_encoded_is_refused_with_a_reason(made, pool, words):
     with pytest.raises(InputError, match=words):
         dj.PoolEncoder(**made).fit(pool)
+
+
+def test_short_text_shares_the_vote_of_the_categories():
+    pool = {name: columns()[name] for name in ("age", "steel", "notes")}
+    rows = dj.PoolEncoder({"notes": "string"}).fit_transform(pool)
+    np.testing.assert_allclose(np.var(rows[:, 0]), np.sum(np.var(rows[:, 1:], axis=0)), rtol=1e-4)
