@@ -199,7 +199,7 @@ def _cell(value: Any) -> Any:
 
 
 def is_ours(path: Path, receipt: Path) -> bool:
-    """Return whether a file of picks is one that we wrote and nobody has labelled, so that we may replace it.
+    """Return whether a file of picks is ours and holds no labels, so that it may be replaced.
 
     Lists of paths hold no mark of ours; they are known by the sum in the receipt.
     """

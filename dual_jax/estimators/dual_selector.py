@@ -345,7 +345,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         return self
 
     def _encode(self, rows: Float[Any, "m d"], size: int, mesh: Mesh | None) -> Float[Array, "m p"]:
-        """Return the codes of at most ``size`` rows, dealt out over a mesh; one shape serves every table."""
+        """Return the codes of at most ``size`` rows, sharded over a mesh; one shape serves all tables."""
         padded = shard_rows(jnp.pad(rows, [(0, size - len(rows)), (0, 0)]), mesh)
         return _encoded(self.params_.network.encoder, padded, self._config, mesh)[: len(rows)]
 

@@ -190,7 +190,7 @@ def read_table(X: Any, like: Any = None) -> tuple[Float[Table, "n d"], Any, dict
 
 
 def seed_from(random_state: Any) -> int:
-    """Return the seed that scikit-learn's ``random_state`` stands for; a generator is drawn from."""
+    """Return the seed for scikit-learn's ``random_state``; of a generator one number is drawn."""
     if isinstance(random_state, numbers.Integral):
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))

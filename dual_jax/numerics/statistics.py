@@ -38,7 +38,7 @@ def robust_moments(rows: Float[Array, "n p"], is_row: Bool[Array, " n"]) -> Mome
     A single far row moves a mean and a root mean square as far as it likes; half of the rows must be far to
     move these. Rows at the centre itself, as duplicates may be, do not count for the spread. Source: the
     iteration of Weiszfeld (1937), with the rule of Vardi and Zhang (PNAS 2000) for a centre on a row; at the
-    end the nearest row is the centre if it is the median, for a row is approached for ever and never met.
+    end the nearest row is the centre if it is the median, which the iteration approaches but never reaches.
     """
 
     def distances(center: Array) -> Array:
