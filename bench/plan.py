@@ -48,8 +48,8 @@ REPEATS = {"pretrain": (4, 10), "train": (4, 3), "start": (1, 1), "rank": (1, 1)
 def measured(n: int, d: int, config: dj.DualConfig) -> dict[str, float]:
     """Return the seconds of a step of each stage."""
     x, sizes = jax.random.normal(jax.random.key(0), (n, d)), config.sizes(n)
-    key, nobody = jax.random.key(1), jnp.zeros(n, bool)
-    rows, state = Rows(x, ~nobody), dj.init(key, x, config)
+    key, no_row = jax.random.key(1), jnp.zeros(n, bool)
+    rows, state = Rows(x, ~no_row), dj.init(key, x, config)
 
     def steps(stage: str) -> None:
         nonlocal state
@@ -57,7 +57,7 @@ def measured(n: int, d: int, config: dj.DualConfig) -> dict[str, float]:
         state = jax.block_until_ready(advance(state, math.inf, n_steps, rows, config, stage, None, 1)).state
 
     def start() -> dj.TrainState:
-        begun = begin_selection(key, state, rows, config, nobody, ~nobody, sizes, None)
+        begun = begin_selection(key, state, rows, config, no_row, ~no_row, sizes, None)
         return jax.block_until_ready(begun)
 
     seconds = {"pretrain": least(lambda: steps("pretrain"), "pretrain"), "start": least(start, "start")}
