@@ -11,7 +11,7 @@ from dual_jax.cli.options import (
     NO_CACHE,
     SCALINGS,
     add_common,
-    check_folder,
+    check_results,
     do_jobs,
     keep_compiled_programs,
     listed,
@@ -58,7 +58,7 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace, command: str) -> None:
     """Check the whole request, then run the comparison."""
-    check_folder(args.out)
+    check_results(args.out, ("summary.md", "curves.*"))
     methods = listed("--methods", args.methods, [*FACTS])
     picks = _budgets(args.budgets)
     if args.repeats < 2:

@@ -94,3 +94,14 @@ def test_a_later_run_with_fewer_halves_shows_those_alone(table, tmp_path):
         assert main(["compare", "iris", *QUICK, "--repeats", repeats, "--out", "out"]) == 0
     rows = (tmp_path / "out" / "curves.csv").read_text().splitlines()[1:]
     assert {row.split(",")[6] for row in rows} == {"2"}
+
+
+@pytest.mark.parametrize("words", [["compare", "iris", *QUICK], ["reproduce", "--quick"]])
+def test_a_summary_that_no_run_of_ours_wrote_is_kept(words, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "summary.md").write_text("my notes")
+
+    assert main([*words, "--out", "out"]) == 2
+
+    assert "holds summary.md and no records of an earlier run" in capsys.readouterr().err
+    assert (tmp_path / "out" / "summary.md").read_text() == "my notes"
