@@ -1,4 +1,4 @@
-"""What one cell of text is: missing, a number, or text. The rules for every format alike.
+"""What one cell of text is: missing, a number, or text. The rules are the same for every format.
 
 - Empty cells and the spellings in `MISSING`, in any case, are missing.
 - Numbers have ASCII digits, perhaps a sign, a decimal point and an exponent, or are infinite. ``1_000`` and

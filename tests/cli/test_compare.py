@@ -65,7 +65,7 @@ def test_a_built_in_set_brings_its_own_labels(capsys):
         (["iris", "--repeats", "1"], "one half cannot tell what is chance"),
         (["iris", "--labels", "short.npy"], "wanted (150,)"),
         (["iris", "--labels", "same.npy"], "needs two classes"),
-        (["iris", "--labels", "none.npy"], "row 0 has no label ('none' stands for a missing cell"),
+        (["iris", "--labels", "none.npy"], "row 0 has no label ('none' means a missing cell"),
     ],
 )
 def test_mistakes_are_found_before_any_work(words, complaint, table, tmp_path, capsys):
