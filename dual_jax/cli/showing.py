@@ -55,7 +55,9 @@ class Looks(NamedTuple):
         """Return what a row is called."""
         from dual_jax.data.ids import text_of_id
 
-        return f"row {row}" if self.ids is None else text_of_id(self.ids[row])
+        if self.ids is not None:
+            return text_of_id(self.ids[row])
+        return self.files[row] if self.files else f"row {row}"
 
 
 def is_image(shape: Sequence[int]) -> bool:
@@ -220,7 +222,7 @@ def cloud_of(picked: "Picked", placed: "Placed", looks: Looks) -> "Cloud":
         picked.indices,
         picked.source.is_labeled[rows],
         why.representative[rows] if why else None,
-        None if looks.ids is None else [looks.name(row) for row in rows],
+        [looks.name(row) for row in rows] if looks.ids is not None or looks.files else None,
         [looks.texts[row] for row in rows] if looks.texts else None,
         _sheet(looks, rows),
         len(picked.source.pool.x),

@@ -87,7 +87,12 @@ def values_of(
 
 def _value(column: Float[np.ndarray, " n"], value: float, name: str, median: float) -> Value:
     share = float(np.mean(column < value) + np.mean(column == value) / 2)
-    return Value(name, f"{value:.4g}", f"{median:.4g}", share)
+    return Value(name, _number(value), _number(median), share)
+
+
+def _number(value: float) -> str:
+    """Return a number in four digits, or whole where it has more."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def category(cells: Sequence[str], row: int, name: str) -> Value:

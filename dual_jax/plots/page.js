@@ -96,7 +96,8 @@
     hide();
     if (i < 0) return;
     shown = i;
-    const parts = [picture(i), line("b", nameOf(i)), line("span", said(i))];
+    const isNamed = Boolean(links[i - firstPick]); /* what is said of a pick begins with its name */
+    const parts = [picture(i), isNamed ? null : line("b", nameOf(i)), line(isNamed ? "b" : "span", said(i))];
     if (data.texts && data.texts[i]) parts.push(line("div", data.texts[i]));
     tip.replaceChildren(...parts.filter((part) => part));
     tip.dataset.row = data.rows[i];
