@@ -174,7 +174,6 @@ def place(x: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " m"], how: str = "
         If umap-learn is missing for ``how="umap"``.
     """
     x = np.asarray(x)
-    x = x if x.shape[1] > 1 else np.pad(x, ((0, 0), (0, 1)))  # a single feature is a line
     if how == "pca":
         pca = PCA(2, random_state=0).fit(x)
         shares = pca.explained_variance_ratio_

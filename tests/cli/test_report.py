@@ -78,8 +78,3 @@ def test_the_pictures_that_a_column_names_are_shown_and_missing_ones_are_not():
     shown = re.findall(r'data-row="(\d+)" alt="photos/(\d).png" src="data:image/', page)
     assert {row for row, _ in shown} == {*map(str, range(8))}
     assert all(row == name for row, name in shown)
-
-
-def test_a_single_column_of_numbers_has_a_map_too():
-    Path("pool.csv").write_text("\n".join(["a", *(f"{i * i}.5" for i in range(12)), ""]), "utf-8")
-    assert data_of(page_of("pool.csv", "-n", "2"))["counts"] == [10, 0, 2]
