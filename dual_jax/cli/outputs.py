@@ -3,14 +3,14 @@
 import argparse
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dual_jax.cli import exchange
+from dual_jax.cli import embeddings, exchange
 from dual_jax.cli.options import check_writable
 from dual_jax.cli.picked import Picked
 from dual_jax.cli.report import pool_picture, report, title
@@ -42,6 +42,10 @@ def check(args: argparse.Namespace) -> None:
         from dual_jax.plots.maps import NEEDS_UMAP
 
         raise MissingPackageError(NEEDS_UMAP)
+    if args.features is not None:
+        if args.features.suffix.lower() != ".npz":
+            raise InputError(f"--features {args.features} must end in .npz")
+        outputs.append(args.features)
     for path in outputs:
         check_writable(path)
         for given in filter(None, (args.pool, *args.labeled, *args.forbid, args.embedding)):
@@ -60,13 +64,26 @@ def _check_replaced(path: Path, args: argparse.Namespace) -> None:
     receipt = exchange.receipt_path(args.out)
     if path == receipt:
         is_known = is_receipt(path)
+    elif path == args.features:
+        is_known = _are_features(path)
     else:
         is_known = is_ours(path, receipt) if path in args.out else _is_picture_or_page(path)
     if not is_known:
         raise InputError(
             f"{path} is there and was not written by dual-jax: move it, or give another name with --out, "
-            "--plot or --report"
+            "--plot, --report or --features"
         )
+
+
+def _are_features(path: Path) -> bool:
+    """Return whether a file is of features that were learnt; new ones may replace it."""
+    from dual_jax.views.keeping import load
+
+    try:
+        load(path)
+    except InputError:
+        return False
+    return True
 
 
 def _is_picture_or_page(path: Path) -> bool:
@@ -98,6 +115,7 @@ def write(
     receipt = as_json(about | {"batch": picks.batch} | _receipt(args, picked, sums, times))
     write_atomically(exchange.receipt_path(args.out), receipt)
     exchange.write_tasks(args, picked, picks, receipt)
+    embeddings.write_features(args, picked.source)
     if args.plot is not None or args.report is not None:
         _draw(args, picked, receipt)
     if not args.quiet:
@@ -159,6 +177,7 @@ def _receipt(
             "columns": source.columns,
             "note": pool.note,
             "guesses": pool.guesses,
+            "skipped": pool.skipped,
             "id_column": pool.id_name,
             "imputed_cells": source.n_imputed,
             "scaling": args.scale,
@@ -189,6 +208,7 @@ def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
     lines = [
         title(picked),
         *_used(args, picked),
+        *embeddings.summary(source.embedding),
         *(f"taken as: {guess}" for guess in source.pool.guesses),
         *(f"column {name}: {taken}" for name, taken in source.columns.items()),
         *(
@@ -196,11 +216,13 @@ def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
             for name, reason in source.pool.dropped.items()
             if name not in source.columns
         ),
+        *_skipped(source.pool.skipped),
         *([f"filled: {source.n_imputed:,} cells by the column's median"] if args.impute else []),
         *exchange.summary(args, picked),
         f"picks: {', '.join(map(str, args.out))}   receipt: {exchange.receipt_path(args.out)}"
         + (f"   map: {args.plot}" if args.plot else "")
-        + (f"   report: {args.report}" if args.report else ""),
+        + (f"   report: {args.report}" if args.report else "")
+        + (f"   features: {args.features}" if args.features else ""),
         f"time: {times['total']:.1f} s, of which {times['compile']:.1f} s to compile",
     ]
     return "\n".join(lines)
@@ -215,6 +237,15 @@ def _used(args: argparse.Namespace, picked: Picked) -> list[str]:
         return [f"used: {embedded} alone"]
     inputs = f"used: {pool.x.shape[1]:,} features{names}"
     return [inputs, *([f"beside them: {embedded}"] if embedded else [])]
+
+
+def _skipped(skipped: Mapping[str, str]) -> list[str]:
+    """Return a line for each of the first files that could not be read, after one with their number."""
+    if not skipped:
+        return []
+    shown = [f"  {name or 'an empty cell'}: {reason}" for name, reason in [*skipped.items()][:SHOWN_NAMES]]
+    rest = ["  ... (the receipt names all)"] if len(skipped) > SHOWN_NAMES else []
+    return [f"skipped: {len(skipped):,} files that cannot be read", *shown, *rest]
 
 
 def _listed(names: Iterable[str]) -> str:

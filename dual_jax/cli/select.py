@@ -48,7 +48,8 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("select", help="pick rows of a pool", description=_SELECT)
     add = parser.add_argument
-    add("pool", metavar="POOL", help="a table, an array, or the name of a built-in data set")
+    text = "a table, an array, a folder of pictures or .wav files, or the name of a built-in data set"
+    add("pool", metavar="POOL", help=text)
     add("-n", "--n-to-select", type=int, required=True, metavar="N", help="how many rows to pick")
     methods = f"{listed()}; inferred: not printed in the paper; default: %(default)s"
     add("--method", choices=FACTS, default="dual", metavar="NAME", help=methods)
@@ -161,6 +162,8 @@ def _read(args: argparse.Namespace) -> Source:
         is_empty_labelled=args.empty_is_labeled,
     )
     is_forbidden = read_rows(args.forbid, file, args.id_column)
+    if pool.unread is not None:
+        is_forbidden = is_forbidden | pool.unread
     keep, payload = exchange.wanted_columns(args, file)
     embedding = embeddings.prepare(args, pool)
     return Source(file, pool, n_imputed, embedding, labels, is_forbidden, keep, payload, taken)
@@ -175,7 +178,7 @@ def _read_pool(args: argparse.Namespace) -> "Pool":
 
     def read(exclude: list[str]) -> "Pool":
         if args.stream:
-            return map_pool(args.pool, args.id_column, exclude)
+            return map_pool(args.pool, args.id_column, exclude, use)
         return read_pool(
             args.pool,
             id_column=args.id_column,

@@ -5,7 +5,7 @@ A file that cannot be read is left out by its name and with the reason; no other
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from os import PathLike
@@ -36,6 +36,10 @@ class Folder(NamedTuple):
     kind: str
     names: list[str]
     others: dict[str, int]
+
+
+class SkippedFilesWarning(UserWarning):
+    """Some files of pictures or recordings cannot be read."""
 
 
 class Loaded(NamedTuple):
@@ -168,10 +172,3 @@ def _read_one(folder: str, decode: Callable[[bytes], Any], name: str) -> tuple[A
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
-def check_unique(names: Collection[str], where: str) -> None:
-    """Refuse a list that names a file twice, as the names are the ids of the rows."""
-    if len(seen := set(names)) < len(names):
-        twice = next(name for name in names if name not in seen or seen.discard(name))
-        raise InputError(f"{where} names {twice!r} more than once: name each file once")
