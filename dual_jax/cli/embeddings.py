@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dual_jax.estimators.prepared import Deferred
 
 VIEWS, SPECTRAL = "views", "spectral"
-MIN_SIDE = 8  # of images; a narrower array is a series in channels
 
 
 UNSTABLE = 0.25  # agreement of two seeds below which the code is not to be trusted
@@ -190,6 +189,8 @@ def write_features(args: argparse.Namespace, source: "Source") -> None:
 
 def _kind(args: argparse.Namespace, pool: "Pool") -> tuple[str, tuple[int, ...]]:
     """Return whether rows are images or series, and their shape."""
+    from dual_jax.views.preparation import kind_of_shape
+
     if pool.media:
         if args.sample_shape:
             raise InputError("--sample-shape is for rows of numbers; pictures and recordings have their own")
@@ -201,8 +202,7 @@ def _kind(args: argparse.Namespace, pool: "Pool") -> tuple[str, tuple[int, ...]]
             "--sample-shape HEIGHTxWIDTH[xCOLOURS] or [CHANNELSx]LENGTH"
         )
     _check_size(shape, pool)
-    is_image = len(shape) == 3 or (len(shape) == 2 and min(shape) >= MIN_SIDE)
-    return ("images" if is_image else "series"), shape
+    return kind_of_shape(shape), shape
 
 
 def _spectral(x: np.ndarray, n_channels: int) -> Embedding:
