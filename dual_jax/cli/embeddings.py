@@ -54,6 +54,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--centre", action="store_true", help=text)
     text = "what a row is: HEIGHTxWIDTH[xCOLOURS] of an image, or [CHANNELSx]LENGTH of a series"
     parser.add_argument("--sample-shape", type=_shape, metavar="SHAPE", help=text)
+
+
+def add_features(parser: argparse.ArgumentParser) -> None:
+    """Add the option of a file of what was learnt."""
     text = (
         f"write what --embedding {VIEWS} knows of each row (.npz): code, closed-form code and fixed "
         "features, and the encoder for new rows"

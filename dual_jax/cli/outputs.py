@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from dual_jax.cli.picked import Picked
 from dual_jax.cli.report import pool_picture, report, title
 from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.data.storage import as_json, versions, write_atomically
+
+if TYPE_CHECKING:
+    from dual_jax.data.tables import Pool
 
 SHOWN_NAMES = 8  # columns named in the summary
 
@@ -209,14 +212,7 @@ def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
         title(picked),
         *_used(args, picked),
         *embeddings.summary(source.embedding),
-        *(f"taken as: {guess}" for guess in source.pool.guesses),
-        *(f"column {name}: {taken}" for name, taken in source.columns.items()),
-        *(
-            f"left out: {name} ({reason})"
-            for name, reason in source.pool.dropped.items()
-            if name not in source.columns
-        ),
-        *_skipped(source.pool.skipped),
+        *taken(source.pool, source.columns),
         *([f"filled: {source.n_imputed:,} cells by the column's median"] if args.impute else []),
         *exchange.summary(args, picked),
         f"picks: {', '.join(map(str, args.out))}   receipt: {exchange.receipt_path(args.out)}"
@@ -237,6 +233,16 @@ def _used(args: argparse.Namespace, picked: Picked) -> list[str]:
         return [f"used: {embedded} alone"]
     inputs = f"used: {pool.x.shape[1]:,} features{names}"
     return [inputs, *([f"beside them: {embedded}"] if embedded else [])]
+
+
+def taken(pool: "Pool", columns: Mapping[str, str]) -> list[str]:
+    """Return lines on what was guessed of a pool, what its columns were taken for, and what was left out."""
+    return [
+        *(f"taken as: {guess}" for guess in pool.guesses),
+        *(f"column {name}: {what}" for name, what in columns.items()),
+        *(f"left out: {name} ({reason})" for name, reason in pool.dropped.items() if name not in columns),
+        *_skipped(pool.skipped),
+    ]
 
 
 def _skipped(skipped: Mapping[str, str]) -> list[str]:
