@@ -230,7 +230,9 @@ def _used(args: argparse.Namespace, picked: Picked) -> list[str]:
     names = f" ({_listed(pool.feature_names)})" if pool.feature_names else ""
     embedded = f"{embedding.table.shape[1]:,} features ({args.embedding})" if embedding else ""
     if args.embedding_alone:
-        return [f"used: {embedded} alone"]
+        n, m = len(pool.x), picked.settings.get("n_places", len(pool.x))
+        few = f", with C of {m:,} of {n:,} rows (--knob dictionary_size={n} for all)" if m < n else ""
+        return [f"used: {embedded} alone{few}"]
     inputs = f"used: {pool.x.shape[1]:,} features{names}"
     return [inputs, *([f"beside them: {embedded}"] if embedded else [])]
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dual_jax.dual.config import DualConfig
 
 KEPT = ("dual", "dual_paper")  # methods whose fits show progress and can be kept
+CODE_DICTIONARY = 1024  # rows of C where picks are made in a learnt code
 IN_MEMORY = (
     "kinds",
     "impute",
@@ -250,12 +251,19 @@ def _pick_from_disk(args: argparse.Namespace, source: Source) -> Picked:
 
 
 def _checked_knobs(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the knobs of DUAL in the types of its method's parameters."""
+    """Return the knobs of DUAL in the types of its method's parameters.
+
+    In a learnt code C has `CODE_DICTIONARY` rows unless another number is asked for: in bench/README.md so
+    many rows give picks as good as all, at a fraction of the time.
+    """
+    own = {}
+    if args.embedding == embeddings.VIEWS and args.embedding_alone and args.method == "dual":
+        own = {"dictionary_size": CODE_DICTIONARY}
     if not args.knobs:
-        return {}
+        return own
     from dual_jax.estimators.selector import check_knobs
 
-    return check_knobs(args.method, dict(args.knobs))
+    return own | check_knobs(args.method, dict(args.knobs))
 
 
 def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":

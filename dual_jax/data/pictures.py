@@ -67,7 +67,7 @@ def read_pictures(
     side : int
         Pixels of the square.
     shape : sequence of int
-        (h, w) or (h, w, 3) that the pictures shall have instead, such as that of former ones.
+        (h, w), (h, w, 1) or (h, w, 3) that the pictures shall have instead, such as that of former ones.
 
     Raises
     ------
@@ -86,11 +86,12 @@ def read_pictures(
     (2, 32, 32, 3)
     """
     check_pillow()
+    shape = tuple(shape)
     side = max(shape[:2]) if shape else side
     with _quiet():
         loaded = read_each(names, folder, lambda data: _decoded(data, side), IMAGES)
     values, size = _at_one_size([np.asarray(picture) for picture, _ in loaded.values], side, shape)
-    if len(shape) == 2 or (not shape and _is_grey(values)):
+    if len(shape) == 2 or shape[2:] == (1,) or (not shape and _is_grey(values)):
         values = np.rint(values.mean(axis=-1)).astype(np.uint8)
     how = "grey" if values.ndim == 3 else "in colour"
     n_resized = sum(own != size for _, own in loaded.values)

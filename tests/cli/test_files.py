@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from drawn import draw_pictures, record
+from drawn import draw_pictures, record, stripes
 from PIL import Image
 
 from dual_jax.cli import main
@@ -237,3 +237,54 @@ def test_a_picture_upside_down_by_exif_is_the_same_pool(tmp_path):
         turned.save(tmp_path / "photos" / name, exif=exif)
     again, _ = select("photos")
     assert again == first
+
+
+def test_in_a_learnt_code_the_dictionary_is_small_unless_it_is_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr("dual_jax.cli.select.CODE_DICTIONARY", 8)
+    np.save("pool.npy", np.random.default_rng(0).normal(size=(20, 12, 12)))
+    quick = ["--embedding", "views", "--method", "dual", "--knob", "steps=2", "--knob", "pretrain_steps=2"]
+    select("pool.npy", *quick)
+    assert "(views) alone, with C of 8 of 20 rows" in capsys.readouterr().out
+    select("pool.npy", *quick, "--knob", "dictionary_size=20")
+    assert "(views) alone\n" in capsys.readouterr().out
+
+
+def test_compare_reads_a_folder_whose_subfolders_are_the_classes(tmp_path, capsys):
+    for i, name in enumerate(["across", "down"]):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for j in range(12):
+            Image.fromarray(stripes(2 * j + i)).save(folder / f"{j:02d}.png")
+    (tmp_path / "photos" / "down" / "broken.png").write_bytes(b"no picture")
+    words = [
+        "--methods",
+        "kcenter",
+        "--repeats",
+        "2",
+        "--budgets",
+        "2,4",
+        "--judge",
+        "nearest",
+        "--out",
+        "out",
+    ]
+
+    assert main(["compare", "photos", *words]) == 0
+
+    shown = capsys.readouterr().out
+    assert "classes: the folders of the files" in shown
+    assert "  down/broken.png: is no picture" in shown
+    assert "# Methods on photos" in shown
+
+
+def test_compare_reads_a_column_of_paths_beside_numbers(tmp_path, capsys):
+    names = draw_pictures(tmp_path / "photos", 16)
+    lines = [f"{name},{i % 3},{'ab'[i % 2]}" for i, name in enumerate(names)]
+    (tmp_path / "photos" / "pool.csv").write_text("photo,size,kind\n" + "\n".join(lines) + "\n")
+    words = ["compare", "photos/pool.csv", "--label-column", "kind", "--methods", "kcenter", "--repeats", "2"]
+    words += ["--budgets", "2,4", "--judge", "nearest"]
+
+    assert main([*words, "--as", "photo=image", "--out", "both"]) == 0
+    assert "column photo: image (as asked)" in capsys.readouterr().out
+    assert main([*words, "--embedding", "views", "--out", "code"]) == 0
+    assert "left out: size (beside the files of 'photo')" in capsys.readouterr().out

@@ -89,6 +89,7 @@ def test_new_pictures_take_the_shape_of_the_former(tmp_path):
     picture().save(tmp_path / "a.png")
     for shape in [(20, 30), (16, 12), (40, 28, 3)]:
         assert read_pictures(["a.png"], tmp_path, shape=shape).values.shape == (1, *shape)
+    assert read_pictures(["a.png"], tmp_path, shape=(20, 30, 1)).values.shape == (1, 20, 30)
 
 
 def test_a_large_jpeg_is_as_its_reduced_pixels(tmp_path):
