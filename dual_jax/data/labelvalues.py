@@ -5,6 +5,7 @@ A row can have one class (it was classified), several (it was tagged, or holds s
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from dual_jax.data.cells import is_missing
@@ -13,6 +14,7 @@ from dual_jax.data.ids import text_of_id
 LABELS = ("label", "labels", "cats", "entities")  # where doccano puts what was labelled
 OF_SHORT = ("choice", *LABELS, "class", "target")  # what Label Studio's controls for classes are often called
 OF_RESULTS = ("choices", "labels", "taxonomy", "rating", "number")  # of a result of Label Studio
+OF_OBJECTS = ("value", "values", "label", *OF_RESULTS)
 MIN_SCORE = 0.5  # from which a class of spaCy's {class: score} is taken
 
 
@@ -34,10 +36,8 @@ def classes_in(value: Any) -> tuple[str, ...]:
 
 def _names(value: Any) -> Iterator[str]:
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        try:
+        with suppress(ValueError, RecursionError):
             value = json.loads(value)
-        except ValueError:
-            pass
     if isinstance(value, dict):
         yield from _of_object(value)
     elif isinstance(value, list | tuple):
@@ -52,7 +52,9 @@ def _of_object(value: dict[str, Any]) -> Iterator[str]:
     if all(isinstance(score, int | float) for score in value.values()):  # spaCy's classes and their scores
         yield from (name for name, score in value.items() if score >= MIN_SCORE)
         return
-    known = [key for key in value if key in ("value", "values", "label", *OF_RESULTS) or key.endswith("labels")]
+    known = [
+        key for key in value if key in ("value", "values", "label", *OF_RESULTS) or key.endswith("labels")
+    ]
     for key in known:
         inner = value[key]
         if key == "values" and isinstance(inner, dict):

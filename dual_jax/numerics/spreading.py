@@ -82,9 +82,9 @@ def propagate(graph: Graph, marks: Float[Array, "n c"]) -> Float[Array, "n c"]:
 def spread(graph: Graph, marks: Float[Array, "n c"], alpha: float = ALPHA) -> Float[Array, "n c"]:
     """Return ``(I - alpha S)^-1 marks``: what each row gets of the marks in each column.
 
-    S is the graph's matrix. Solved by conjugate gradients to a relative residual of 1e-6. Source: Zhou et
-    al., NeurIPS 2003, Eq. (3), without its factor 1 - alpha. No entry is negative; those of a part of the graph
-    without a mark are 0.
+    S is the graph's matrix. Solved by conjugate gradients to a relative residual of 1e-6. No entry is
+    negative; those of a part of the graph without a mark are 0. Source: Zhou et al., NeurIPS 2003, Eq. (3),
+    without its factor 1 - alpha.
 
     Parameters
     ----------
