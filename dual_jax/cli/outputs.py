@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dual_jax.cli import exchange
+from dual_jax.cli import exchange, pool
 from dual_jax.cli.options import check_writable
 from dual_jax.cli.picked import Picked
 from dual_jax.cli.report import pool_picture, report, title
@@ -189,13 +189,7 @@ def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
     lines = [
         title(picked),
         *_used(args, picked),
-        *(f"taken as: {guess}" for guess in source.pool.guesses),
-        *(f"column {name}: {taken}" for name, taken in source.columns.items()),
-        *(
-            f"left out: {name} ({reason})"
-            for name, reason in source.pool.dropped.items()
-            if name not in source.columns
-        ),
+        *pool.about(source.pool, source.columns),
         *([f"filled: {source.n_imputed:,} cells by the column's median"] if args.impute else []),
         *exchange.summary(args, picked),
         f"picks: {', '.join(map(str, args.out))}   receipt: {exchange.receipt_path(args.out)}"

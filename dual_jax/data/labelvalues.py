@@ -52,10 +52,7 @@ def _of_object(value: dict[str, Any]) -> Iterator[str]:
     if all(isinstance(score, int | float) for score in value.values()):  # spaCy's classes and their scores
         yield from (name for name, score in value.items() if score >= MIN_SCORE)
         return
-    known = [
-        key for key in value if key in ("value", "values", "label", *OF_RESULTS) or key.endswith("labels")
-    ]
-    for key in known:
+    for key in [key for key in value if key in OF_OBJECTS or key.endswith("labels")]:
         inner = value[key]
         if key == "values" and isinstance(inner, dict):
             inner = [*inner.values()]

@@ -55,11 +55,10 @@ def test_where_definitions_coincide_it_is_scikit_learns_label_spreading():
     theirs = LabelSpreading(kernel="knn", n_neighbors=3, alpha=ALPHA, max_iter=1000, tol=1e-9)
     theirs.fit(ring, labels)
 
-    weights = spread(
-        neighbor_graph(jnp.asarray(ring), 2), jnp.asarray(np.eye(3)[labels] * (labels >= 0)[:, None]), ALPHA
-    )
+    marks = np.eye(3)[labels] * (labels >= 0)[:, None]
+    weights = np.asarray(spread(neighbor_graph(jnp.asarray(ring), 2), jnp.asarray(marks), ALPHA))
 
-    shares = np.asarray(weights) / np.asarray(weights).sum(axis=1, keepdims=True)
+    shares = weights / weights.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(shares, theirs.label_distributions_, atol=1e-4)
 
 
