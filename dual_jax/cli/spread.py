@@ -24,8 +24,8 @@ COLUMNS = ("index", "id", "label", "confidence", "method", "is_labelled", "next_
 SUFFIXES = (".csv", ".parquet")
 
 _SPREAD = (
-    "Guess the label of every row from those of some: by label spreading over the graph of neighbours or by a "
-    "linear classifier, whichever guesses more of the given labels right from the others. Give the "
+    "Guess the label of every row from those of some: by label spreading over the graph of neighbours or by "
+    "a linear classifier, whichever guesses more of the given labels right from the others. Give the "
     "pool and the embedding that the rows were picked in."
 )
 
@@ -169,8 +169,8 @@ def _summary(
     yield _verdict(args.method, guesses)
     if guesses.n_unreached:
         yield (
-            f"{guesses.n_unreached:,} rows are in parts of the neighbour graph without a label: guessed by the "
-            "linear classifier"
+            f"{guesses.n_unreached:,} rows are in parts of the neighbour graph without a label: guessed by "
+            "the linear classifier"
         )
     n_next = int(guesses.next_rank.max())
     yield f"guesses: {args.out}   next to label: {n_next:,} rows of which both methods are unsure (next_rank)"
