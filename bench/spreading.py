@@ -1,10 +1,11 @@
-"""How far a few labels go: picks in the learnt code of MNIST, and `dual_jax.evaluation.guesses` from their labels.
+"""How far a few labels go: picks in the learnt code of MNIST, and guesses from their labels.
 
-``python -m bench.spreading`` learns the code of the images (``--data mnist_test`` has 10,000, ``mnist`` 60,000),
-picks medoids in it for each budget, and guesses the label of every other image from those of the picks, by
-spreading, by the linear classifier, and by the one of them that leaving labels out chooses. Of ``mnist`` the
-published test set is guessed too: each image by the votes of its ten nearest images of the pool. Labels of
-images that are not picked only judge. Runs that the file holds are not done again.
+``python -m bench.spreading`` learns the code of the images (``--data mnist_test`` has 10,000, ``mnist``
+60,000), picks medoids in it for each budget, and guesses the label of every other image from those of the
+picks (`dual_jax.evaluation.guesses`): by spreading, by the linear classifier, and by the one of them that
+leaving labels out chooses. Of ``mnist`` the published test set is guessed too: each image by the votes of its
+ten nearest images of the pool. Labels of images that are not picked only judge. Runs that the file holds are
+not done again.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from dual_jax.views import encoder
 
 BUDGETS = (10, 50, 100)
 TEST = {"mnist": "mnist_test"}  # the published test set of a pool
+GUESSED = ("chosen", "spreading", "linear")
 OUT = Path("bench/results/spreading.json")
 
 
@@ -65,10 +67,8 @@ def _images(name: str, data_dir: str | None) -> tuple[np.ndarray, np.ndarray]:
     return data.x.reshape(-1, *datasets.sample_shape(name)), data.y
 
 
-def on_test(found: Guesses, rows: Codes) -> float | None:
+def on_test(found: Guesses, rows: Codes) -> float:
     """Return the accuracy on the test set: votes of neighbours, a vote being worth its confidence."""
-    if not len(rows.test):
-        return None
     away, near = NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(rows.pool).kneighbors(rows.test)
     votes = np.exp(-((away / np.maximum(away[:, -1:], 1e-12)) ** 2)) * found.confidence[near]
     sums = np.einsum("mk,mkc->mc", votes, np.eye(rows.y.max() + 1)[found.classes[near]])
@@ -80,29 +80,28 @@ def measure(rows: Codes, picks: np.ndarray) -> dict[str, Any]:
     labels = np.full(len(rows.y), -1)
     labels[picks] = rows.y[picks]
     names, labels[picks] = np.unique(labels[picks], return_inverse=True)
-    found = {
-        method: guess_classes(rows.pool, labels, len(names), method=method)
-        for method in (None, "spreading", "linear")
-    }
-    found = {method: own._replace(classes=names[own.classes]) for method, own in found.items()}
     is_open = labels < 0
-    shares = {
-        method or "chosen": float((own.classes == rows.y)[is_open].mean()) for method, own in found.items()
-    }
-    test = {method or "chosen": on_test(own, rows) for method, own in found.items()}
-    surest = np.argsort(-found[None].confidence[is_open], kind="stable")[: int(is_open.sum()) // 2]
+
+    def guess(method: str | None) -> Guesses:
+        found = guess_classes(rows.pool, labels, len(names), method=method)
+        return found._replace(classes=names[found.classes])
+
+    found = {method: guess(None if method == "chosen" else method) for method in GUESSED}
+    right = {method: (own.classes == rows.y)[is_open] for method, own in found.items()}
+    chosen = found["chosen"]
+    surest = np.argsort(-chosen.confidence[is_open], kind="stable")[: int(is_open.sum()) // 2]
     return {
         "n_classes_met": len(names),
-        "left_out": found[None].left_out._asdict(),
-        "chosen": found[None].left_out.better,
-        "pool": _percent(shares),
-        "surest_half": round(100 * float((found[None].classes == rows.y)[is_open][surest].mean()), 2),
-        "test": _percent(test) if len(rows.test) else None,
+        "left_out": chosen.left_out._asdict(),
+        "chosen": chosen.left_out.better,
+        "pool": _percent({method: own.mean() for method, own in right.items()}),
+        "surest_half": _percent({"chosen": right["chosen"][surest].mean()})["chosen"],
+        "test": _percent({m: on_test(own, rows) for m, own in found.items()}) if len(rows.test) else None,
     }
 
 
 def _percent(shares: dict[str, float]) -> dict[str, float]:
-    return {method: round(100 * share, 2) for method, share in shares.items()}
+    return {method: round(100 * float(share), 2) for method, share in shares.items()}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -70,8 +70,8 @@ def read_pool(
         ``features``, ``data`` and ``code``, or else the only array of two or more dimensions, or a matrix
         that SciPy's ``save_npz`` wrote. Tables as in `read_table`: every column of numbers, or the one column
         of vectors; not a saved index or row ids, which become the ids (rules: `dual_jax.data.columns`).
-        Arrays of more than two dimensions are flattened to one row per sample. Otherwise the name of a built-in data set; a
-        file of that name comes first.
+        Arrays of more than two dimensions are flattened to one row per sample. Otherwise the name of a
+        built-in data set; a file of that name comes first.
     id_column : str, optional
         The column (in ``.npz`` the key) that holds the ids; they keep their text, so ``007`` stays ``007``.
     exclude : collection of str
