@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dual_jax.cli import columns, embeddings, exchange, outputs, pool
+from dual_jax.cli import embeddings, exchange, outputs, pools
 from dual_jax.cli.options import (
     NO_CACHE,
+    SCALINGS,
     add_common,
     check_folder,
     keep_compiled_programs,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from dual_jax.dual.config import DualConfig
 
 KEPT = ("dual", "dual_paper")  # methods whose fits show progress and can be kept
+CODE_DICTIONARY = 1024  # rows of C where picks are made in a learnt code
 IN_MEMORY = (
     "kinds",
     "impute",
@@ -46,13 +48,17 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("select", help="pick rows of a pool", description=_SELECT)
     add = parser.add_argument
-    pool.add(parser)
+    text = "a table, an array, a folder of pictures or .wav files, or the name of a built-in data set"
+    add("pool", metavar="POOL", help=text)
     add("-n", "--n-to-select", type=int, required=True, metavar="N", help="how many rows to pick")
     methods = f"{listed()}; inferred: not printed in the paper; default: %(default)s"
     add("--method", choices=FACTS, default="dual", metavar="NAME", help=methods)
     knobs = "a setting of the method, such as width=2; once for each"
     add("--knob", type=_knob, action="append", default=[], metavar="NAME=VALUE", dest="knobs", help=knobs)
+    pools.add(parser)
+    add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
     embeddings.add(parser)
+    embeddings.add_features(parser)
     stream = "leave a .npy or .parquet pool on disk, read it in pieces, and train on a sample; for DUAL alone"
     add("--stream", action="store_true", help=stream)
     exchange.add(parser)
@@ -133,10 +139,7 @@ def _read(args: argparse.Namespace) -> Source:
     from dual_jax.data.annotations import read_labels, read_rows
     from dual_jax.data.owncolumns import PoolFile
 
-    columns.use_ids(args)
-    as_read = pool.read(args, stream=args.stream, needs_label=not args.labeled)
-    encoded, taken = columns.encode(args, as_read)
-    encoded, n_imputed = pool.filled(args, encoded)
+    as_read, pool, taken, n_imputed = pools.read(args)
     file = PoolFile(as_read, args.header, args.decimal)
     labels = read_labels(
         args.labeled,
@@ -146,9 +149,11 @@ def _read(args: argparse.Namespace) -> Source:
         is_empty_labelled=args.empty_is_labeled,
     )
     is_forbidden = read_rows(args.forbid, file, args.id_column)
+    if pool.unread is not None:
+        is_forbidden = is_forbidden | pool.unread
     keep, payload = exchange.wanted_columns(args, file)
-    embedding = embeddings.prepare(args, encoded)
-    return Source(file, encoded, n_imputed, embedding, labels, is_forbidden, keep, payload, taken)
+    embedding = embeddings.prepare(args, pool)
+    return Source(file, pool, n_imputed, embedding, labels, is_forbidden, keep, payload, taken)
 
 
 def _pick(args: argparse.Namespace, source: Source) -> Picked:
@@ -246,12 +251,19 @@ def _pick_from_disk(args: argparse.Namespace, source: Source) -> Picked:
 
 
 def _checked_knobs(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the knobs of DUAL in the types of its method's parameters."""
+    """Return the knobs of DUAL in the types of its method's parameters.
+
+    In a learnt code C has `CODE_DICTIONARY` rows unless another number is asked for: in bench/README.md so
+    many rows give picks as good as all, at a fraction of the time.
+    """
+    own = {}
+    if args.embedding == embeddings.VIEWS and args.embedding_alone and args.method == "dual":
+        own = {"dictionary_size": CODE_DICTIONARY}
     if not args.knobs:
-        return {}
+        return own
     from dual_jax.estimators.selector import check_knobs
 
-    return check_knobs(args.method, dict(args.knobs))
+    return own | check_knobs(args.method, dict(args.knobs))
 
 
 def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dual_jax.cli import columns, embeddings, pool
-from dual_jax.cli.options import NO_CACHE, add_common, check_writable, keep_compiled_programs, seed_number
+from dual_jax.cli import embeddings, outputs, pools
+from dual_jax.cli.options import (
+    NO_CACHE,
+    SCALINGS,
+    add_common,
+    check_writable,
+    keep_compiled_programs,
+    seed_number,
+)
 from dual_jax.data.errors import InputError
 from dual_jax.data.storage import write_atomically
 
 if TYPE_CHECKING:
-    from dual_jax.cli.embeddings import Embedding
     from dual_jax.data.classes import Classes
     from dual_jax.data.tables import Pool
     from dual_jax.evaluation.guesses import Guesses
@@ -35,12 +41,14 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "spread", help="guess all labels from those of some rows", description=_SPREAD
     )
-    pool.add(parser)
     add = parser.add_argument
+    add("pool", metavar="POOL", help="what the labelled rows are of; as for select")
     text = "rows with a label: a table, or a labelling tool's export; may be given several times"
-    add("--labels", type=Path, action="append", default=[], metavar="FILE", help=text)
+    add("--labels", type=Path, action="append", default=[], metavar="FILE", dest="labeled", help=text)
     text = "the column of labels, in these files or in the pool; a control or question of a labelling tool"
     add("--label-column", metavar="NAME", help=text)
+    pools.add(parser)
+    add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
     embeddings.add(parser)
     text = "how to guess; by default what guesses more of the labels right from the others"
     add("--method", choices=METHODS, default="auto", help=text)
@@ -49,44 +57,49 @@ def add(commands: Any) -> None:
     add("--seed", type=seed_number, default=0, help="of an embedding that is learnt; default: %(default)s")
     add("--quiet", action="store_true", help="no summary and no progress")
     add_common(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, stream=False, features=None)
 
 
 def _run(args: argparse.Namespace, command: str) -> None:
     """Check the request, read pool and labels, guess, write, and print what was done."""
     from dual_jax.data.classes import read_classes
-    from dual_jax.data.errors import input_errors
     from dual_jax.data.owncolumns import PoolFile
 
     _check(args)
     if not os.environ.get(NO_CACHE):
         keep_compiled_programs()
-    columns.use_ids(args)
-    as_read = pool.read(args, needs_label=not args.labels)
-    file = PoolFile(as_read, args.header, args.decimal)
-    classes = read_classes(args.labels, file, id_column=args.id_column, label_column=args.label_column)
-    encoded, taken = columns.encode(args, as_read)
-    encoded, _ = pool.filled(args, encoded)
-    embedding = embeddings.prepare(args, encoded)
-    rows = _rows(args, encoded, embedding, is_scaled=bool(taken))
-    from dual_jax.evaluation.guesses import guess_classes
-
-    method = None if args.method == "auto" else args.method
-    with input_errors():
-        guesses = guess_classes(rows, classes.of_row, len(classes.names), method=method)
-    _write(args.out, encoded, classes, guesses)
+    rows = pools.read(args)
+    file = PoolFile(rows.as_read, args.header, args.decimal)
+    classes = read_classes(args.labeled, file, id_column=args.id_column, label_column=args.label_column)
+    table, scale, embedding = pools.in_one_table(args, rows)
+    guesses = _guess(args.method, table, scale, classes)
+    _write(args.out, rows.pool, classes, guesses)
     if not args.quiet:
-        print("\n".join(_summary(args, encoded, taken, rows, classes, guesses)))
+        about = [*outputs.taken(rows.pool, rows.taken), *embeddings.summary(embedding)]
+        print("\n".join(_summary(args, rows.pool, classes, guesses, about)))
+
+
+def _guess(method: str, table: Any, scale: str, classes: "Classes") -> "Guesses":
+    from dual_jax.data.checks import check_pool
+    from dual_jax.data.errors import input_errors
+    from dual_jax.evaluation.guesses import guess_classes
+    from dual_jax.numerics.scaling import apply, fit_scaler
+
+    x = np.asarray(check_pool(table, dtype=np.float64))
+    asked = None if method == "auto" else method
+    with input_errors():
+        x = np.asarray(apply(fit_scaler(x, scale), x))
+        return guess_classes(x, classes.of_row, len(classes.names), method=asked)
 
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse a request without labels, and an output that cannot be written or would replace an input."""
-    if not args.labels and args.label_column is None:
+    if not args.labeled and args.label_column is None:
         raise InputError("no labels: give --labels FILE, or the pool's own --label-column NAME")
     if args.out.suffix.lower() not in SUFFIXES:
         raise InputError(f"--out {args.out} must end in one of {', '.join(SUFFIXES)}")
     check_writable(args.out)
-    for given in filter(None, (args.pool, *args.labels, args.embedding)):
+    for given in filter(None, (args.pool, *args.labeled, args.embedding)):
         if args.out.exists() and os.path.exists(given) and args.out.samefile(given):
             raise InputError(f"{args.out} would replace the input of that name: choose another --out")
     if args.out.is_file() and args.out.stat().st_size and not _is_ours(args.out):
@@ -105,37 +118,15 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def _rows(
-    args: argparse.Namespace, encoded: "Pool", embedding: "Embedding | None", *, is_scaled: bool
-) -> np.ndarray:
-    """Return the rows as ``select`` would pick in them: scaled, and with their embedding or that alone."""
-    from dual_jax.data.checks import check_pool
-    from dual_jax.estimators.prepared import Deferred
-    from dual_jax.numerics.scaling import apply, beside, fit_scaler
-
-    table = embedding.table if embedding else None
-    if isinstance(table, Deferred):
-        table = table.make()
-    scale = "none" if is_scaled else args.scale
-
-    def scaled(x: Any) -> np.ndarray:
-        x = np.asarray(check_pool(x, dtype=np.float64))
-        return np.asarray(apply(fit_scaler(x, scale), x))
-
-    if table is None:
-        return scaled(encoded.x)
-    return scaled(table) if args.embedding_alone else np.asarray(beside(scaled(encoded.x), np.asarray(table)))
-
-
-def _write(path: Path, encoded: "Pool", classes: "Classes", guesses: "Guesses") -> None:
+def _write(path: Path, pool: "Pool", classes: "Classes", guesses: "Guesses") -> None:
     """Write a row for each of the pool's: the columns of `COLUMNS`."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
     from dual_jax.data.ids import text_of_id
 
-    n = len(encoded.x)
-    ids = range(n) if encoded.ids is None else [*map(text_of_id, encoded.ids)]
+    n = len(pool.x)
+    ids = range(n) if pool.ids is None else [*map(text_of_id, pool.ids)]
     is_labelled = classes.of_row >= 0
     methods = np.where(is_labelled, "label", np.where(guesses.is_spread, "spreading", "linear"))
     ranks = [int(rank) or None for rank in guesses.next_rank]
@@ -150,17 +141,12 @@ def _write(path: Path, encoded: "Pool", classes: "Classes", guesses: "Guesses") 
 
 
 def _summary(
-    args: argparse.Namespace,
-    encoded: "Pool",
-    taken: dict[str, str],
-    rows: np.ndarray,
-    classes: "Classes",
-    guesses: "Guesses",
+    args: argparse.Namespace, pool: "Pool", classes: "Classes", guesses: "Guesses", about: list[str]
 ) -> Iterator[str]:
-    """Give the lines that a person wants to know at the end."""
+    """Give the lines that a person wants to know at the end; ``about`` are those on the pool."""
     n_given = int((classes.of_row >= 0).sum())
-    yield f"{encoded.source}: {len(rows):,} rows, {n_given:,} labels of {len(classes.names):,} classes"
-    yield from pool.about(encoded, taken)
+    yield f"{pool.source}: {len(pool.x):,} rows, {n_given:,} labels of {len(classes.names):,} classes"
+    yield from about
     for one in classes.found:
         several = f", {one.several:,} with several classes (not used)" if one.several else ""
         yield f"{one.file}: {one.one:,} labelled{several}, {one.unknown:,} unknown"

@@ -30,7 +30,7 @@ def test_rows_are_those_of_scikit_learns_own_steps_and_new_ones_alike():
 def test_columns_of_a_table_are_kept_and_read_back():
     rows = word_counts(d=60)
     names = [f"w{i}" for i in range(60)]
-    table = pa.table({name: column for name, column in zip(names, rows.T, strict=True)})
+    table = pa.table(dict(zip(names, rows.T, strict=True)))
     view = Counts.fit(table, names)
     about, arrays = view.state()
     np.testing.assert_array_equal(Counts.restored(about, arrays).transform(table), view.transform(table))

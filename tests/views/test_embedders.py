@@ -167,7 +167,7 @@ def test_pictures_reach_a_vision_model_at_its_size_and_in_its_colours(pictures, 
 
     monkeypatch.setitem(sys.modules, "jimm", module("jimm", DINOv2Model=DINOv2Model))
     rows = embed(find_embedder(f"jimm:{folder}"), paths)
-    np.testing.assert_allclose(rows, [[1, -1, 0], [1, -1, 0.2]], atol=1e-6)
+    np.testing.assert_allclose(rows, [[1, -1, 0], [1, -1, 0.2]], atol=1e-5)  # float32 sums of 1,024 pixels
 
 
 def test_a_model_of_another_type_is_refused_with_those_that_there_are(pictures, monkeypatch):
