@@ -118,7 +118,7 @@ def write(
     receipt = as_json(about | {"batch": picks.batch} | _receipt(args, picked, sums, times))
     write_atomically(exchange.receipt_path(args.out), receipt)
     exchange.write_tasks(args, picked, picks, receipt)
-    embeddings.write_features(args, picked.source)
+    embeddings.write_features(args, picked.source.embedding, picked.source.pool)
     if args.plot is not None or args.report is not None:
         _draw(args, picked, receipt)
     if not args.quiet:

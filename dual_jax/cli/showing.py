@@ -78,7 +78,7 @@ def find_looks(args: argparse.Namespace, source: "Source") -> Looks:
     shape = tuple(args.sample_shape or pool.sample_shape)
     if shape and not source.columns:
         return looks._replace(samples=pool.x, shape=shape)
-    names = as_read.feature_names
+    names: Sequence[str] | None = as_read.feature_names
     if names is None:
         names = [f"feature {i}" for i in range(as_read.x.shape[1])]
         is_known = len(names) <= MAX_UNNAMED
