@@ -13,7 +13,7 @@ import numpy as np
 from dual_jax.cli import embeddings, exchange
 from dual_jax.cli.options import check_writable
 from dual_jax.cli.picked import Picked
-from dual_jax.cli.report import place_rows, pool_picture, report, title
+from dual_jax.cli.report import pool_picture, report, title
 from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.data.storage import as_json, versions, write_atomically
 
@@ -118,7 +118,8 @@ def write(
     receipt = as_json(about | {"batch": picks.batch} | _receipt(args, picked, sums, times))
     write_atomically(exchange.receipt_path(args.out), receipt)
     exchange.write_tasks(args, picked, picks, receipt)
-    embeddings.write_features(args, picked.source.embedding, picked.source.pool)
+    if args.features is not None and (embedding := picked.source.embedding) is not None:
+        embeddings.write_features(args.features, embedding, picked.source.pool)
     if args.plot is not None or args.report is not None:
         _draw(args, picked, receipt)
     if not args.quiet:
@@ -129,13 +130,11 @@ def _draw(args: argparse.Namespace, picked: Picked, receipt: str) -> None:
     """Draw the map once, for its own file and for the page."""
     from dual_jax.plots import maps
 
-    placed = place_rows(args, picked)
-    picture = pool_picture(args, picked, placed)
+    picture = pool_picture(args, picked)
     if args.plot is not None:
         maps.write(picture, args.plot)
     if args.report is not None:
-        page = report(args, picked, placed, picture, _columns(picked, True), receipt)
-        write_atomically(args.report, page)
+        write_atomically(args.report, report(args, picked, picture, _columns(picked, True), receipt))
 
 
 def _columns(picked: Picked, with_why: bool) -> list[tuple[str, Any]]:
