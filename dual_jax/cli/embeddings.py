@@ -13,7 +13,6 @@ import numpy as np
 from dual_jax.data.errors import InputError
 
 if TYPE_CHECKING:
-    from dual_jax.cli.picked import Source
     from dual_jax.data.tables import Pool
     from dual_jax.estimators.prepared import Deferred
 
@@ -181,14 +180,13 @@ def summary(embedding: Embedding | None) -> Iterator[str]:
         )
 
 
-def write_features(args: argparse.Namespace, source: "Source") -> None:
-    """Write what was learnt of each row, with its id, and the encoder."""
-    if args.features is not None and source.embedding is not None:
-        from dual_jax.data.owncolumns import list_ids
-        from dual_jax.views import keeping
+def write_features(path: Path, embedding: Embedding, pool: "Pool") -> None:
+    """Write what was learnt of each row of a pool, with its id, and the encoder."""
+    from dual_jax.data.owncolumns import list_ids
+    from dual_jax.views import keeping
 
-        learnt = source.embedding.learnt
-        keeping.save(learnt["encoder"], args.features, rows=learnt["features"], ids=list_ids(source.pool))
+    learnt = embedding.learnt
+    keeping.save(learnt["encoder"], path, rows=learnt["features"], ids=list_ids(pool))
 
 
 def _kind(args: argparse.Namespace, pool: "Pool") -> tuple[str, tuple[int, ...]]:

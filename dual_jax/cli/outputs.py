@@ -118,7 +118,8 @@ def write(
     receipt = as_json(about | {"batch": picks.batch} | _receipt(args, picked, sums, times))
     write_atomically(exchange.receipt_path(args.out), receipt)
     exchange.write_tasks(args, picked, picks, receipt)
-    embeddings.write_features(args, picked.source)
+    if args.features is not None and (embedding := picked.source.embedding) is not None:
+        embeddings.write_features(args.features, embedding, picked.source.pool)
     if args.plot is not None or args.report is not None:
         _draw(args, picked, receipt)
     if not args.quiet:

@@ -205,7 +205,7 @@ def test_without_pillow_a_folder_is_an_error_that_names_the_command(tmp_path, ca
 
 def test_forty_folders_of_malformed_pictures_end_in_skips_or_one_line(tmp_path, capsys, monkeypatch):
     rng = np.random.default_rng(0)
-    whole = draw_pictures(tmp_path / "whole", 4)
+    whole = draw_pictures(tmp_path / "whole", 4, form="jpg")
     monkeypatch.setattr("dual_jax.cli.select._pick", lambda args, source: stop(len(source.pool.x)))
     counts = []
 
