@@ -256,7 +256,7 @@ def _skipped(skipped: Mapping[str, str]) -> list[str]:
         return []
     shown = [f"  {name or 'an empty cell'}: {reason}" for name, reason in [*skipped.items()][:SHOWN_NAMES]]
     rest = ["  ... (the receipt names all)"] if len(skipped) > SHOWN_NAMES else []
-    return [f"skipped: {len(skipped):,} files that cannot be read", *shown, *rest]
+    return [f"skipped: {len(skipped):,} of the files cannot be read", *shown, *rest]
 
 
 def _listed(names: Iterable[str]) -> str:
