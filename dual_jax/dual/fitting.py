@@ -40,6 +40,7 @@ from dual_jax.selection.protocol import Selection, row_mask
 
 ENTRYWISE = (optax.adam, optax.adamw, optax.sgd, optax.rmsprop)  # known to look at one entry at a time
 FEW_CELLS = 1 << 16  # of a pool whose selection starts in less time than that program takes to be optimised
+FEW_ROWS = 384  # of a pool whose steps, all of them, take less time than their program takes to be optimised
 
 
 class Checkpointer(Protocol):
@@ -398,7 +399,11 @@ def _advance(
     return Advanced(*run(state, mean_loss, n_steps, rows, config))
 
 
-advance = jax.jit(_advance, static_argnames=("stage", "mesh", "n_batches"), donate_argnums=0)
+def _has_few_rows(_: Any, __: Any, ___: Any, rows: Rows, *____: Any) -> bool:
+    return len(rows.x) <= FEW_ROWS and rows.x.size <= FEW_CELLS
+
+
+advance = OneOff(_advance, _has_few_rows, static_argnums=(5, 6, 7), donate_argnums=0)
 
 
 def _whole_stage(

@@ -90,14 +90,22 @@ def by_rows(array: Float[Array, "b m"]) -> Float[Array, "b m"]:
     return with_layout_constraint(array, Layout((0, 1)))
 
 
-# Of a program that runs once, on a few numbers: it is not worth the compiler's optimisations.
-UNOPTIMIZED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+# Of a program on a few numbers, which is not worth the compiler's optimisations: level 0 of LLVM, loops by
+# XLA's old emitter, and one module of LLVM instead of 32. A small pool's start of the selection compiles in a
+# fifth of the time that it takes otherwise. From JAX 0.12 on there is no old emitter to ask for.
+UNOPTIMIZED: dict[str, bool | int] = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+if jax.__version_info__ < (0, 12):
+    UNOPTIMIZED["xla_cpu_use_fusion_emitters"] = False
 
 
 class OneOff:
     """A function compiled without optimisations on a CPU where ``is_small(arguments)``, else with them.
 
-    Half of the compile time of a small pool's fit goes into programs that run once.
+    Compiling takes most of the time of a small pool's fit.
 
     Parameters
     ----------
