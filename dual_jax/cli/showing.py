@@ -78,14 +78,18 @@ def find_looks(args: argparse.Namespace, source: "Source") -> Looks:
     shape = tuple(args.sample_shape or pool.sample_shape)
     if shape and not source.columns:
         return looks._replace(samples=pool.x, shape=shape)
-    names = as_read.feature_names
-    if names is None:
-        names = [f"feature {i}" for i in range(as_read.x.shape[1])]
-        is_known = len(names) <= MAX_UNNAMED
-    else:
-        is_known = as_read.vectors is None
-    looks = looks._replace(numbers=as_read.x, names=names) if is_known and len(names) else looks
+    if names := _names(source):
+        looks = looks._replace(numbers=as_read.x, names=names)
     return looks if as_read.table is None else _with_cells(looks, source)
+
+
+def _names(source: "Source") -> Sequence[str]:
+    """Return the names of the columns of numbers that are worth a look; none of an embedding."""
+    pool = source.file.pool
+    n_columns = pool.x.shape[1]
+    if pool.feature_names is None:
+        return [f"feature {i}" for i in range(n_columns)] if n_columns <= MAX_UNNAMED else []
+    return pool.feature_names if pool.vectors is None else []
 
 
 def _with_cells(looks: Looks, source: "Source") -> Looks:
