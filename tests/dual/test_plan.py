@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from typing import NamedTuple
 
 import jax
@@ -11,9 +12,10 @@ import pytest
 
 import dual_jax as dj
 from dual_jax.cli import main
+from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.devices import hardware, machine
 from dual_jax.devices.mesh import make_mesh
-from dual_jax.dual.ahead import Memory, devices_for, lower, memory_of
+from dual_jax.dual.ahead import Memory, _check_libtpu, devices_for, in_child, lower, memory_of
 from dual_jax.dual.network import Module
 from dual_jax.dual.plan import here, plan, refusal
 from dual_jax.numerics.statistics import MAX_INPUTS
@@ -209,11 +211,25 @@ def test_the_command_prints_arrays_and_times_and_the_verdict(capsys):
 
 
 def test_the_command_asks_the_compiler(capsys, monkeypatch):
-    found = iter([Memory(1, 2, int(3e9)), Memory(1, 2, int(4e9)), Memory(1, 2, int(5e9)), None])
-    monkeypatch.setattr("dual_jax.dual.ahead.memory_of", lambda program: next(found))
+    found = [Memory(1, 2, int(3e9)), Memory(1, 2, int(4e9)), Memory(1, 2, int(5e9)), None]
+    stages = dict(zip(("pretrain", "start", "train", "rank"), found, strict=True))
+    monkeypatch.setattr("dual_jax.dual.ahead.in_child", lambda function, *arguments: stages)
     assert main(["plan", "--pool-size", "60", "--features", "4", "--compile"]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if "by the compiler" in line)
     assert line.split()[3:] == ["3", "GB", "4", "GB", "5", "GB", "too", "much"]
+
+
+def test_the_compiler_runs_in_a_process_of_its_own_whose_end_is_told():
+    assert in_child(os.getpid) != os.getpid()
+    with pytest.raises(MissingPackageError, match=r"needs libtpu 0\.0\.23 or newer, not 0\.0\.21\.1"):
+        in_child(_check_libtpu, "0.0.21.1")
+    with pytest.raises(InputError, match="the compiler ended its process"):
+        in_child(os._exit, 3)
+
+
+@pytest.mark.parametrize("version", ["0.0.23", "0.0.42.1", "0.1.dev20260101"])
+def test_versions_of_libtpu_that_work_are_taken(version):
+    _check_libtpu(version)
 
 
 def test_the_command_measures_this_machine(capsys, monkeypatch):
