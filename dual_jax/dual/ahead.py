@@ -22,7 +22,7 @@ from jax.sharding import NamedSharding
 
 from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.devices.hardware import ACCELERATORS, kind_of, parse_devices
-from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh, platform_of
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.fitting import Rows, advance, begin_selection
 from dual_jax.dual.layout import specs
@@ -230,7 +230,7 @@ def lower(
     """
     every, n = make_mesh(devices), shape[0]
     mesh, axis_name = (every, AXIS) if every.size > 1 else (None, None)
-    sizes = config.sizes(n, n_devices=every.size)
+    sizes = config.sizes(n, n_devices=every.size, platform=platform_of(every))
 
     def placed(tree: Any) -> Any:
         def place(leaf: Any, spec: Any) -> jax.ShapeDtypeStruct:
