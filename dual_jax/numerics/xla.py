@@ -37,7 +37,7 @@ MAX_SUMMED = 64  # numbers of a code; a T4 takes a seventh of a step to sum so m
 def run_after(done: Any, tree: Any) -> Any:
     """Return ``tree``, which the compiler can only use once all of ``done`` is computed.
 
-    So it finishes one block before it begins the next. `jax.lax.optimization_barrier` is removed before the
+    So it finishes one block before the next starts. `jax.lax.optimization_barrier` is removed before the
     work is ordered; here each leaf depends on a comparison that is never true, since no number exceeds
     infinity, but that the compiler cannot evaluate.
     """
@@ -77,7 +77,7 @@ def mask_entries(block: Float[Array, "b m"], is_free: Bool[Array, "b m"]) -> Flo
     """Return a block with 0 where it is not free on a TPU, which fuses the mask with the product; else as is.
 
     On a CPU and a GPU a masked copy takes as long as a product. The entries that are not free are 0 already:
-    they start at 0 and every update leaves 0 there. `zero_entries` makes sure of it on a CPU.
+    they start at 0 and every update leaves 0 there. `zero_entries` ensures it on a CPU.
     """
     return jax.lax.platform_dependent(
         block,
@@ -92,7 +92,7 @@ def mask_gradient(
 ) -> Float[Array, "b m"]:
     """Return a block's gradient with 0 where it is not free.
 
-    On a CPU only one place in each row is written, as in `zero_entries`; the caller sees to it that the other
+    On a CPU only one place in each row is written, as in `zero_entries`; the caller ensures that the other
     entries which are not free have a gradient of 0.
     """
     return jax.lax.platform_dependent(
