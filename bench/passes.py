@@ -107,25 +107,25 @@ def measured(devices: str, objective: str, n: int, program: str, **settings: Any
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="where to write the JSON; default: print it")
+    parser.add_argument("--out", type=Path, help="JSON; its records of other programs are kept")
     parser.add_argument("--program", nargs=4, metavar=("DEVICES", "OBJECTIVE", "N", "PROGRAM"))
     parser.add_argument("--block-rows", type=int, help="instead of the device's own rule")
     args = parser.parse_args(argv)
-    if args.program:
-        devices, objective, n, program = args.program
+    programs = [(*args.program[:2], int(args.program[2]), args.program[3])] if args.program else PROGRAMS
+    if not args.out and args.program:
         settings = {} if args.block_rows is None else {"block_rows": args.block_rows}
-        print(json.dumps(measured(devices, objective, int(n), program, **settings)))
+        print(json.dumps(measured(*programs[0], **settings)))
         return
-    records = []
-    for devices, objective, n, program in PROGRAMS:
-        words = ["--program", devices, objective, str(n), program]
-        found = apart("bench.passes", words, LIMIT)
-        base = {"devices": devices, "objective": objective, "n": n, "program": program}
-        records.append({**base, **found})
-        print(records[-1], flush=True)
+    names = ("devices", "objective", "n", "program")
+    known = json.loads(args.out.read_text())["records"] if args.out and args.out.exists() else []
+    records = {tuple(record[name] for name in names): record for record in known}
+    versions = {name: version(name) for name in ("jax", "jaxlib", "libtpu")}
+    for program in programs:
+        found = apart("bench.passes", ["--program", *map(str, program)], LIMIT)
+        records[program] = {**dict(zip(names, program, strict=True)), **found}
+        print(records[program], flush=True)
         if args.out:
-            versions = {name: version(name) for name in ("jax", "jaxlib", "libtpu")}
-            save(args.out, {"versions": versions, "d": D, "records": records})
+            save(args.out, {"versions": versions, "d": D, "records": list(records.values())})
 
 
 if __name__ == "__main__":

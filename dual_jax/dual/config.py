@@ -30,15 +30,15 @@ class Blocks(NamedTuple):
 
 # CPU: a block shares a processor's last cache with its gradient and moments. The temporaries of the simplex
 # exceed the cache in any case, and its blocks compile slowly: 5 s for 4, 12 s for 8.
-# TPU: blocks of up to some 40 MB stay on the chip from one use to the next; larger ones gain nothing from
-# more blocks. Each takes some 4 s of a processor to compile: ten take less than a minute. The simplex gains
+# TPU: blocks of up to some 50 MB stay on the chip from one use to the next; larger ones gain nothing from
+# more blocks. Each takes some 5 s of a processor to compile: eight take less than a minute. The simplex gains
 # nothing but memory, of which it takes that of five blocks, and a block takes 12 s or more to compile. An
 # array of 500 x 4,000 would be stored by columns, which pads less, and copied to rows; 4,096 columns are not.
 # GPU: no cache to fit; matrix products pad columns to 32. No array may have 2^31 entries.
 BLOCKS = {
     ("cpu", "free"): Blocks(8 << 20, 64),
     ("cpu", "simplex"): Blocks(16 << 20, 64),
-    ("tpu", "free"): Blocks(42 << 20, 10, 128, 4 << 30),
+    ("tpu", "free"): Blocks(52 << 20, 8, 128, 4 << 30),
     ("tpu", "simplex"): Blocks(768 << 20, 8, 128),
     ("gpu", "free"): Blocks(4 << 30, 64, 128),
     ("gpu", "simplex"): Blocks(160 << 20, 32, 128),

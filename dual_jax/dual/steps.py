@@ -334,5 +334,5 @@ def train_step(
     params = Params(network, *transpose([raw for raw, _ in blocks]))
     opt_state = OptState(network_state, *transpose([state for _, state in blocks]))
     terms = Terms(local[0], local[1], terms.sparsity, local[2], terms.cluster_sparsity)
-    sums = row_sums(params, axis_name) if is_carried else None
-    return TrainState(params, opt_state, step + 1, fixed, sums), terms
+    carried = row_sums(params, axis_name) if is_carried else None
+    return TrainState(params, opt_state, step + 1, fixed, carried), terms
