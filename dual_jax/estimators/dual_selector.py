@@ -18,10 +18,10 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from dual_jax.data.storage import filled
-from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_host, on_mesh, shard_rows
+from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_host, on_mesh, platform_of, shard_rows
 from dual_jax.dual.checkpoint import stopping_at_a_break
 from dual_jax.dual.config import DualConfig, Readout
-from dual_jax.dual.fitting import fit, laid_out, shapes
+from dual_jax.dual.fitting import fit, shapes, with_sizes
 from dual_jax.dual.layout import in_one_piece
 from dual_jax.dual.loop import Chunk
 from dual_jax.dual.ranking import norms_on, rank
@@ -312,7 +312,9 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         }
         n_shares = mesh.size if mesh else 1
         tree = {
-            "state": in_one_piece(self.state_, sizes.n_targets, sizes.n_clusters, n_shares, n),
+            "state": in_one_piece(
+                self.state_, sizes.n_targets, sizes.n_clusters, n_shares, n, sizes.n_places
+            ),
             "pool": prepared.x,
             "inputs": prepared.inputs.arrays(),
             "history": self.history_,
@@ -330,7 +332,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         x = jnp.asarray(arrays["pool"])
         n, mesh = len(x), self._mesh(len(x))
         n_places, n_clusters = about["n_places"], about["n_clusters"]
-        sizes = asked.sizes(n, n_places, mesh.size if mesh else 1)
+        sizes = asked.sizes(n, n_places, mesh.size if mesh else 1, platform_of(mesh))
         sizes = sizes._replace(n_places=n_places, n_clusters=n_clusters)
         like, mask = shapes(x[: sizes.n_targets], asked, sizes, "train"), jnp.zeros(n, bool)
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
@@ -345,7 +347,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
             stage: {name: arrays[f"history/{stage}/{name}"] for name in names}
             for stage, names in about["history"].items()
         }
-        self._set_fit(laid_out(state, sizes.block_rows, mesh), history)
+        self._set_fit(with_sizes(state, sizes, mesh), history)
         return self
 
     def _encode(self, rows: Float[Any, "m d"], size: int, mesh: Mesh | None) -> Float[Array, "m p"]:
