@@ -26,6 +26,8 @@ from dual_jax.data.rawtable import RawTable, read_table
 from dual_jax.data.rowgroups import RowGroups
 from dual_jax.data.storage import sha256_of
 
+IDS = "ids"  # what an archive of an embedding may call the ids of its rows
+
 
 class Pool(NamedTuple):
     """A table of samples as read: missing cells are NaN, nothing is scaled.
@@ -73,12 +75,12 @@ def read_pool(
     ----------
     source : path or str
         ``.npy``: one array. ``.npz``: the array under the one key of ``x``, ``X``, ``embeddings``,
-        ``features`` and ``data``, or else the only array of two or more dimensions, or a matrix that SciPy's
-        ``save_npz`` wrote. Tables as in `read_table`: every column of numbers, or the one column of vectors;
-        not a saved index or row ids, which become the ids (rules: `dual_jax.data.columns`). Arrays of more
-        than two dimensions are flattened to one row per sample. A folder of pictures or of ``.wav`` files, or
-        a ``.txt`` file with a path on each line: see `dual_jax.data.filepools`. Otherwise the name of a
-        built-in data set; a file of that name comes first.
+        ``features``, ``data`` and ``code``, or else the only array of two or more dimensions, or a matrix
+        that SciPy's ``save_npz`` wrote. Tables as in `read_table`: every column of numbers, or the one column
+        of vectors; not a saved index or row ids, which become the ids (rules: `dual_jax.data.columns`).
+        Arrays of more than two dimensions are flattened to one row per sample. A folder of pictures or of
+        ``.wav`` files, or a ``.txt`` file with a path on each line: see `dual_jax.data.filepools`. Otherwise
+        the name of a built-in data set; a file of that name comes first.
     id_column : str, optional
         The column (in ``.npz`` the key) that holds the ids; they keep their text, so ``007`` stays ``007``.
     exclude : collection of str
@@ -272,8 +274,8 @@ def read_embedding(path: str | PathLike[str], pool: Pool) -> Pool:
     Parameters
     ----------
     path : path
-        As for `read_pool`. Where it has the pool's id column its rows are matched by that, and those of other
-        ids are left out; otherwise they are taken to be in the pool's order.
+        As for `read_pool`. Where it has the pool's id column, or one called ``ids``, its rows are matched by
+        that, and those of other ids are left out; otherwise they are taken to be in the pool's order.
     pool : Pool
         What the rows are of.
 
@@ -285,9 +287,11 @@ def read_embedding(path: str | PathLike[str], pool: Pool) -> Pool:
     if not os.path.isfile(path):
         raise InputError(f"there is no file {os.fspath(path)!r} to read an embedding from")
     found = read_pool(path)
-    if pool.ids is None or pool.id_name not in (*(found.feature_names or ()), *found.dropped):
+    names = (*(found.feature_names or ()), *found.dropped)
+    of_ids = next((name for name in (pool.id_name, IDS) if name in names), None)
+    if pool.ids is None or of_ids is None:
         return found
-    found = read_pool(path, id_column=pool.id_name)
+    found = read_pool(path, id_column=of_ids)
     places = {str(name): row for row, name in enumerate(found.ids if found.ids is not None else ())}
     missing = [name for name in map(str, pool.ids) if name not in places]
     if missing:
