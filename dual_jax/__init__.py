@@ -20,6 +20,7 @@ from dual_jax.dual.trained import coefficients
 from dual_jax.numerics.kmeans import KMeansResult, kmeans
 from dual_jax.numerics.scaling import beside
 from dual_jax.selection.explanation import Explanation, explain
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = [
     "DualConfig",
     "Explanation",
     "KMeansResult",
+    "Limits",
     "Module",
     "Plan",
     "PoolEncoder",

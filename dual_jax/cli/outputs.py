@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dual_jax.cli import exchange
+from dual_jax.cli import budgets, exchange
 from dual_jax.cli.options import check_writable
 from dual_jax.cli.picked import Picked
 from dual_jax.cli.report import pool_picture, report, title
@@ -150,6 +150,7 @@ def _receipt(
         "is_nested": picked.is_nested,
         "knobs": picked.knobs,
         "seed": args.seed,
+        "limits": budgets.as_receipt(args, picked),
         "configuration": picked.settings,
         "input": {
             "source": pool.source,
@@ -197,6 +198,7 @@ def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
             if name not in source.columns
         ),
         *([f"filled: {source.n_imputed:,} cells by the column's median"] if args.impute else []),
+        *budgets.summary(args, picked),
         *exchange.summary(args, picked),
         f"picks: {', '.join(map(str, args.out))}   receipt: {exchange.receipt_path(args.out)}"
         + (f"   map: {args.plot}" if args.plot else "")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dual_jax.cli import columns, embeddings, exchange, outputs
+from dual_jax.cli import budgets, columns, embeddings, exchange, outputs
 from dual_jax.cli.options import (
     NO_CACHE,
     SCALINGS,
@@ -39,6 +39,7 @@ IN_MEMORY = (
     "plot",
     "resume",
     "log",
+    *budgets.OPTIONS,
 )  # options that --stream lacks
 
 _SELECT = "Pick the rows to label; write them, best first, and beside them a receipt (.json) of how."
@@ -49,7 +50,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("select", help="pick rows of a pool", description=_SELECT)
     add = parser.add_argument
     add("pool", metavar="POOL", help="a table, an array, or the name of a built-in data set")
-    add("-n", "--n-to-select", type=int, required=True, metavar="N", help="how many rows to pick")
+    budgets.add(parser)
     methods = f"{listed()}; inferred: not printed in the paper; default: %(default)s"
     add("--method", choices=FACTS, default="dual", metavar="NAME", help=methods)
     knobs = "a setting of the method, such as width=2; once for each"
@@ -114,9 +115,10 @@ def _run(args: argparse.Namespace, command: str) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse options that do not go together, and outputs that cannot be written."""
+    budgets.check(args)
     outputs.check(args)
     if args.stream:
-        asked = [f"--{name}" for name in IN_MEMORY if getattr(args, name)]
+        asked = [f"--{name.replace('_', '-')}" for name in IN_MEMORY if getattr(args, name)]
         asked += [f"--method {args.method}"] if args.method != "dual" else []
         if asked:
             raise InputError(
@@ -149,6 +151,7 @@ def _read(args: argparse.Namespace) -> Source:
     n_imputed = 0
     as_read = _read_pool(args)
     pool, taken = columns.encode(args, as_read)
+    pool = budgets.name_columns(args, pool)
     if args.impute:
         n_imputed = int(pool.x.size - np.isfinite(pool.x).sum())
         pool = pool._replace(x=np.asarray(impute_median(pool.x)))
@@ -162,8 +165,9 @@ def _read(args: argparse.Namespace) -> Source:
     )
     is_forbidden = read_rows(args.forbid, file, args.id_column)
     keep, payload = exchange.wanted_columns(args, file)
+    limits = budgets.read(args, file, ~(is_forbidden | labels.is_skipped | labels.is_labelled))
     embedding = embeddings.prepare(args, pool)
-    return Source(file, pool, n_imputed, embedding, labels, is_forbidden, keep, payload, taken)
+    return Source(file, pool, n_imputed, embedding, labels, is_forbidden, keep, payload, taken, limits)
 
 
 def _read_pool(args: argparse.Namespace) -> "Pool":
@@ -172,6 +176,7 @@ def _read_pool(args: argparse.Namespace) -> "Pool":
     from dual_jax.data.tables import map_pool, read_pool
 
     exclude, use = ([name for name in (names or "").split(",") if name] for names in (args.exclude, args.use))
+    exclude += [name for name in budgets.columns_of(args) if name not in exclude]
 
     def read(exclude: list[str]) -> "Pool":
         if args.stream:
@@ -212,7 +217,11 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
         **dict(args.knobs),
     )
     prepared = selector.prepare(
-        x, embedding=embedding, labeled=source.is_labeled, candidates=source.candidates
+        x,
+        embedding=embedding,
+        labeled=source.is_labeled,
+        candidates=source.candidates,
+        limits=source.limits,
     )
     picks = selector.run(prepared).sample_indices_
     return Picked(
@@ -224,6 +233,7 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
         selector.knobs_,
         np.asarray(prepared.x),
         why=selector.explain() if args.explain or args.report else None,
+        end=selector.end_,
     )
 
 
@@ -246,6 +256,7 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
         embedding=embedding,
         labeled=source.is_labeled,
         candidates=source.candidates,
+        limits=source.limits,
         checkpoint_dir=args.resume,
     )
     with closing(TensorBoard(args.log)) if args.log else nullcontext() as board:
@@ -262,6 +273,7 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
         selector.history_,
         selector.explain() if with_why else None,
         selector.row_norms() if with_why else {},
+        selector.end_,
     )
 
 
