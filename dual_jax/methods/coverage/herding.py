@@ -68,10 +68,10 @@ def herding(
         crowd, n_done, is_open, used = state
         scores = mean - crowd / (n_done + 1)
         best = first_best(scores, is_open)
-        crowd = crowd + kernel_matrix(x, x[best][None], kernel, sigma)[:, 0]
+        crowd, n_done = crowd + kernel_matrix(x, x[best][None], kernel, sigma)[:, 0], n_done + 1
+        is_left, used = close_around(limits, used, is_open, best, x)
         found = pick_or_none(limits, is_open, best, scores[best])
-        is_open, used = close_around(limits, used, is_open, best, x)
-        return (crowd, n_done + 1, is_open, used), found
+        return (crowd, n_done, is_left, used), found
 
     used, candidates = begin(limits, x, labeled, candidates)
     start = (crowd, labeled.sum(), candidates, used)
