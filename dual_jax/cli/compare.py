@@ -11,7 +11,7 @@ from dual_jax.cli.options import (
     NO_CACHE,
     SCALINGS,
     add_common,
-    check_folder,
+    check_results,
     do_jobs,
     keep_compiled_programs,
     listed,
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
     add = parser.add_argument
     add("pool", metavar="POOL", help=".npy, .npz, .csv, .tsv or .parquet file, or a built-in data set")
     add("--label-column", metavar="NAME", help="the column that holds the classes")
-    add("--labels", type=Path, metavar="FILE", help="the classes, a row a sample (.npy)")
+    add("--labels", type=Path, metavar="FILE", help="the classes, one per sample (.npy)")
     add("--methods", default=DEFAULT, metavar="NAME,...", help="default: %(default)s; random always runs too")
     add("--budgets", metavar="N,...", help="numbers of picks; by default 8 up to half of a pool")
     add("--repeats", type=int, default=5, help="random halves; default: %(default)s")
@@ -58,7 +58,7 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace, command: str) -> None:
     """Check the whole request, then run the comparison."""
-    check_folder(args.out)
+    check_results(args.out, ("summary.md", "curves.*"))
     methods = listed("--methods", args.methods, [*FACTS])
     picks = _budgets(args.budgets)
     if args.repeats < 2:
@@ -155,7 +155,7 @@ def _classes(labels: np.ndarray, n_rows: int) -> tuple[np.ndarray, tuple[str, ..
     texts = labels.astype(str)
     if missing := [row for row, text in enumerate(texts) if is_missing(text)]:
         cell = str(texts[missing[0]])
-        seen = f" ({cell!r} stands for a missing cell: rename it if it is a class)" if cell.strip() else ""
+        seen = f" ({cell!r} means a missing cell: rename it if it is a class)" if cell.strip() else ""
         raise InputError(
             f"row {missing[0]} has no label{seen}: compare needs all of them; leave such rows out"
         )

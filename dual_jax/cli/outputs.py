@@ -185,7 +185,7 @@ def _receipt(
 
 
 def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) -> str:
-    """Return what a person wants to know at the end, in a few lines."""
+    """Return the closing lines: what was picked, from what, how long it took."""
     source = picked.source
     lines = [
         title(picked),

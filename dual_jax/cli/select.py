@@ -80,7 +80,7 @@ def add(commands: Any) -> None:
     add_common(parser)
     add("--log", type=Path, metavar="DIR", help="curves of DUAL's fit for TensorBoard")
     add("--quiet", action="store_true", help="no summary and no progress")
-    add("--no-compile-cache", action="store_true", help=f"compile anew, as with ${NO_CACHE}=1")
+    add("--no-compile-cache", action="store_true", help=f"compile every program again, as with ${NO_CACHE}=1")
     parser.set_defaults(run=_run)
 
 

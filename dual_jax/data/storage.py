@@ -26,7 +26,7 @@ PACKAGES = ("dual-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn
 ABOUT = "about"  # name of the JSON text among the arrays
 HALVES = "bfloat16"  # names, in that text, of the arrays of this type
 FORMAT = 1
-UNFINISHED = ".dual-jax-"  # how the name of a file begins while it is written
+UNFINISHED = ".dual-jax-"  # prefix of the name of an unfinished file
 
 Writer = Callable[[IO[bytes]], Any]
 

@@ -1,6 +1,6 @@
 """Graphs of nearest neighbours: the k-NN lists, heat-kernel weights, the Laplacian, and LLE weights.
 
-The lists are made in blocks of rows, so nothing of size n x n exists until a caller asks for a Laplacian.
+The lists are made in blocks of rows, so nothing of size n x n exists unless a caller needs a Laplacian.
 """
 
 import jax

@@ -80,7 +80,7 @@ class Encoder(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What an encoder knows of samples, a row each.
+    """What an encoder computes from samples, one row each.
 
     ``code`` is the space to pick in. The others are its parts at unit length: ``local`` are the untrained
     features, ``closed`` and ``network`` the codes of the two maps, and ``raw`` the values of series. A part
