@@ -132,19 +132,15 @@ def check_n_select(n_select: Any, n_open: int) -> int:
     Raises
     ------
     TypeError
-        When ``n_select`` is neither an integer nor a float.
+        When ``n_select`` is neither an integer nor a share.
     InputError
-        When no row may be picked, or ``n_select`` is neither a share nor between 1 and ``n_open``.
+        When no row may be picked, or ``n_select`` is not between 1 and ``n_open``.
     """
     if n_open < 1:
         raise InputError("no candidate is left: every row is labelled or not among the candidates")
     if n_select is None:
         return max(1, n_open // 2)
-    if isinstance(n_select, float | np.floating):
-        if not 0 < n_select < 1:
-            raise InputError(
-                f"n_to_select={n_select} is no share: give an integer, or a share of the candidates in (0, 1)"
-            )
+    if isinstance(n_select, float | np.floating) and 0 < n_select < 1:
         return max(1, int(n_select * n_open + 0.5))
     try:
         count = operator.index(n_select)

@@ -92,7 +92,7 @@ def test_limits_that_leave_no_row_are_refused_before_any_work(make):
             dj.Limits(weights=np.ones(3)),
             r"weights has shape \(3,\), wanted",
         ),
-        (dj.Selector("facility", 1.5), None, "n_to_select=1.5 is no share"),
+        (dj.Selector("facility", 1.5), None, "an integer, or a share in .0, 1., got 1.5"),
     ],
 )
 def test_a_limit_that_cannot_be_kept_or_used_is_refused_before_any_work(selector, limits, message):
