@@ -20,7 +20,7 @@ from dual_jax.selection.gains import (
     start_progress,
     update_gains,
 )
-from dual_jax.selection.limits import close
+from dual_jax.selection.limits import Limits, Used, close
 from dual_jax.selection.protocol import TIE, Selection
 from dual_jax.selection.walks import NONE_LEFT
 
@@ -77,9 +77,10 @@ def greedy(cover: Cover, n_select: int, *, pair_first: bool = False, block_size:
     if cover.limits is None:  # limits may leave fewer
         _check_budget(n_select, cover.is_open)
     opening = _first_pair(cover) if pair_first else None
-    has_costs = cover.limits is not None and cover.limits.costs is not None
-    pick = _best_within_cost if has_costs else greedy_picks
-    return pick(cover, opening, n_select, -(-block_size // TILE) * TILE)
+    block_size = -(-block_size // TILE) * TILE
+    if cover.limits is not None and cover.used is not None and cover.limits.costs is not None:
+        return _best_within_cost(cover, cover.limits, cover.used, opening, n_select, block_size)
+    return greedy_picks(cover, opening, n_select, block_size)
 
 
 @jax.jit
@@ -183,7 +184,12 @@ def _is_equal(cover: Cover, row: Int[Array, ""], squared: Float[Array, " n"]) ->
 
 
 def _best_within_cost(
-    cover: Cover, opening: Int[Array, " 2"] | None, n_select: int, block_size: int
+    cover: Cover,
+    limits: Limits,
+    used: Used,
+    opening: Int[Array, " 2"] | None,
+    n_select: int,
+    block_size: int,
 ) -> Selection:
     """Return the picks by gain per cost, or by gain alone where these cover better for the total cost.
 
@@ -191,19 +197,19 @@ def _best_within_cost(
     Information Processing Letters 1999; Leskovec et al., KDD 2007. With ``until`` they are by gain per cost:
     both would cover alike.
     """
-    costs = jnp.asarray(cover.limits.costs)
+    costs = jnp.asarray(limits.costs)
     least = jnp.min(costs, where=cover.is_open, initial=jnp.inf)
     is_even = least == jnp.max(costs, where=cover.is_open, initial=0.0)
     opening = None if opening is None else jnp.where(is_even, opening, -1)
 
     def pick(prices: Array) -> tuple[Selection, Array]:
-        priced = cover._replace(used=cover.used._replace(prices=prices))
+        priced = cover._replace(used=used._replace(prices=prices))
         picks = greedy_picks(priced, opening, n_select, block_size)
         places = jnp.where(picks.indices < 0, len(costs), picks.indices)
         is_chosen = cover.is_labeled.at[places].set(True, mode="drop")
         return picks, cover.value(least_cost(cover, is_chosen))
 
-    if cover.limits.until is not None:
+    if limits.until is not None:
         return pick(costs)[0]
     picks, objectives = jax.lax.map(pick, jnp.stack([costs, jnp.ones_like(costs)]))
     better = jnp.argmin(objectives)

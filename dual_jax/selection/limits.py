@@ -133,8 +133,9 @@ def begin(
     used = Used()
     if limits.min_distance is not None:
         is_counted = jnp.ones(len(x), bool) if is_counted is None else is_counted
-        used = used._replace(reach=squared_spacing(x, is_counted, limits.min_distance))
-        is_open &= ~_is_near(squared_distances_to_nearest(x, is_labeled), used.reach)
+        reach = squared_spacing(x, is_counted, limits.min_distance)
+        used = used._replace(reach=reach)
+        is_open &= ~_is_near(squared_distances_to_nearest(x, is_labeled), reach)
     if limits.per_group is not None:
         groups = jnp.asarray(limits.groups)
         places = jnp.where(is_labeled & (groups >= 0), groups, len(x))
@@ -177,15 +178,18 @@ def close(
     if used.counts is not None:
         groups = jnp.asarray(limits.groups)
         group = groups[row]
-        used = used._replace(counts=used.counts.at[group].add(1))
-        is_full = (group >= 0) & (used.counts[group] >= limits.per_group)
+        counts = used.counts.at[group].add(1)
+        used = used._replace(counts=counts)
+        is_full = (group >= 0) & (counts[group] >= limits.per_group)
         is_open &= ~(is_full & (groups == group))
     if used.left is not None:
-        used = used._replace(left=used.left - jnp.asarray(limits.costs)[row])
-        is_open &= _is_affordable(limits, used.left)
+        left = used.left - jnp.asarray(limits.costs)[row]
+        used = used._replace(left=left)
+        is_open &= _is_affordable(limits, left)
     if used.goal is not None and mean is not None:
-        used = used._replace(goal=jnp.where(used.goal < 0, limits.until * mean, used.goal))
-        is_open &= mean > used.goal
+        goal = jnp.where(used.goal < 0, limits.until * mean, used.goal)
+        used = used._replace(goal=goal)
+        is_open &= mean > goal
     return is_open, used
 
 
