@@ -85,7 +85,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
     support_ : (n,) bool array
         Whether a row was picked.
     ranking_ : (n_candidates,) int array
-        All candidates, best first; the first ``n_exact_`` by the read-out, the rest by remaining gain.
+        All candidates, best first; the first ``n_exact_`` by the read-out, the rest by remaining gain. With
+        limits those alone that the read-out picked.
     scores_ : (n,) float array
         Gain or score at the row's place in the ranking; NaN for labelled and forbidden rows.
     history_ : dict

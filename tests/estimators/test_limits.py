@@ -1,5 +1,6 @@
 """Limits in both estimators: shares of the candidates, early ends, other budgets of a fit, saving."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -61,6 +62,18 @@ def test_costs_bound_the_picks_which_are_then_for_this_total_cost_alone(make):
 
     assert 8 < costs[selector.sample_indices_].sum() <= 10.001
     assert not selector.is_nested_
+
+
+def test_on_two_devices_the_padding_of_the_last_share_is_in_no_group_and_never_picked():
+    limits = dj.Limits(0.05, 0.2, PATIENTS[:33], 1, np.ones(33), np.ones(33), 20)
+
+    selector = dual(10, devices=jax.devices()[:2]).fit(X[:33], limits=limits)
+
+    picks = selector.sample_indices_
+    assert 4 <= len(picks) <= 8
+    assert picks.max() < 33
+    assert len({*PATIENTS[picks]}) == len(picks)
+    assert selector.select(3).tolist() == picks[:3].tolist()  # equal costs are none
 
 
 def test_a_saved_fit_keeps_its_limits(make, tmp_path):
