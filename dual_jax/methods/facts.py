@@ -221,6 +221,7 @@ FACTS: dict[str, Facts] = {
         "Cai and He, IEEE TKDE 2012",
         square=True,
         powers=(2, 3),
+        limits=RANKS,
     ),
     "medoids": _covering(
         "medoids",
@@ -245,7 +246,13 @@ FACTS: dict[str, Facts] = {
         random=True,
         limits=RANKS,
     ),
-    "rrqr": _rebuilding("rrqr", "n d a pick", "Chan, Linear Algebra Appl. 1987", diverse=True),
+    "rrqr": _rebuilding(
+        "rrqr",
+        "n d a pick",
+        "Chan, Linear Algebra Appl. 1987",
+        diverse=True,
+        limits=RANKS,
+    ),
     "rrss": _rebuilding(
         "alsr",
         "n^2 d, then n d^2 a step",
@@ -266,6 +273,7 @@ FACTS: dict[str, Facts] = {
         "Yu, Bi and Tresp, ICML 2006",
         diverse=True,
         powers=(2, 3),
+        limits=RANKS,
     ),
     "typiclust": _covering(
         "typiclust",

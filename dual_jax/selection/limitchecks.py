@@ -148,7 +148,8 @@ def say_end(limits: Limits | None, n_picks: int, n_most: int) -> str:
     if n_picks >= n_most:
         return f"{n_picks} picks are the most, and may be too few {share}" if limits.until else ""
     reasons = [f"enough {share}"] if limits.until else []
-    others = [name for name in limits.asked() if name in (*APART, "costs")]
+    others = [name for name in limits.asked() if name in APART]
+    others += ["the total cost"] if limits.costs is not None else []
     verb = "allow" if len(others) > 1 else "allows"
     reasons += [f"no other row is left that {' and '.join(others)} {verb}"] if others else []
     return f"{n_picks} picks of at most {n_most}: {', or '.join(reasons)}"

@@ -98,7 +98,7 @@ def test_limits_that_leave_no_row_are_refused_before_any_work(make):
     ("selector", "limits", "message"),
     [
         (dual(5, readout="refine"), ONE_EACH, "dual with readout='refine' cannot keep per_group"),
-        (dj.Selector("ted", 5), ONE_EACH, "ted cannot keep per_group; it keeps until. These can: activeft"),
+        (dj.Selector("llr", 5), ONE_EACH, "llr cannot keep per_group; it keeps until. These can: activeft"),
         (dj.Selector("facility", 5), dj.Limits(until=3), "until=3 is no share"),
         (
             dj.Selector("facility", 5),

@@ -107,6 +107,17 @@ def test_the_greedy_is_that_of_numpy_among_the_rows_that_the_limits_allow(limits
     assert is_within(limits, picks, labeled)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_limits_drawn_at_random_give_the_picks_of_numpy(seed):
+    draw = np.random.default_rng(seed)
+    until, quantile = draw.uniform(0.2, 0.9, 2)
+    groups, most, weights = draw.integers(0, 6, N), int(draw.integers(1, 4)), draw.integers(0, 5, N)
+    labeled = draw.uniform(size=N) < 0.1
+    limits = Limits(until, quantile, groups, most, weights)
+
+    assert greedy(limits=limits, labeled=labeled) == slow_greedy(limits, labeled, by_cost=False)
+
+
 def test_a_single_good_row_is_not_kept_out_by_cheap_ones():
     u = np.array([[0.0], [0.1], [10.0], [10.1], [10.2], [10.3]], np.float32)
     limits = Limits(costs=[1.0, 50.0, 100.0, 100.0, 100.0, 100.0], total_cost=100.0)
