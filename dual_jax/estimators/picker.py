@@ -30,6 +30,7 @@ class Picker(BaseEstimator, ABC):
     """An estimator that picks rows: ``fit`` is ``prepare``, which checks, and ``run``, which picks."""
 
     _prepared: Prepared
+    end_: str
     n_exact_: int
     n_features_in_: int
 
@@ -110,6 +111,7 @@ class Picker(BaseEstimator, ABC):
             "class": type(self).__name__,
             "n_exact": self.n_exact_,
             "n_features": self.n_features_in_,
+            "end": self.end_,
             "feature_names": [*map(str, getattr(self, "feature_names_in_", ()))],
         }
         limits = self._prepared.limits or Limits()
@@ -121,6 +123,7 @@ class Picker(BaseEstimator, ABC):
     def _restore_picks(self, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Set the attributes that `save` wrote."""
         self.n_exact_, self.n_features_in_ = about["n_exact"], about["n_features"]
+        self.end_ = about.get("end", "")  # files of earlier versions have no limits
         if about["feature_names"]:
             self.feature_names_in_ = np.array(about["feature_names"], dtype=object)
         for name in PICKS:

@@ -83,6 +83,7 @@ def test_a_saved_fit_keeps_its_limits(make, tmp_path):
     again = dj.load(tmp_path / "fit.npz")
 
     assert again.select(8).tolist() == selector.select(8).tolist()
+    assert again.end_ == selector.end_
     with pytest.raises(InputError, match="8 picks of at most 9"):
         again.select(9)
 
