@@ -106,9 +106,9 @@ def _check_limits(args: argparse.Namespace) -> None:
 
 def columns_of(args: argparse.Namespace) -> dict[str, str]:
     """Return the columns that limits are read from, and what each holds; they are no features."""
-    found = {args.weight_column: "weights", args.cost_column: "costs"}
-    if args.per_group:
-        found[args.per_group[0]] = "groups"
+    found = {getattr(args, f"{of}_column", None): f"{of}s" for of in ("weight", "cost")}
+    if per_group := getattr(args, "per_group", None):  # other commands have no limits
+        found[per_group[0]] = "groups"
     return {name: what for name, what in found.items() if name is not None}
 
 
