@@ -37,6 +37,7 @@ from dual_jax.numerics.draws import draw_rows
 from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.scaling import check_spread
 from dual_jax.numerics.xla import OneOff
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection, row_mask
 
 ENTRYWISE = (optax.adam, optax.adamw, optax.sgd, optax.rmsprop)  # known to look at one entry at a time
@@ -86,6 +87,7 @@ def fit(
     sizes: Sizes | None = None,
     callbacks: Callbacks = (),
     checkpointer: Checkpointer | None = None,
+    limits: Limits | None = None,
 ) -> Fitted:
     """Return DUAL trained on a pool, and its ranking of all candidates.
 
@@ -107,6 +109,8 @@ def fit(
         Called with a `Chunk` after every 50 steps.
     checkpointer
         Saves the fit after chunks of steps, so that it can continue later: see `dual_jax.dual.checkpoint`.
+    limits
+        What else is asked of the picks, see `dual_jax.selection.limits`; the ranking then holds them alone.
 
     Raises
     ------
@@ -126,7 +130,7 @@ def fit(
     pool = _on_devices(x, mesh)
     state, history = _train(key, x, pool, config, mesh, labeled, candidates, sizes, callbacks, checkpointer)
     tell(callbacks, Chunk("rank", 0, 1, {}))
-    ranking = jax.block_until_ready(rank(state, pool.x, config, is_row=pool.is_row, mesh=mesh))
+    ranking = jax.block_until_ready(rank(state, pool.x, config, is_row=pool.is_row, mesh=mesh, limits=limits))
     tell(callbacks, Chunk("rank", 1, 1, {}))
     n_exact = len(ranking.indices) if config.readout == "norms" else config.n_exact
     return Fitted(state, ranking, min(n_exact, len(ranking.indices)), history)

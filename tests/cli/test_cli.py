@@ -437,7 +437,7 @@ MISTAKES = {
     "constant table": ("id,a,b\nx,1,2\ny,1,2\nz,1,2\n", [], "the same"),
     "0 picks": (GOOD, ["-n", "0"], "n_to_select=0"),
     "more picks than rows": (GOOD, ["-n", "31"], "n_to_select=31 is not between 1 and the 30"),
-    "picks that are no number": (GOOD, ["-n", "five"], "invalid int value: 'five'"),
+    "picks that are no number": (GOOD, ["-n", "five"], "'five' is no number of rows, such as 50 or 10%"),
     "duplicate ids": (GOOD + "000,1,2,3\n", [], "repeats '000'"),
     "missing id": (GOOD + ",1,2,3\n", [], "empty in row 30"),
     "no such id column": (GOOD, ["--id-column", "name"], "no column 'name'"),
