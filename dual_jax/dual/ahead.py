@@ -221,7 +221,7 @@ def lower(
     """Return the programs of a fit, ready to be compiled: "pretrain", "start", "train" and "rank".
 
     They are those that `dual_jax.fit` runs on these devices, with a chunk of steps in one program. k-means
-    walks the rows in the chunks that suit the machine that compiles.
+    orders its restarts, and the rows in chunks, as it suits the machine that compiles.
 
     Parameters
     ----------
