@@ -145,6 +145,7 @@ def _learn(
     ``about`` gets how that went, and ``learnt`` the encoder and what it knows of each row.
     """
     import jax
+    import jax.numpy as jnp
 
     from dual_jax.estimators import progress
     from dual_jax.views import encoder, keeping
@@ -157,7 +158,7 @@ def _learn(
     features = encoder.features(found, samples)
     values = np.asarray(features.code)
     values = np.where(is_read[:, None], values, values[is_read].mean(axis=0))
-    learnt |= {"encoder": found, "features": features._replace(code=values)}
+    learnt |= {"encoder": found, "features": features._replace(code=jnp.asarray(values))}
     stability = None
     if len(known) >= FEWEST:
         stability = keeping.stability(key_stability, known, n_compared=keeping.N_QUICK, **how)
