@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from dual_jax import __version__
-from dual_jax.cli import compare, data, plan, reproduce, select, spread
+from dual_jax.cli import compare, data, embed, plan, reproduce, select, spread
 from dual_jax.data.errors import InputError
 
 OK, FAILURE, INVALID, INTERRUPTED = 0, 1, 2, 130
@@ -88,6 +88,6 @@ def _parser() -> Parser:
     parser = Parser("dual-jax", description="Say which samples of an unlabelled pool to label.")
     parser.add_argument("--version", action="version", version=f"dual-jax {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (select, spread, compare, plan, reproduce, data):
+    for command in (select, embed, spread, compare, plan, reproduce, data):
         command.add(commands)
     return parser

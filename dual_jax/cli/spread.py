@@ -10,7 +10,9 @@ import numpy as np
 
 from dual_jax.cli import embeddings, outputs, pools
 from dual_jax.cli.options import (
+    AUTO,
     NO_CACHE,
+    SCALE,
     SCALINGS,
     add_common,
     check_writable,
@@ -48,7 +50,7 @@ def add(commands: Any) -> None:
     text = "the column of labels, in these files or in the pool; a control or question of a labelling tool"
     add("--label-column", metavar="NAME", help=text)
     pools.add(parser)
-    add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
+    add("--scale", choices=SCALINGS, default=AUTO, help=SCALE)
     embeddings.add(parser)
     text = "how to guess; by default what guesses more of the labels right from the others"
     add("--method", choices=METHODS, default="auto", help=text)
