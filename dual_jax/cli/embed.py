@@ -138,7 +138,7 @@ def _kept(args: argparse.Namespace, rows: "Rows", column: str | None) -> dict[st
     elif args.keep is not None:
         names = [name for name in args.keep.split(",") if name]
     else:
-        names = [column] if column in own else []
+        names = [name for name in own if name == column]
     if COLUMN in names:
         raise InputError(f"--keep {COLUMN}: the embedding itself has that name; leave the column out")
     kept = read_columns(PoolFile(pool, args.header, args.decimal), names)

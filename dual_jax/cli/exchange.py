@@ -122,7 +122,7 @@ def _guessed(args: argparse.Namespace, file: "PoolFile") -> str | None:
     columns = text_columns(file)
     columns.pop(file.pool.id_name or "", None)
     columns.pop(args.label_column, None)
-    candidates: dict[str | None, list[str]] = {**columns, None: list_ids(file.pool)}
+    candidates: dict[str | None, list[str]] = dict(columns.items()) | {None: list_ids(file.pool)}
     paths = [name for name, cells in candidates.items() if kind_of(cells[0]) != "text"]
     return paths[0] if paths else _text_to_read(columns)
 
