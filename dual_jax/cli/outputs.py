@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dual_jax.cli import embeddings, exchange
+from dual_jax.cli import budgets, embeddings, exchange
 from dual_jax.cli.options import check_writable
 from dual_jax.cli.picked import Picked
-from dual_jax.cli.report import pool_picture, report, title
+from dual_jax.cli.report import place_rows, pool_picture, report, title
 from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.data.storage import as_json, versions, write_atomically
 
@@ -130,11 +130,13 @@ def _draw(args: argparse.Namespace, picked: Picked, receipt: str) -> None:
     """Draw the map once, for its own file and for the page."""
     from dual_jax.plots import maps
 
-    picture = pool_picture(args, picked)
+    placed = place_rows(args, picked)
+    picture = pool_picture(args, picked, placed)
     if args.plot is not None:
         maps.write(picture, args.plot)
     if args.report is not None:
-        write_atomically(args.report, report(args, picked, picture, _columns(picked, True), receipt))
+        page = report(args, picked, placed, picture, _columns(picked, True), receipt)
+        write_atomically(args.report, page)
 
 
 def _columns(picked: Picked, with_why: bool) -> list[tuple[str, Any]]:
@@ -172,6 +174,7 @@ def _receipt(
         "is_nested": picked.is_nested,
         "knobs": picked.knobs,
         "seed": args.seed,
+        "limits": budgets.as_receipt(args, picked),
         "configuration": picked.settings,
         "input": {
             "source": pool.source,
@@ -215,6 +218,7 @@ def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
         *embeddings.summary(source.embedding),
         *taken(source.pool, source.columns),
         *([f"filled: {source.n_imputed:,} cells by the column's median"] if args.impute else []),
+        *budgets.summary(args, picked),
         *exchange.summary(args, picked),
         f"picks: {', '.join(map(str, args.out))}   receipt: {exchange.receipt_path(args.out)}"
         + (f"   map: {args.plot}" if args.plot else "")
@@ -254,7 +258,7 @@ def _skipped(skipped: Mapping[str, str]) -> list[str]:
         return []
     shown = [f"  {name or 'an empty cell'}: {reason}" for name, reason in [*skipped.items()][:SHOWN_NAMES]]
     rest = ["  ... (the receipt names all)"] if len(skipped) > SHOWN_NAMES else []
-    return [f"skipped: {len(skipped):,} files that cannot be read", *shown, *rest]
+    return [f"skipped: {len(skipped):,} of the files cannot be read", *shown, *rest]
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -71,7 +71,7 @@ def read_classes(
     found, n_changed = [], 0
     if label_column is not None and label_column in column_names(file.pool):
         cells = read_columns(file, [label_column])[label_column].to_pylist()
-        own = [(classes_in(cell), (row,)) for row, cell in enumerate(cells)]
+        own: Given = [(classes_in(cell), (row,)) for row, cell in enumerate(cells)]
         n_changed += _take(own, names)
         found.append(_found(f"{file.pool.source}, column {label_column!r}", own))
     for path in paths:

@@ -22,6 +22,10 @@ SUFFIXES = {
     IMAGES: (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
     SERIES: (".wav",),
 }
+SIGNATURES = {  # the first bytes of their formats
+    IMAGES: (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*"),
+    SERIES: (b"RIFF", b"RIFX"),
+}
 NOUNS = {IMAGES: "pictures", SERIES: "recordings"}
 HIDDEN = "hidden"
 
@@ -65,6 +69,15 @@ def kind_of_file(name: str | PathLike[str]) -> str | None:
     """
     suffix = Path(name).suffix.lower()
     return next((kind for kind, suffixes in SUFFIXES.items() if suffix in suffixes), None)
+
+
+def begins_as(path: str | PathLike[str], kind: str) -> bool:
+    """Return whether a file is there and its first bytes are those of a format of this kind."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(8).startswith(SIGNATURES[kind])
+    except OSError:
+        return False
 
 
 def list_folder(folder: str | PathLike[str]) -> Folder | None:

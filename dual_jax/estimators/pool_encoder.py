@@ -219,7 +219,8 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
         self.columns_ = with_counts(table, sort(table, asked, self.folder), asked)
         if not any(column.kind in USED for column in self.columns_):
             raise InputError("no column of the pool is a feature: " + "; ".join(map(str, self.columns_[:5])))
-        self.skipped_, self.unread_ = {}, np.zeros(table.num_rows, bool)
+        self.skipped_: dict[str, str] = {}
+        self.unread_ = np.zeros(table.num_rows, bool)
         fitted = [*self._fitted_views(table), *self._fitted_files(table)]
         self.views_ = tuple(view for view, _ in fitted)
         _warn(self.skipped_)

@@ -18,7 +18,7 @@ from dual_jax.data.casts import decoded, is_textual, plain, text_as_numbers, vec
 from dual_jax.data.cells import MISSING
 from dual_jax.data.columns import ID_NAME
 from dual_jax.data.errors import InputError
-from dual_jax.data.media import IMAGES, NOUNS, SERIES, kind_of_file
+from dual_jax.data.media import IMAGES, NOUNS, SERIES, begins_as, kind_of_file
 
 FILES = {"image": IMAGES, "series": SERIES}  # kinds of columns of paths
 # Kinds that become features.
@@ -176,7 +176,8 @@ def _found(name: str, column: Any, folder: str | None) -> tuple[str, str]:
 def _found_files(column: Any, folder: str | None) -> tuple[str, str] | None:
     """Return the kind of a column of paths and the reason; None where its cells are something else.
 
-    At most 100 cells are looked at. Nine of ten must be the names of files of one kind that are there.
+    At most 100 cells are looked at. Nine of ten must be names of files of one kind, whose
+    first bytes say so too.
     """
     if folder is None:
         return None
@@ -184,8 +185,10 @@ def _found_files(column: Any, folder: str | None) -> tuple[str, str] | None:
     cells = cells.take([*range(0, len(cells), -(-len(cells) // N_PATHS))]).to_pylist()
     kinds = Counter(kind_of_file(cell) for cell in cells)
     kind = next((kind for kind, media in FILES.items() if kinds[media] >= PATH_SHARE * len(cells)), None)
-    n_there = sum(os.path.isfile(os.path.join(folder, cell)) for cell in cells)
-    if kind is None or n_there < PATH_SHARE * len(cells):
+    if kind is None:
+        return None
+    n_there = sum(begins_as(os.path.join(folder, cell), FILES[kind]) for cell in cells)
+    if n_there < PATH_SHARE * len(cells):
         return None
     return kind, f"paths of {NOUNS[FILES[kind]]}, such as {_shown(cells[0])}" + _missing(column)
 
