@@ -121,7 +121,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _write(path: Path, pool: "Pool", classes: "Classes", guesses: "Guesses") -> None:
-    """Write a row for each of the pool's: the columns of `COLUMNS`."""
+    """Write a row for each of the pool's: the columns of `COLUMNS`; no guess where a file was not read."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
@@ -130,10 +130,13 @@ def _write(path: Path, pool: "Pool", classes: "Classes", guesses: "Guesses") -> 
     n = len(pool.x)
     ids = range(n) if pool.ids is None else [*map(text_of_id, pool.ids)]
     is_labelled = classes.of_row >= 0
+    is_unread = np.zeros(n, bool) if pool.unread is None else pool.unread & ~is_labelled
     methods = np.where(is_labelled, "label", np.where(guesses.is_spread, "spreading", "linear"))
-    ranks = [int(rank) or None for rank in guesses.next_rank]
-    names = np.array(classes.names, object)[guesses.classes]
-    values = (np.arange(n), ids, names, guesses.confidence.astype(np.float32), methods, is_labelled, ranks)
+    methods = np.where(is_unread, "unread", methods)
+    ranks = [int(rank) or None for rank in np.where(is_unread, 0, guesses.next_rank)]
+    names = np.where(is_unread, None, np.array(classes.names, object)[guesses.classes])
+    confidence = np.where(is_unread, 0.0, guesses.confidence).astype(np.float32)
+    values = (np.arange(n), ids, names, confidence, methods, is_labelled, ranks)
     table = pa.table({name: pa.array(column) for name, column in zip(COLUMNS, values, strict=True)})
     if path.suffix.lower() == ".parquet":
         write_atomically(path, lambda file: parquet.write_table(table, file))
