@@ -14,7 +14,9 @@ import numpy as np
 
 from dual_jax.cli import budgets, embeddings, exchange, outputs, pools
 from dual_jax.cli.options import (
+    AUTO,
     NO_CACHE,
+    SCALE,
     SCALINGS,
     add_common,
     check_folder,
@@ -57,7 +59,7 @@ def add(commands: Any) -> None:
     knobs = "a setting of the method, such as width=2; once for each"
     add("--knob", type=_knob, action="append", default=[], metavar="NAME=VALUE", dest="knobs", help=knobs)
     pools.add(parser)
-    add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
+    add("--scale", choices=SCALINGS, default=AUTO, help=SCALE)
     embeddings.add(parser)
     embeddings.add_features(parser)
     stream = "leave a .npy or .parquet pool on disk, read it in pieces, and train on a sample; for DUAL alone"
