@@ -39,6 +39,7 @@ ID, INDEX, FILE, STEM, TEXT = "id", "index", "file", "stem", "text"  # kinds of 
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
 NO_ROWS = ("classes.txt",)  # of a YOLO export: the names of the classes
 OF_PICKS = ("rank", "index", "id", "score", "batch")  # columns of our own files of picks
+OF_IDS = ("id", "path", "file", "filename", "file_name", "image", "photo", "audio")  # columns of ids
 CLASS_NAMES = ("label", "labels", "class", "target")  # what a column of classes is often called
 
 
@@ -283,7 +284,7 @@ def _from_table(path: str | PathLike[str], how: Reading) -> list[Entry]:
     """Return the rows of a table: Label Studio's CSV, or one of the user's own."""
     raw = read_table(path, header=True, decimal=".")
     names = set(raw.table.column_names)
-    wanted = {*how.id_names, *OF_PICKS, "row_id", "annotation_id", how.label_column}
+    wanted = {*how.id_names, *OF_PICKS, *OF_IDS, "row_id", "annotation_id", how.label_column}
     others = names - wanted
     if how.needs_classes:
         named = {name for name in others if name in OF_SHORT or name.lower() in CLASS_NAMES}
@@ -308,9 +309,11 @@ def _own_rows(
     is_picks = "id" in names and (
         any("index" in meta for meta in metas) or (how.has_ids and "index" in names)
     )
-    known = [name for name in (*how.id_names, *(["id"] if is_picks else [])) if name in names]
+    usual = OF_IDS if is_picks or (how.has_ids and "index" not in names) else ()
+    known = [name for name in (*how.id_names, *usual) if name in names]
     if not known and "index" not in names:
-        wanted = " or ".join(repr(name) for name in (*how.id_names[:1], "index"))
+        own = how.id_names[:1] or (("id", "path") if how.has_ids else ())
+        wanted = " or ".join(map(repr, (*own, "index")))
         raise InputError(f"{where} needs a column {wanted}: its columns are {', '.join(map(repr, names))}")
     if how.label_column is not None and not how.is_label_in_pool:
         check_column(where, how.label_column, names)
@@ -319,9 +322,10 @@ def _own_rows(
     of_class = _class_column(where, names, name, how) if how.needs_classes else column
     for record in records:
         is_labelled = column is None or column not in names or has_label(record.get(column))
-        key = Key(kind, text_of_id(record.get(name)))
+        cell = text_of_id(record.get(name))
+        keys = Key(kind, cell), *(_file_keys(cell) if name in OF_IDS[1:] else ())
         classes = classes_in(record.get(of_class)) if of_class else ()
-        yield Entry((key,), LABELLED if is_labelled else OPEN, _batch(record), classes)
+        yield Entry(keys, LABELLED if is_labelled else OPEN, _batch(record), classes)
 
 
 def _class_column(where: str, names: Sequence[str], key: str, how: Reading) -> str | None:
@@ -334,7 +338,7 @@ def _class_column(where: str, names: Sequence[str], key: str, how: Reading) -> s
     """
     if how.label_column is not None:
         return how.label_column
-    others = [name for name in names if name not in (key, *how.id_names, *OF_PICKS)]
+    others = [name for name in names if name not in (key, *how.id_names, *OF_PICKS, *OF_IDS)]
     found = [name for name in others if name.lower() in CLASS_NAMES] or others
     if len(found) != 1:
         raise InputError(

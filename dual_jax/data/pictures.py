@@ -93,9 +93,9 @@ def read_pictures(
     values, size = _at_one_size([np.asarray(picture) for picture, _ in loaded.values], side, shape)
     if len(shape) == 2 or shape[2:] == (1,) or (not shape and _is_grey(values)):
         values = np.rint(values.mean(axis=-1)).astype(np.uint8)
-    how = "grey" if values.ndim == 3 else "in colour"
+    how = "grey" if values.ndim == 3 else "colour"
     n_resized = sum(own != size for _, own in loaded.values)
-    note = f"{len(values):,} pictures {how}, {n_resized:,} of them resized to {size[1]} x {size[0]} pixels"
+    note = f"{len(values):,} {how} pictures, {n_resized:,} of them resized to {size[1]} x {size[0]} pixels"
     return Pictures(values, loaded.is_read, loaded.skipped, loaded.sha256, note)
 
 

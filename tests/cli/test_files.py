@@ -51,7 +51,7 @@ def test_a_folder_of_pictures_is_picked_in_its_learnt_code(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert [pick["id"].partition("/")[0] in ("cats", "dogs") for pick in picks] == [True] * 4
     assert "used: 16 features (views) alone" in shown
-    assert "taken as: 18 pictures in colour, 0 of them resized to 16 x 16 pixels" in shown
+    assert "taken as: 18 colour pictures, 0 of them resized to 16 x 16 pixels" in shown
     assert "left out: 1 .txt (no pictures)" in shown
     assert (used["shape"], used["skipped"]) == ([18, 768], {})
 
@@ -73,7 +73,7 @@ def test_pictures_that_cannot_be_read_are_printed_counted_and_in_the_receipt(tmp
     picks, used = select("photos", n=11)
 
     shown = capsys.readouterr().out
-    assert f"skipped: 1 files that cannot be read\n  {names[2]}: is no picture" in shown
+    assert f"skipped: 1 of the files cannot be read\n  {names[2]}: is no picture" in shown
     assert used["skipped"].keys() == {names[2]}
     assert sorted(pick["id"] for pick in picks) == [name for name in names if name != names[2]]
 
@@ -120,7 +120,7 @@ def test_views_of_a_table_are_those_of_its_column_of_paths(tmp_path, capsys):
     picks, used = select("photos/pool.jsonl", "--embedding", "views", "--keep", "photo")
 
     shown = capsys.readouterr().out
-    assert "column photo: image (paths of pictures, such as 000.png); 12 pictures in colour" in shown
+    assert "column photo: image (paths of pictures, such as 000.png); 12 colour pictures" in shown
     assert used["dropped"]["age"] == "beside the files of 'photo'"
     assert [pick["photo"] for pick in picks] == [names[int(pick["index"])] for pick in picks]
     folder, _ = select("photos")
@@ -159,6 +159,15 @@ def test_how_far_two_seeds_agree_is_printed_with_a_warning_where_they_do_not(mon
         assert f"code: two seeds agree by {share:.2f}" in shown
         assert ("warning: below" in shown) is is_warned
         assert used["embedding"]["stability"] == share
+
+
+def test_pixels_can_go_beside_the_code_and_a_page_shows_the_picks(tmp_path):
+    names = draw_pictures(tmp_path / "photos", 12)
+    select("photos", "--with-inputs", "--report", "page.html")
+    assert pathlib.Path("page.html").stat().st_size > 10_000
+    np.save("codes.npy", np.random.default_rng(0).normal(size=(len(names), 3)))
+    _, used = select("photos", "--embedding", "codes.npy")
+    assert used["embedding"]["shape"] == [12, 3]
 
 
 def test_copies_of_picked_pictures_are_numbered(tmp_path):

@@ -31,7 +31,7 @@ def test_pictures_of_one_small_size_stay_as_they_are(tmp_path):
         Image.fromarray(GRADIENT).save(tmp_path / f"{name}.png")
     found = read_pictures(["a.png", "b.png"], tmp_path)
     np.testing.assert_array_equal(found.values, [GRADIENT, GRADIENT])
-    assert "2 pictures grey, 0 of them resized" in found.note
+    assert "2 grey pictures, 0 of them resized" in found.note
 
 
 def test_pictures_of_several_sizes_become_squares_in_colour(tmp_path):
