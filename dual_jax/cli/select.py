@@ -172,7 +172,7 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
     selector = Selector(
         args.method,
         args.n_to_select,
-        scale=source.scale(args.scale),
+        scale=source.scale(args.scale, is_embedding_alone=args.embedding_alone),
         random_state=args.seed,
         **dict(args.knobs),
     )
@@ -206,7 +206,7 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
     knobs = _checked_knobs(args)
     selector = DUALSelector(
         args.n_to_select,
-        scale=source.scale(args.scale),
+        scale=source.scale(args.scale, is_embedding_alone=args.embedding_alone),
         random_state=args.seed,
         config=_config(args.method, knobs),
         verbose=int(not args.quiet),
