@@ -27,6 +27,7 @@ from dual_jax.numerics.statistics import MAX_INPUTS, SCALE_SAMPLE
 from dual_jax.selection.cover import TILE
 from dual_jax.selection.gains import LEADERS
 from dual_jax.selection.swaps import MAX_SWEEPS
+from dual_jax.selection.targets import number_of_targets
 
 FLOAT = 4  # bytes
 MAX_DEVICES = 1 << 12  # times the number that was asked for: advice goes up to that
@@ -465,8 +466,9 @@ def _cost_of_ranking(counts: _Counts, config: DualConfig, per_distance: int) -> 
     if s.n > MAX_EXACT:
         atoms, targets = max(PER_PICK * n_picks, MIN_SHORTLIST), N_TARGETS
     distances = s.local * (atoms * (1 + math.log(n_picks)) + targets)
-    if config.readout == "refine":  # the largest number of sweeps, which devices do not share
-        distances += MAX_SWEEPS * atoms * s.n
+    if config.readout in ("refine", "chain"):  # the largest number of sweeps, which devices do not share
+        halves = 2 * n_picks if config.readout == "chain" else 0  # members of all smaller sets
+        distances += MAX_SWEEPS * (atoms + halves) * number_of_targets(s.n, n_picks)
     exact = s.n * n_picks * (1 + LEADERS)
     return Cost(
         FLOAT * (2 * distances + s.q * exact),

@@ -147,7 +147,8 @@ def _rank(
         is_labeled=fixed.is_labeled,
         is_candidate=fixed.is_candidate,
     )
-    select = {"greedy": readout.greedily, "refine": readout.refined}[config.readout]
+    chained = partial(readout.chained, largest=config.n_exact)
+    select = {"greedy": readout.greedily, "refine": readout.refined, "chain": chained}[config.readout]
     picks = select(pool, config.power, n_exact, axis_name)
     if n_exact == n_select:
         return picks

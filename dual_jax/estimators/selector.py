@@ -169,7 +169,8 @@ class Selector(Picker):
         return METHODS[task.method].is_nested_for(len(self.scores_), self.n_exact_, task.knobs)
 
     def _begins_with(self, n_select: int) -> bool:
-        return self.is_nested_
+        task: Task = self._prepared.settings
+        return METHODS[task.method].is_order_for(len(self.scores_), self.n_exact_, task.knobs)
 
     def _ranked_again(self, n_select: int) -> Int[np.ndarray, " k"]:
         return np.asarray(_picks(self._prepared, n_select).indices)

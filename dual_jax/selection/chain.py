@@ -1,0 +1,95 @@
+"""A nested order whose first picks are swapped: the top-down chain.
+
+The greedy's order is nested, and swaps at a fixed budget cover better. The chain has both. The largest set is
+swapped among all candidates, then half of its members are chosen by swaps among these members, and so on down
+to two. The picks are the smallest set, then the rest of the next one, and so on; within each the greedy
+decides.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from dual_jax.selection.cover import TILE, Axis, Cover
+from dual_jax.selection.coverage import greedy, greedy_picks
+from dual_jax.selection.protocol import Selection
+from dual_jax.selection.swaps import candidates_of, exchanged
+from dual_jax.selection.targets import Targets, number_of_targets, targets_of
+
+SMALLEST = 2  # members of the last set
+
+
+def chain(cover: Cover, n_select: int, *, pair_first: bool = False, block_size: int = TILE) -> Selection:
+    """Return an order of which ``n_select``, half of that, a quarter and so on are swapped sets.
+
+    Prefixes of these sizes are such that no swap with a member of the next larger set lowers F, and the whole
+    is such that no swap with any candidate does (swaps end after
+    `dual_jax.selection.swaps.MAX_SWEEPS` sweeps). Between them the greedy adds members of the next larger
+    set. The order depends on ``n_select``: the picks of two calls are not the first of one another.
+
+    The swaps of each set start from the first half of the larger one, in the order of the greedy, a row that
+    was swapped in being in the place of the one that it replaced. (The measurements that this order is from
+    say how the sets follow each other; the start, halves rounded down and the first of the last two, which is
+    the better one alone, are inferred.) Ties as in the greedy and the swaps; equal rows come last.
+
+    Cost: the greedy, swaps at ``n_select``, and about as much again for all smaller sets and their order; of
+    a large pool swaps count a subsample, see `dual_jax.selection.targets`.
+
+    Parameters
+    ----------
+    cover
+        The problem, from `dual_jax.selection.cover.build_cover`. Devices share the greedy and the final
+        order, not the swaps.
+    n_select
+        Number of picks, static, at most the number of open rows.
+    pair_first, block_size
+        Of the greedy that the swaps start from; see `dual_jax.selection.coverage.greedy`. Neither this block
+        size nor the number of devices changes the picks.
+
+    Returns
+    -------
+    Selection
+        Positions in the pool, and the gain of each; gains fall within a set, not from set to set.
+
+    Raises
+    ------
+    ValueError
+        When ``n_select`` exceeds the open rows.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from dual_jax.selection.cover import build_cover, power_cost
+    >>> u = jnp.array([[0.0], [1.0], [2.0], [8.0], [9.0], [10.0]])
+    >>> chain(build_cover(u, power_cost(1.0)), 4).indices.tolist()[:2]
+    [1, 4]
+    """
+    first = greedy(cover, n_select, pair_first=pair_first, block_size=block_size).indices
+    targets = targets_of(cover, number_of_targets(len(cover.u), n_select))
+    members, tiers = _halved(cover._replace(axis=Axis()), targets, first, candidates_of(cover))
+    chosen = cover._replace(is_open=tiers <= n_select, shortlist=jnp.sort(members))
+    return greedy_picks(chosen, None, n_select, -(-block_size // TILE) * TILE, tiers)
+
+
+@jax.jit
+def _halved(
+    cover: Cover, targets: Targets, first: Int[Array, " k"], candidates: Int[Array, " m"]
+) -> tuple[Int[Array, " k"], Int[Array, " n"]]:
+    """Return the largest set, and for each row the size of the smallest set that it is in; n + 1 for others.
+
+    ``first`` is what the swaps of the largest set start from. All sets are found by one program: places of a
+    smaller one are empty.
+    """
+    n, k, slots = len(cover.u), len(first), jnp.arange(len(first))
+
+    def shrink(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        size, candidates, n_candidates, members, largest, tiers = state
+        members = jnp.where(slots < size, members, -1)
+        members = exchanged(cover, targets, members, candidates, n_candidates)
+        tiers = tiers.at[jnp.where(members < 0, n, members)].set(size, mode="drop")
+        largest = jnp.where(size == k, members, largest)
+        smaller = jnp.where(size > SMALLEST, jnp.maximum(size // 2, SMALLEST), 0)
+        return smaller, candidates.at[:k].set(members), size, members, largest, tiers
+
+    start = (jnp.asarray(k), candidates, jnp.asarray(len(candidates)), first, first, jnp.full(n, n + 1))
+    return jax.lax.while_loop(lambda state: state[0] > 0, shrink, start)[-2:]
