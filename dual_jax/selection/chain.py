@@ -13,8 +13,8 @@ from jaxtyping import Array, Int
 from dual_jax.selection.cover import TILE, Axis, Cover
 from dual_jax.selection.coverage import greedy, greedy_picks
 from dual_jax.selection.protocol import Selection
-from dual_jax.selection.swaps import candidates_of, exchanged
-from dual_jax.selection.targets import Targets, number_of_targets, targets_of
+from dual_jax.selection.swaps import exchanged, swapped
+from dual_jax.selection.targets import Targets, targets_of
 
 SMALLEST = 2  # members of the last set
 
@@ -32,8 +32,8 @@ def chain(cover: Cover, n_select: int, *, pair_first: bool = False, block_size: 
     say how the sets follow each other; the start, halves rounded down and the first of the last two, which is
     the better one alone, are inferred.) Ties as in the greedy and the swaps; equal rows come last.
 
-    Cost: the greedy, swaps at ``n_select``, and about as much again for all smaller sets and their order; of
-    a large pool swaps count a subsample, see `dual_jax.selection.targets`.
+    Cost: the greedy, the swaps of `dual_jax.selection.swaps.refine` for ``n_select``, and about as much again
+    for all smaller sets and their order.
 
     Parameters
     ----------
@@ -65,31 +65,31 @@ def chain(cover: Cover, n_select: int, *, pair_first: bool = False, block_size: 
     [1, 4]
     """
     first = greedy(cover, n_select, pair_first=pair_first, block_size=block_size).indices
-    targets = targets_of(cover, number_of_targets(len(cover.u), n_select))
-    members, tiers = _halved(cover._replace(axis=Axis()), targets, first, candidates_of(cover))
+    alone = cover._replace(axis=Axis())
+    members = swapped(alone, first)
+    tiers = _halved(alone, targets_of(alone, len(cover.u)), members)
     chosen = cover._replace(is_open=tiers <= n_select, shortlist=jnp.sort(members))
     return greedy_picks(chosen, None, n_select, -(-block_size // TILE) * TILE, tiers)
 
 
 @jax.jit
-def _halved(
-    cover: Cover, targets: Targets, first: Int[Array, " k"], candidates: Int[Array, " m"]
-) -> tuple[Int[Array, " k"], Int[Array, " n"]]:
-    """Return the largest set, and for each row the size of the smallest set that it is in; n + 1 for others.
+def _halved(cover: Cover, targets: Targets, members: Int[Array, " k"]) -> Int[Array, " n"]:
+    """Return for each row the size of the smallest set that it is in, n + 1 for rows that are no members.
 
-    ``first`` is what the swaps of the largest set start from. All sets are found by one program: places of a
-    smaller one are empty.
+    All sets are found by one program: places of a smaller one are empty.
     """
-    n, k, slots = len(cover.u), len(first), jnp.arange(len(first))
+    n, k, slots = len(cover.u), len(members), jnp.arange(len(members))
+
+    def smaller(size: Int[Array, ""]) -> Int[Array, ""]:
+        return jnp.where(size > SMALLEST, jnp.maximum(size // 2, SMALLEST), 0)
 
     def shrink(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        size, candidates, n_candidates, members, largest, tiers = state
-        members = jnp.where(slots < size, members, -1)
-        members = exchanged(cover, targets, members, candidates, n_candidates)
-        tiers = tiers.at[jnp.where(members < 0, n, members)].set(size, mode="drop")
-        largest = jnp.where(size == k, members, largest)
-        smaller = jnp.where(size > SMALLEST, jnp.maximum(size // 2, SMALLEST), 0)
-        return smaller, candidates.at[:k].set(members), size, members, largest, tiers
+        size, larger, members, tiers = state
+        chosen = jnp.where(slots < size, members, -1)
+        chosen = exchanged(cover, targets, chosen, members, larger)
+        tiers = tiers.at[jnp.where(chosen < 0, n, chosen)].set(size, mode="drop")
+        return smaller(size), size, chosen, tiers
 
-    start = (jnp.asarray(k), candidates, jnp.asarray(len(candidates)), first, first, jnp.full(n, n + 1))
-    return jax.lax.while_loop(lambda state: state[0] > 0, shrink, start)[-2:]
+    whole = jnp.asarray(k)
+    start = (smaller(whole), whole, members, jnp.full(n, n + 1).at[members].set(k))
+    return jax.lax.while_loop(lambda state: state[0] > 0, shrink, start)[-1]

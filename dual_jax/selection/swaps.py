@@ -1,6 +1,6 @@
 """Swaps at a fixed budget: k-medoids that lower the objective of `dual_jax.selection.cover` further.
 
-`refine` is for a user, `exchanged` is what `dual_jax.selection.chain` repeats on smaller and smaller sets.
+`refine` is for a user; `dual_jax.selection.chain` repeats `exchanged` on smaller and smaller sets.
 Which rows the swaps count is the work of `dual_jax.selection.targets`.
 """
 
@@ -20,6 +20,7 @@ from dual_jax.selection.targets import Targets, number_of_targets, targets_of
 
 MAX_SWEEPS = 10
 BLOCK = 64  # candidates at a time
+PER_PICK, MIN_FINAL = 8, 256  # candidates for the last swaps after those of a subsample
 
 
 def refine(
@@ -41,8 +42,10 @@ def refine(
     blocks; the best swap of a block is made at once, until the block holds none. A swap that does not lower
     F, summed again, is taken back. The result is not nested. Labelled rows are fixed medoids.
 
-    In a large pool the sums run over a weighted subsample of its rows, see `dual_jax.selection.targets`;
-    swaps that do not lower F over all rows are then undone together.
+    In a large pool the sums run over a weighted subsample of its rows, see `dual_jax.selection.targets`. If
+    these swaps together do not lower F over all rows, they are undone. Then swaps over all rows follow, with
+    the candidates that promise most by the subsample: `PER_PICK` of them for each pick, at least
+    `MIN_FINAL` (ours).
 
     Parameters
     ----------
@@ -78,13 +81,28 @@ def refine(
     """
     indices, cover = jnp.asarray(indices, jnp.int32), cover._replace(axis=Axis())
     _check_start(indices, ~cover.is_labeled)
-    size = number_of_targets(len(cover.u), len(indices)) if n_targets is None else n_targets
-    targets, n_atoms = targets_of(cover, size), len(candidates_of(cover))
-    medoids = _refine(cover, targets, indices, candidates_of(cover), n_atoms, max_sweeps, block_size)
-    if size < len(cover.u):
-        medoids = _better(cover, medoids, indices)
+    medoids = swapped(cover, indices, max_sweeps, block_size, n_targets)
     chosen = cover._replace(is_open=mask_of(medoids, len(cover.u)), shortlist=jnp.sort(medoids))
     return greedy_picks(chosen, None, len(indices), TILE)
+
+
+def swapped(
+    cover: Cover,
+    indices: Int[Array, " k"],
+    max_sweeps: int = MAX_SWEEPS,
+    block_size: int = BLOCK,
+    n_targets: int | None = None,
+) -> Int[Array, " k"]:
+    """Return the set of `refine`, a row in the place of the one that it replaced; nothing is checked."""
+    n, candidates = len(cover.u), candidates_of(cover)
+    size = number_of_targets(n, len(indices)) if n_targets is None else n_targets
+    targets = targets_of(cover, size)
+    medoids = _refine(cover, targets, indices, *candidates, max_sweeps, block_size)
+    if size >= n:
+        return medoids
+    medoids = _better(cover, medoids, indices)
+    final = _promising(cover, targets, medoids, *candidates, block_size)
+    return _refine(cover, targets_of(cover, n), medoids, *final, max_sweeps, block_size)
 
 
 def nearest(cover: Cover, indices: Int[Array, " k"]) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
@@ -133,9 +151,10 @@ class _Partition(NamedTuple):
     is_improved: Bool[Array, ""]
 
 
-def candidates_of(cover: Cover) -> Int[Array, " m"]:
-    """Return the positions outside of which nothing is picked, ascending."""
-    return jnp.arange(len(cover.u)) if cover.shortlist is None else cover.shortlist
+def candidates_of(cover: Cover) -> tuple[Int[Array, " m"], Int[Array, ""]]:
+    """Return the open positions, ascending and then padded, and their number."""
+    size = len(cover.u) if cover.shortlist is None else len(cover.shortlist)
+    return jnp.nonzero(cover.is_open, size=size, fill_value=0)[0], jnp.sum(cover.is_open)
 
 
 def exchanged(
@@ -143,7 +162,7 @@ def exchanged(
     targets: Targets,
     medoids: Int[Array, " k"],
     candidates: Int[Array, " m"],
-    n_candidates: int | Int[Array, ""],
+    n_candidates: Int[Array, ""],
     max_sweeps: int = MAX_SWEEPS,
     block_size: int = BLOCK,
 ) -> Int[Array, " k"]:
@@ -156,7 +175,7 @@ def exchanged(
     medoids
         (k,) positions to start from; -1 in unused places, which stay so.
     candidates, n_candidates
-        Positions to swap in, of which the first ``n_candidates`` count; those that are not open are left out.
+        Positions to swap in, of which the first ``n_candidates`` count.
     max_sweeps, block_size
         As in `refine`.
     """
@@ -166,11 +185,7 @@ def exchanged(
         n_visits, n_idle, before = state
         places = n_visits % n_blocks * block_size + jnp.arange(block_size)
         rows = candidates.at[places].get(mode="clip")
-        is_allowed = cover.is_open[rows] & (places < n_candidates)
-        swap_in = partial(_swap_in, cover, targets)
-        after = jax.lax.cond(
-            jnp.any(is_allowed), swap_in, lambda _, __, state: state, rows, is_allowed, before
-        )
+        after = _swap_in(cover, targets, rows, places < n_candidates, before)
         # A block that was swapped from holds no further swap until another one is.
         n_idle = jnp.where(after.objective < before.objective, 1, n_idle + 1)
         return n_visits + 1, n_idle, after
@@ -198,11 +213,9 @@ def _swap_in(
     columns = cover.cost(exact_squared_distances(targets.u, cover.centred[rows]))
 
     def swap(state: _Partition) -> _Partition:
-        change = _swap_changes(targets, state, columns)
-        is_legal = (is_allowed & ~jnp.isin(rows, state.medoids)) & (state.medoids >= 0)[:, None]
-        change = jnp.where(is_legal, change, jnp.inf)
+        change = _swap_changes(targets, state, rows, is_allowed, columns)
         place, column = jnp.unravel_index(jnp.argmin(change), change.shape)
-        make = partial(_swapped, cover, targets, place=place, candidate=rows[column])
+        make = partial(_after_swap, cover, targets, place=place, candidate=rows[column])
         after = jax.lax.cond(change[place, column] < 0, make, lambda state: state, state)
         is_improved = after.objective < state.objective * (1.0 - TIE)
         after = jax.tree.map(lambda new, old: jnp.where(is_improved, new, old), after, state)
@@ -212,18 +225,25 @@ def _swap_in(
     return jax.lax.while_loop(lambda state: state.is_improved, swap, start)
 
 
-def _swap_changes(targets: Targets, state: _Partition, columns: Float[Array, "t b"]) -> Float[Array, "k b"]:
-    """Return the change of F when the candidate of each column replaces each medoid."""
+def _swap_changes(
+    targets: Targets,
+    state: _Partition,
+    rows: Int[Array, " b"],
+    is_allowed: Bool[Array, " b"],
+    columns: Float[Array, "t b"],
+) -> Float[Array, "k b"]:
+    """Return the change of F when each row replaces each medoid; infinite where it may not."""
     first, second = state.pair.first_cost[:, None], state.pair.second_cost[:, None]
     weight, kept = targets.weights[:, None], jnp.minimum(columns, first)
     added = jnp.sum(weight * (kept - first), axis=0)
     removed = sum_by_label(
         weight * (jnp.minimum(columns, second) - kept), state.pair.first, len(state.medoids)
     )
-    return added + removed
+    is_legal = (is_allowed & ~jnp.isin(rows, state.medoids)) & (state.medoids >= 0)[:, None]
+    return jnp.where(is_legal, added + removed, jnp.inf)
 
 
-def _swapped(
+def _after_swap(
     cover: Cover, targets: Targets, state: _Partition, place: Int[Array, ""], candidate: Int[Array, ""]
 ) -> _Partition:
     """Return the partition with the candidate in place of the medoid at ``place``."""
@@ -275,6 +295,31 @@ def _nearest_pair(cover: Cover, targets: Targets, medoids: Int[Array, " k"]) -> 
     place, far = jnp.full(size, len(medoids), jnp.int32), jnp.full(size, jnp.inf, cover.u.dtype)
     start = _Pair(place, far, place, far)
     return _renew_pairs(cover, targets, medoids, start, jnp.ones(size, bool))
+
+
+@partial(jax.jit, static_argnames="block_size")
+def _promising(
+    cover: Cover,
+    targets: Targets,
+    medoids: Int[Array, " k"],
+    candidates: Int[Array, " m"],
+    n_candidates: Int[Array, ""],
+    block_size: int,
+) -> tuple[Int[Array, " c"], Int[Array, ""]]:
+    """Return the candidates whose best swap lowers F over the targets most, ascending, and their number."""
+    size = min(len(candidates), max(MIN_FINAL, PER_PICK * len(medoids)))
+    pair = _nearest_pair(cover, targets, medoids)
+    state = _Partition(medoids, pair, _value(targets, pair), jnp.array(False))
+
+    def least_change(block: Array) -> Array:
+        places = block * block_size + jnp.arange(block_size)
+        rows = candidates.at[places].get(mode="clip")
+        columns = cover.cost(exact_squared_distances(targets.u, cover.centred[rows]))
+        return jnp.min(_swap_changes(targets, state, rows, places < n_candidates, columns), axis=0)
+
+    changes = jax.lax.map(least_change, jnp.arange(-(-len(candidates) // block_size))).reshape(-1)
+    best = jnp.sort(jax.lax.top_k(-changes[: len(candidates)], size)[1])
+    return candidates[best], jnp.minimum(n_candidates, size)
 
 
 @jax.jit

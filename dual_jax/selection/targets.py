@@ -20,7 +20,7 @@ from dual_jax.numerics.chunks import assign
 from dual_jax.numerics.draws import even_rows
 from dual_jax.selection.cover import Cover
 
-MOST_TARGETS = 10_000  # rows up to which swaps count all of them
+MOST_TARGETS = 20_000  # rows up to which swaps count all of them
 MIN_TARGETS, PER_PICK = 2_048, 16  # in a larger pool
 
 
@@ -38,8 +38,8 @@ def number_of_targets(n: int, n_select: int) -> int:
 
     Examples
     --------
-    >>> number_of_targets(10_000, 100), number_of_targets(100_000, 100), number_of_targets(100_000, 1000)
-    (10000, 2048, 16000)
+    >>> number_of_targets(20_000, 100), number_of_targets(100_000, 100), number_of_targets(100_000, 1000)
+    (20000, 2048, 16000)
     """
     return n if n <= MOST_TARGETS else min(n, max(MIN_TARGETS, PER_PICK * n_select))
 

@@ -63,14 +63,15 @@ def test_scores_are_what_each_pick_lowers_the_objective_by():
     np.testing.assert_allclose(picks.scores[1:], -np.diff(curve), rtol=1e-3)  # differences of long sums
 
 
-def test_swapped_sets_cover_as_swaps_do_and_better_than_the_greedy_on_average():
+def test_the_largest_set_is_that_of_swaps_and_smaller_ones_cover_nearly_as_well_as_theirs():
     cover = build_cover(pool(), HALF)
     first = greedy(cover, K, pair_first=True).indices
-    chained, greedy_curve = (np.asarray(coverage(cover, p)) for p in (links().indices, first))
-    at = np.array(SETS) - 1
-    swapped = [float(coverage(cover, refine(cover, first[:size]).indices)[-1]) for size in SETS]
-    assert np.mean(chained[at] / swapped) < 1.01
-    assert np.mean(chained[at] / greedy_curve[at]) < 1.0
+    chained = coverage(cover, links().indices)
+    whole = refine(cover, first).indices
+    assert sorted(links().indices.tolist()) == sorted(whole.tolist())
+    for size in SETS[1:]:
+        swapped = coverage(cover, refine(cover, first[:size]).indices)[-1]
+        assert chained[size - 1] < 1.05 * swapped  # of these 160 rows only 21 are members
 
 
 def test_labelled_and_forbidden_rows_are_never_picked_and_labels_cover():

@@ -59,8 +59,8 @@ def test_labelled_rows_cover_the_targets_of_the_subsample():
     np.testing.assert_allclose(few.labelled_cost, distances, rtol=1e-4, atol=1e-6)  # by the Gram trick
 
 
-def test_above_ten_thousand_rows_a_subsample_is_the_default(monkeypatch):
-    assert number_of_targets(10_001, 5) < 10_001
+def test_above_twenty_thousand_rows_a_subsample_is_the_default(monkeypatch):
+    assert number_of_targets(20_001, 5) < 20_001
     monkeypatch.setattr(targets, "MOST_TARGETS", 100)
     monkeypatch.setattr(targets, "MIN_TARGETS", 60)
     cover = build_cover(pool(), HALF)
