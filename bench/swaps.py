@@ -3,7 +3,7 @@
 Needs the library ``kmedoids``, which is no dependency. The objective is the sum of the root of the distance
 of every row to its nearest pick, in float64 from the picked rows alone.
 
-``--large`` compares swaps that count a subsample of the rows with those that count all, in a pool of 20,000
+``--large`` compares swaps that count a subsample of the rows with those that count all, in a pool of 50,000
 rows, without that library: CPU seconds, user and system, after everything is compiled, with the order of the
 picks in them, and objectives (``bench/results/swaps_large.json``).
 """
@@ -31,7 +31,7 @@ from dual_jax.selection.targets import number_of_targets
 
 COST = power_cost(0.5)
 N_PICKS = (5, 20, 100)
-LARGE = (20_000, 16, 30)  # rows, features, groups
+LARGE = (50_000, 16, 30)  # rows, features, groups
 N_PICKS_OF_LARGE = (20, 100)
 
 

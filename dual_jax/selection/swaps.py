@@ -20,7 +20,7 @@ from dual_jax.selection.targets import Targets, number_of_targets, targets_of
 
 MAX_SWEEPS = 10
 BLOCK = 64  # candidates at a time
-PER_PICK, MIN_FINAL = 8, 256  # candidates for the last swaps after those of a subsample
+FINAL_PER_PICK, MIN_FINAL = 8, 256  # candidates for the last swaps after those of a subsample
 
 
 def refine(
@@ -44,7 +44,7 @@ def refine(
 
     In a large pool the sums run over a weighted subsample of its rows, see `dual_jax.selection.targets`. If
     these swaps together do not lower F over all rows, they are undone. Then swaps over all rows follow, with
-    the candidates that promise most by the subsample: `PER_PICK` of them for each pick, at least
+    the candidates that promise most by the subsample: `FINAL_PER_PICK` of them for each pick, at least
     `MIN_FINAL` (ours).
 
     Parameters
@@ -307,7 +307,7 @@ def _promising(
     block_size: int,
 ) -> tuple[Int[Array, " c"], Int[Array, ""]]:
     """Return the candidates whose best swap lowers F over the targets most, ascending, and their number."""
-    size = min(len(candidates), max(MIN_FINAL, PER_PICK * len(medoids)))
+    size = min(len(candidates), max(MIN_FINAL, FINAL_PER_PICK * len(medoids)))
     pair = _nearest_pair(cover, targets, medoids)
     state = _Partition(medoids, pair, _value(targets, pair), jnp.array(False))
 
