@@ -3,9 +3,9 @@
 A sweep of swaps takes the distance of every candidate to every target. With t targets instead of all n rows
 it costs n t, and what is swapped in may still be any row. Each target has the weight of the rows to which it
 is the nearest, so that their sum estimates F. Source: de Mathelin et al., AAAI 2025 (OneBatchPAM), its
-nearest-neighbour weights. There the targets are drawn at random; here they are evenly spaced rows, which needs
-no key, and their number grows with k (ours): a pick that serves a handful of targets fits their accidents.
-That happens all the same, so that `dual_jax.selection.swaps.refine` ends with swaps that count all rows.
+nearest-neighbour weights. There the targets are drawn at random; here they are evenly spaced rows, which
+needs no key, and their number grows with k (ours): a pick that serves a handful of targets fits their
+accidents. That happens all the same, so `dual_jax.selection.swaps.refine` ends with swaps that count all rows.
 """
 
 from functools import partial
