@@ -5,7 +5,7 @@ it costs n t, and what is swapped in may still be any row. Each target has the w
 is the nearest, so that their sum estimates F. Source: de Mathelin et al., AAAI 2025 (OneBatchPAM), its
 nearest-neighbour weights. There the targets are drawn at random; here they are evenly spaced rows, which
 needs no key, and their number grows with k (ours): a pick that serves a handful of targets fits their
-accidents. That happens all the same, so `dual_jax.selection.swaps.refine` ends with swaps that count all rows.
+accidents. It still happens, so `dual_jax.selection.swaps.refine` ends with swaps that count all rows.
 """
 
 from functools import partial
