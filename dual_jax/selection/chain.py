@@ -13,7 +13,7 @@ from jaxtyping import Array, Int
 from dual_jax.selection.cover import TILE, Axis, Cover
 from dual_jax.selection.coverage import greedy, greedy_picks
 from dual_jax.selection.protocol import Selection
-from dual_jax.selection.swaps import exchanged, swapped
+from dual_jax.selection.swaps import check_limits_of_swaps, exchanged, swapped
 from dual_jax.selection.targets import Targets, targets_of
 
 SMALLEST = 2  # members of the last set
@@ -54,7 +54,7 @@ def chain(cover: Cover, n_select: int, *, pair_first: bool = False, block_size: 
     Raises
     ------
     ValueError
-        When ``n_select`` exceeds the open rows.
+        When ``n_select`` exceeds the open rows, or the cover has limits on what is picked together.
 
     Examples
     --------
@@ -64,6 +64,7 @@ def chain(cover: Cover, n_select: int, *, pair_first: bool = False, block_size: 
     >>> chain(build_cover(u, power_cost(1.0)), 4).indices.tolist()[:2]
     [1, 4]
     """
+    check_limits_of_swaps(cover)
     first = greedy(cover, n_select, pair_first=pair_first, block_size=block_size).indices
     alone = cover._replace(axis=Axis())
     members = swapped(alone, first)

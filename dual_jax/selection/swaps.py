@@ -69,7 +69,8 @@ def refine(
     Raises
     ------
     ValueError
-        When a position is repeated, out of range or labelled.
+        When a position is repeated, out of range or labelled, or the cover has limits on what is picked
+        together, which swaps would not keep.
 
     Examples
     --------
@@ -80,6 +81,7 @@ def refine(
     [1, 4]
     """
     indices, cover = jnp.asarray(indices, jnp.int32), cover._replace(axis=Axis())
+    check_limits_of_swaps(cover)
     _check_start(indices, ~cover.is_labeled)
     medoids = swapped(cover, indices, max_sweeps, block_size, n_targets)
     chosen = cover._replace(is_open=mask_of(medoids, len(cover.u)), shortlist=jnp.sort(medoids))
@@ -331,6 +333,12 @@ def _better(cover: Cover, medoids: Int[Array, " k"], start: Int[Array, " k"]) ->
         return cover.value(jnp.minimum(least_cost(cover, is_chosen), cover.labelled_cost))
 
     return jnp.where(value(medoids) < value(start), medoids, start)
+
+
+def check_limits_of_swaps(cover: Cover) -> None:
+    """Raise ValueError when the cover has limits on what is picked together."""
+    if cover.limits is not None:
+        raise ValueError(f"swaps cannot keep {', '.join(cover.limits.asked())}: use the greedy without swaps")
 
 
 def _check_start(indices: Array, is_unlabelled: Array) -> None:

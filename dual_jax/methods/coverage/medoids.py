@@ -11,6 +11,7 @@ from dual_jax.numerics.statistics import MAX_INPUTS, bounded_gain, robust_moment
 from dual_jax.selection.chain import chain
 from dual_jax.selection.cover import build_cover, power_cost
 from dual_jax.selection.coverage import greedy
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection
 from dual_jax.selection.swaps import refine
 
@@ -28,6 +29,7 @@ def medoids(
     candidates: Bool[Array, " n"],
     readout: str = "greedy",
     pair_first: bool = True,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return rows such that every row of the pool is near one of them; far rows have little influence.
 
@@ -55,6 +57,9 @@ def medoids(
         budget, half of it and so on: `dual_jax.selection.chain`); static.
     pair_first
         Choose the first two picks together; see `dual_jax.selection.coverage.greedy`; static.
+    limits
+        See `dual_jax.selection.limits`; all are kept, with swaps the weights alone. Distances are those of u,
+        to the power 1/2 for "mean distance".
 
     Returns
     -------
@@ -75,7 +80,8 @@ def medoids(
     """
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} is unknown: give one of {', '.join(READOUTS)}.")
-    cover = build_cover(squashed(key, x), power_cost(POWER), labeled=labeled, candidates=candidates)
+    u = squashed(key, x)
+    cover = build_cover(u, power_cost(POWER), labeled=labeled, candidates=candidates, limits=limits)
     if readout == "chain":
         return chain(cover, n_select, pair_first=pair_first)
     picks = greedy(cover, n_select, pair_first=pair_first)
