@@ -161,7 +161,8 @@ def _rank(
         pool = _pool_of(state, x, config, is_row, axis_name)
         return readout.by_norms_within(norms.C, of_p, fixed.dictionary, pool, n_select, limits)
     pool = _pool_of(state, x, config, is_row, axis_name)
-    select = {"greedy": readout.greedily, "refine": readout.refined}[config.readout]
+    chained = partial(readout.chained, largest=config.n_exact)
+    select = {"greedy": readout.greedily, "refine": readout.refined, "chain": chained}[config.readout]
     picks = select(pool, config.power, n_exact, axis_name, limits)
     if n_exact == n_select:
         return picks

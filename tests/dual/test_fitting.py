@@ -120,7 +120,7 @@ def test_settings_out_of_range_are_refused_before_any_work():
         ({"alpha": -1.0}, "alpha=-1.0 is out of range"),
         ({"temperature": 0.0}, "temperature"),
         ({"objective": "paper"}, "choose one of free, simplex"),
-        ({"readout": "best"}, "greedy, refine, norms"),
+        ({"readout": "best"}, "greedy, chain, refine, norms"),
         ({"power": 3.0}, "power"),
         ({"n_clusters": 0}, "n_clusters"),
         ({"n_clusters": 3.0}, "n_clusters=3.0 is out of range: it must be an integer"),

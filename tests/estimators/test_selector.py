@@ -77,7 +77,14 @@ def test_where_the_order_is_not_nested_each_budget_is_computed_anew():
     assert fitted.select(9).tolist() == selector("kmeans", 9).fit(X).sample_indices_.tolist()
 
 
-@pytest.mark.parametrize(("readout", "is_nested"), [("greedy", True), ("refine", False)])
+def test_a_chain_can_be_cut_and_a_larger_budget_has_another_one():
+    fitted = selector("medoids", readout="chain").fit(X)
+    assert (fitted.n_exact_, fitted.is_nested_) == (5, False)
+    assert fitted.select(3).tolist() == fitted.sample_indices_.tolist()[:3]
+    assert len(set(fitted.select(9).tolist())) == 9
+
+
+@pytest.mark.parametrize(("readout", "is_nested"), [("greedy", True), ("chain", False), ("refine", False)])
 def test_duals_swaps_are_for_one_budget(readout, is_nested, monkeypatch):
     def dual(key, x, n_select, *, labeled, candidates, readout="greedy"):
         return dj.METHODS["random"](key, x, n_select, labeled=labeled, candidates=candidates)
