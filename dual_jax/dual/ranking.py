@@ -74,7 +74,8 @@ def rank(
     is_prefix = n_select is None and config.readout != "norms"
     n_exact = min(wanted, config.n_exact) if is_prefix else wanted
     rows = np.ones(len(x), bool) if is_row is None else is_row
-    return rank_on_mesh(state, x, config, rows, n_exact, wanted, AXIS if mesh else axis_name, mesh)
+    axis_name = AXIS if mesh else axis_name
+    return rank_on_mesh(state, x, config.of_programs(), rows, n_exact, wanted, axis_name, mesh)
 
 
 @in_float32
