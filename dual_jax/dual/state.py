@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from dual_jax.dual.network import Autoencoder
@@ -56,4 +57,6 @@ def started(state: TrainState) -> Fixed:
 
 def count_rows(mask: Array) -> int | None:
     """Return how many rows are in a mask; None while it is traced."""
-    return None if isinstance(mask, jax.core.Tracer) else int(mask.sum())
+    if isinstance(mask, jax.core.Tracer):
+        return None
+    return int(np.asarray(mask).sum())  # on the host, where a sum compiles nothing
