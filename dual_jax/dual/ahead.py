@@ -22,7 +22,7 @@ from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.fitting import Rows, advance, begin_selection
 from dual_jax.dual.layout import specs
-from dual_jax.dual.ranking import rank_on_mesh
+from dual_jax.dual.ranking import is_root, rank_on_mesh
 from dual_jax.dual.state import TrainState
 from dual_jax.dual.steps import init
 from dual_jax.selection.protocol import Selection
@@ -204,9 +204,11 @@ def lower(
     of_pool = jax.ShapeDtypeStruct(x.shape[:1], bool, sharding=NamedSharding(every, EVERYWHERE))
     trained = begun._replace(fixed=begun.fixed._replace(is_labeled=of_pool, is_candidate=of_pool))
 
+    has_root = is_root(config.power)
+
     def ranking(state: TrainState, rows: Rows, config: DualConfig) -> Selection:
         n_exact = n if config.readout == "norms" else min(n, config.n_exact)
-        return rank_on_mesh(state, rows.x, config, rows.is_row, n_exact, n, axis_name, mesh)
+        return rank_on_mesh(state, rows.x, config, rows.is_row, n_exact, n, axis_name, mesh, has_root)
 
     def chunk(state: TrainState, rows: Rows, stage: str, n_batches: int = 1) -> jax.stages.Lowered:
         return advance.lower(state, mean, n_steps, rows, config, stage, mesh, n_batches)

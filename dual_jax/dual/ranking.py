@@ -75,7 +75,13 @@ def rank(
     n_exact = min(wanted, config.n_exact) if is_prefix else wanted
     rows = np.ones(len(x), bool) if is_row is None else is_row
     axis_name = AXIS if mesh else axis_name
-    return rank_on_mesh(state, x, config.of_programs(), rows, n_exact, wanted, axis_name, mesh)
+    settings = config.of_programs()
+    return rank_on_mesh(state, x, settings, rows, n_exact, wanted, axis_name, mesh, is_root(config.power))
+
+
+def is_root(power: Any) -> bool:
+    """Return whether a power is known to be 1/2, whose two square roots need no branch in a program."""
+    return not isinstance(power, jax.Array) and float(power) == 0.5
 
 
 @in_float32
@@ -88,11 +94,13 @@ def _rank_on_mesh(
     n_select: int,
     axis_name: str | None,
     mesh: Mesh | None,
+    has_root: bool = False,
 ) -> Selection:
-    """Return the picks, of which the first ``n_exact`` are the read-out's; see `rank`."""
+    """Return the picks, of which the first ``n_exact`` are the read-out's; see `rank` and `is_root`."""
 
     def run(state: TrainState, x: Array, config: DualConfig, is_row: Array) -> Selection:
-        return _rank(state, x, config, is_row, n_exact, n_select, axis_name)
+        power = 0.5 if has_root else config.power
+        return _rank(state, x, config, power, is_row, n_exact, n_select, axis_name)
 
     where = specs(state), ROWS, EVERYWHERE, ROWS
     return on_mesh(run, mesh, where, EVERYWHERE)(state, x, config, is_row)
@@ -102,7 +110,7 @@ def _is_small(_: TrainState, x: Array, *__: Any) -> bool:
     return len(x) <= FEW_ROWS
 
 
-rank_on_mesh = OneOff(_rank_on_mesh, _is_small, static_argnums=(4, 5, 6, 7))
+rank_on_mesh = OneOff(_rank_on_mesh, _is_small, static_argnums=(4, 5, 6, 7, 8))
 
 
 @partial(jax.jit, static_argnames="mesh")
@@ -129,6 +137,7 @@ def _rank(
     state: TrainState,
     x: Array,
     config: DualConfig,
+    power: float | Array,
     is_row: Bool[Array, " n"],
     n_exact: int,
     n_select: int,
@@ -149,7 +158,7 @@ def _rank(
         is_candidate=fixed.is_candidate,
     )
     select = {"greedy": readout.greedily, "refine": readout.refined}[config.readout]
-    picks = select(pool, config.power, n_exact, axis_name)
+    picks = select(pool, power, n_exact, axis_name)
     if n_exact == n_select:
         return picks
-    return readout.with_rest(pool, config.power, picks, n_select, axis_name)
+    return readout.with_rest(pool, power, picks, n_select, axis_name)
