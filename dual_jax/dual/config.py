@@ -74,8 +74,8 @@ class DualConfig:
         ``"greedy"``: Eq. (4) solved greedily in the learnt space, nested. ``"refine"``: swaps on top, for one
         budget. ``"norms"``: the paper's min-max sum of the row norms of C and P.
     power
-        Of the distance in the greedy read-out, in (0, 2]; Eq. (4)'s l2-norm is 1, ours 1/2, which has a smaller
-        program of its own.
+        Of the distance in the greedy read-out, in (0, 2]; Eq. (4)'s l2-norm is 1, ours 1/2, which has
+        a smaller program of its own.
     latent_dim, hidden
         Width p of the latent layer; widths of the encoder's hidden layers, mirrored in the decoder.
     n_clusters
