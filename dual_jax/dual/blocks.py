@@ -14,7 +14,7 @@ from dual_jax.dual.objectives.notation import Block, Rebuilt, Space, Targets, ma
 from dual_jax.dual.state import Fixed, Params, TrainState, started
 from dual_jax.numerics.arithmetic import stochastic_round
 from dual_jax.numerics.statistics import moments
-from dual_jax.numerics.xla import by_rows, run_after, zero_entries
+from dual_jax.numerics.xla import by_rows, run_after, start_after, zero_entries
 
 
 def cuts(n_targets: int, n_centroids: int, block_rows: int) -> list[Block]:
@@ -135,19 +135,22 @@ def rebuild_all(
     axis_name: str | None,
     *,
     is_kept: bool = False,
+    has_sums: bool = False,
 ) -> tuple[Rebuilt, Block, list[tuple[Piece, Any]]]:
     """Return all own targets as the dictionary rebuilds them, and all devices' sums of squares (m,).
 
     Beside them, each block as it was read and its function that pulls gradients back. Where C is kept, and
-    clearing a block copies it, no copy is made before its turn.
+    clearing a block copies it, no copy is made before its turn. Where the caller has the sums, no block
+    waits for those of the block before it, so that nobody computes them.
     """
     parts: list[tuple[Rebuilt, Block]] = []
     done = []
     for piece in pieces:
         atoms, targets, c = dictionary, piece.targets, piece.raw.C
         if parts:
-            atoms, targets = run_after(parts[-1], (atoms, targets))
-            c = run_after(parts[-1], c) if is_kept else c
+            before = parts[-1][0] if has_sums else parts[-1]
+            atoms, targets = start_after(before, (atoms, targets))
+            c = start_after(before, c) if is_kept else c
         piece = piece._replace(raw=Block(zero_entries(c, targets.own), piece.raw.P))
         part, pull = _rebuild(piece, atoms, targets, fixed, config)
         parts.append(part)
@@ -155,6 +158,15 @@ def rebuild_all(
     rebuilt, sums = zip(*parts, strict=True)
     sums = total(jax.tree.map(lambda *parts: sum(parts), *sums), axis_name)
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *rebuilt), sums, done
+
+
+def row_sums(params: Params, axis_name: str | None) -> Block:
+    """Return the sums of squares (m,) of the rows of C and of P over the targets of all devices."""
+
+    def squares(blocks: tuple[Array, ...]) -> Array:
+        return sum(jnp.sum(block**2, axis=0) for block in blocks)  # type: ignore[return-value]
+
+    return total(Block(squares(params.C), squares(params.P)), axis_name)
 
 
 def update_blocks(
@@ -177,7 +189,7 @@ def update_blocks(
         rows, targets = Rebuilt(of_z, of_u, of_rebuilt.centroids[piece.cut.P]), piece.targets
         if len(pieces) > 1:
             done = (blocks[-1][0].C, of_dictionary) if blocks else of_rebuilt.z
-            atoms, targets, rows = run_after(done, (dictionary, targets, rows))
+            atoms, targets, rows = start_after(done, (dictionary, targets, rows))
             _, pull = _rebuild(piece, atoms, targets, fixed, config)
         of_raw, of_atoms, of_space = pull((rows, of_sums))
         of_raw = run_after(

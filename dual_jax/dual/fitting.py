@@ -13,9 +13,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.data.errors import InputError
 from dual_jax.devices.collectives import device_index
-from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, on_mesh, put, shard_rows
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, on_mesh, platform_of, put, shard_rows
+from dual_jax.dual.blocks import row_sums
 from dual_jax.dual.config import DualConfig, Sizes
-from dual_jax.dual.layout import in_blocks, in_one_piece, specs
+from dual_jax.dual.layout import in_blocks, in_one_piece, specs, with_columns
 from dual_jax.dual.loop import (
     Advanced,
     Callbacks,
@@ -36,6 +37,7 @@ from dual_jax.numerics.draws import draw_rows
 from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.scaling import check_spread
 from dual_jax.numerics.xla import OneOff
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection, row_mask
 
 ENTRYWISE = (optax.adam, optax.adamw, optax.sgd, optax.rmsprop)  # known to look at one entry at a time
@@ -85,6 +87,7 @@ def fit(
     sizes: Sizes | None = None,
     callbacks: Callbacks = (),
     checkpointer: Checkpointer | None = None,
+    limits: Limits | None = None,
 ) -> Fitted:
     """Return DUAL trained on a pool, and its ranking of all candidates.
 
@@ -106,6 +109,8 @@ def fit(
         Called with a `Chunk` after every 50 steps.
     checkpointer
         Saves the fit after chunks of steps, so that it can continue later: see `dual_jax.dual.checkpoint`.
+    limits
+        What else is asked of the picks, see `dual_jax.selection.limits`; the ranking then holds them alone.
 
     Raises
     ------
@@ -125,7 +130,7 @@ def fit(
     pool = _on_devices(x, mesh)
     state, history = _train(key, x, pool, config, mesh, labeled, candidates, sizes, callbacks, checkpointer)
     tell(callbacks, Chunk("rank", 0, 1, {}))
-    ranking = jax.block_until_ready(rank(state, pool.x, config, is_row=pool.is_row, mesh=mesh))
+    ranking = jax.block_until_ready(rank(state, pool.x, config, is_row=pool.is_row, mesh=mesh, limits=limits))
     tell(callbacks, Chunk("rank", 1, 1, {}))
     n_exact = len(ranking.indices) if config.readout == "norms" else config.n_exact
     return Fitted(state, ranking, min(n_exact, len(ranking.indices)), history)
@@ -206,7 +211,8 @@ def _train(
     targets = (x, labeled, candidates)
     if rows is not None:
         targets = x[np.asarray(rows) if isinstance(x, np.ndarray) else rows], labeled[rows], candidates[rows]
-    sizes = sizes or config.sizes(n, count_rows(targets[1] | targets[2]), n_devices)
+    n_usable = count_rows(targets[1] | targets[2])
+    sizes = sizes or config.sizes(n, n_usable, n_devices, platform_of(mesh))
     if sizes.n_clusters > n_targets:
         raise InputError(f"n_clusters={config.n_clusters} exceeds the {n_targets} rows: ask for fewer.")
     check_memory(x.shape, config, mesh, sizes)
@@ -277,18 +283,28 @@ class _Saved(NamedTuple):
         progress = self.checkpointer.open(inputs, partial(shapes, x, config, self.sizes))
         if progress is None:
             return None
-        return progress._replace(state=laid_out(progress.state, self.sizes.block_rows, self.mesh))
+        return progress._replace(state=with_sizes(progress.state, self.sizes, self.mesh))
 
     def save(self, progress: Progress, *, at_once: bool = False) -> None:
         if self.checkpointer is not None:
             n_shares = self.mesh.size if self.mesh else 1
-            n, k = self.sizes.n_targets, self.sizes.n_clusters
-            whole = partial(in_one_piece, progress.state, n, k, n_shares)
+            n, k, m = self.sizes.n_targets, self.sizes.n_clusters, self.sizes.n_places
+            whole = partial(in_one_piece, progress.state, n, k, n_shares, n_places=m)
             self.checkpointer.save(lambda: progress._replace(state=whole()), at_once=at_once)
 
     def save_now(self, progress: Progress) -> None:
         if jax.process_count() == 1:  # other processes would not join in gathering the state
             self.save(progress, at_once=True)
+
+
+def with_sizes(state: TrainState, sizes: Sizes, mesh: Mesh | None) -> TrainState:
+    """Return a state that is in one piece as a fit with these sizes has it on the devices of a mesh."""
+    state = laid_out(with_columns(state, sizes.n_columns), sizes.block_rows, mesh)
+    if state.fixed is None or not sizes.carries_sums:
+        return state
+    axis_name = AXIS if mesh else None
+    summed = on_mesh(partial(row_sums, axis_name=axis_name), mesh, (specs(state).params,), EVERYWHERE)
+    return state._replace(sums=jax.jit(summed)(state.params))
 
 
 def laid_out(state: TrainState, block_rows: int, mesh: Mesh | None) -> TrainState:
@@ -301,7 +317,7 @@ def laid_out(state: TrainState, block_rows: int, mesh: Mesh | None) -> TrainStat
 
 def shapes(x: Array, config: DualConfig, sizes: Sizes, stage: str) -> TrainState:
     """Return the shapes of a state in one piece."""
-    key, sizes = jax.random.key(0), sizes._replace(block_rows=len(x))
+    key, sizes = jax.random.key(0), sizes._replace(block_rows=len(x), multiple=1, carries_sums=False)
     state = jax.eval_shape(init, key, x, config)
     if stage == "pretrain":
         return state

@@ -58,13 +58,20 @@ def specs(state: TrainState) -> TrainState:
     if state.fixed is None:
         return TrainState(params, opt_state, where.step)
     sharded = {name: ROWS for name, kind in ROWS_OF.items() if kind != "pool"}
-    return TrainState(params, opt_state, where.step, where.fixed._replace(**sharded))
+    return TrainState(params, opt_state, where.step, where.fixed._replace(**sharded), where.sums)
 
 
 def in_one_piece(
-    state: TrainState, n: int, n_clusters: int, n_shares: int, n_pool: int | None = None
+    state: TrainState,
+    n: int,
+    n_clusters: int,
+    n_shares: int,
+    n_pool: int | None = None,
+    n_places: int | None = None,
 ) -> TrainState:
     """Return a state as arrays of NumPy, with one block of C (n, m) and of P (K, m), and without padding.
+
+    Sums of squares that a step carries are left out: they follow from C and P.
 
     Parameters
     ----------
@@ -74,8 +81,10 @@ def in_one_piece(
         Targets and clusters, without padding.
     n_pool
         Rows of the pool, if the targets are only some of them.
+    n_places
+        Columns to keep, if the state has unused ones for a device's sake.
     """
-    state = on_host(state)
+    state = with_columns(on_host(state), n_places)
     if state.fixed is None:
         return state
 
@@ -92,6 +101,24 @@ def in_one_piece(
         return tree._replace(C=join(tree.C, n), P=join(tree.P, n_clusters))
 
     fixed = _resized_fixed(state.fixed, RowCounts(n, n_clusters, n_pool or n))
+    return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
+
+
+def with_columns(state: TrainState, m: int | None) -> TrainState:
+    """Return a state in one piece or in blocks on the host with m places, the last ones cut or unused."""
+    if state.fixed is None or m is None or m == len(state.fixed.dictionary):
+        return state
+
+    def sized(leaf: Any) -> Any:
+        return leaf if np.ndim(leaf) != 2 else _resized(leaf.T, m).T
+
+    def both(tree: Any) -> Any:
+        return tree._replace(C=jax.tree.map(sized, tree.C), P=jax.tree.map(sized, tree.P))
+
+    fixed = state.fixed._replace(
+        dictionary=_resized(state.fixed.dictionary, m, -1),
+        dictionary_x=_resized(state.fixed.dictionary_x, m),
+    )
     return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 
 

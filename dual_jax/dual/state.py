@@ -40,12 +40,17 @@ class Fixed(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Everything that a step needs and returns; ``fixed`` is None until the selection starts."""
+    """Everything that a step needs and returns; ``fixed`` is None until the selection starts.
+
+    ``sums`` holds the sums of squares (m,) of the rows of C and of P over the targets of all devices, as
+    C and P are now; None where a step computes them from C when it reads it: see `Sizes.carries_sums`.
+    """
 
     params: Params
     opt_state: OptState
     step: Int[Array, ""]
     fixed: Fixed | None = None
+    sums: Any = None
 
 
 def started(state: TrainState) -> Fixed:
@@ -59,4 +64,5 @@ def count_rows(mask: Array) -> int | None:
     """Return how many rows are in a mask; None while it is traced."""
     if isinstance(mask, jax.core.Tracer):
         return None
-    return int(np.asarray(mask).sum())  # on the host, where a sum compiles nothing
+    is_here = getattr(mask, "is_fully_addressable", True)
+    return int((np.asarray(mask) if is_here else mask).sum())  # on the host a sum compiles nothing

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.devices.collectives import device_index, gather_rows, n_devices, own_rows, scatter_rows, total
+from dual_jax.devices.mesh import platform_of
 from dual_jax.dual.blocks import (
     all_targets,
     apply_update,
@@ -22,6 +23,7 @@ from dual_jax.dual.blocks import (
     initial_coefficients,
     pieces_of,
     rebuild_all,
+    row_sums,
     spaces,
     transpose,
     update_blocks,
@@ -185,7 +187,8 @@ def start_selection(
     key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
     x, config = as_float32((x, config))
     is_row = jnp.ones(len(x), bool) if is_row is None else is_row
-    sizes = sizes or config.sizes(n_devices(axis_name) * len(x), n_devices=n_devices(axis_name))
+    count = n_devices(axis_name)
+    sizes = sizes or config.sizes(count * len(x), n_devices=count, platform=platform_of(None))
     is_labeled = is_row & (jnp.zeros(len(x), bool) if labeled is None else labeled)
     is_candidate = is_row & ~is_labeled & (jnp.ones(len(x), bool) if candidates is None else candidates)
     position = device_index(axis_name) * len(x) + jnp.arange(len(x))
@@ -193,6 +196,8 @@ def start_selection(
     is_labeled, is_candidate = gather_rows(is_labeled, axis_name), gather_rows(is_candidate, axis_name)
     if dictionary is None:
         dictionary = _dictionary(key_dictionary, is_labeled | is_candidate, sizes.n_places)
+    n_unused = -len(dictionary) % sizes.multiple
+    dictionary = jnp.pad(dictionary, (0, n_unused), constant_values=-1)
 
     objective = OBJECTIVES[config.objective]
     z = config.modules(x).encoder.apply(state.params.network.encoder, x)
@@ -231,7 +236,8 @@ def start_selection(
     network_state = config.optimizer(config.learning_rate).init(params.network)
     start = coefficient_optimizer(config, jnp.zeros((), jnp.int32)).init
     opt_state = OptState(network_state, tuple(map(start, params.C)), tuple(map(start, params.P)))
-    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), fixed)
+    sums = row_sums(params, axis_name) if sizes.carries_sums else None
+    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), fixed, sums)
 
 
 def _dictionary(key: Key[Array, ""], may_rebuild: Bool[Array, " N"], size: int) -> Int[Array, " m"]:
@@ -297,7 +303,9 @@ def train_step(
         lambda z: spaces(z, x, is_row, fixed, config, axis_name), z_all
     )
     targets = all_targets(samples, x, fixed)
-    rebuilt, sums, done = rebuild_all(pieces_of(params, targets), dictionary, fixed, config, axis_name)
+    pieces, is_carried = pieces_of(params, targets), state.sums is not None
+    rebuilt, sums, done = rebuild_all(pieces, dictionary, fixed, config, axis_name, has_sums=is_carried)
+    sums = state.sums if is_carried else sums
     may_shrink = (fixed.dictionary >= 0) & ~fixed.is_labeled[fixed.dictionary]
 
     def loss(rebuilt: Rebuilt, sums: Block, samples: Space, decoder: Any) -> tuple[Array, Terms]:
@@ -326,4 +334,5 @@ def train_step(
     params = Params(network, *transpose([raw for raw, _ in blocks]))
     opt_state = OptState(network_state, *transpose([state for _, state in blocks]))
     terms = Terms(local[0], local[1], terms.sparsity, local[2], terms.cluster_sparsity)
-    return TrainState(params, opt_state, step + 1, fixed), terms
+    carried = row_sums(params, axis_name) if is_carried else None
+    return TrainState(params, opt_state, step + 1, fixed, carried), terms

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dual_jax.dual.config import DualConfig, Sizes
+from dual_jax.dual.config import BLOCKS, DualConfig, Sizes
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,29 @@ from dual_jax.dual.config import DualConfig, Sizes
 )
 def test_what_was_asked_is_kept_and_rules_decide_the_rest(changes, pool, expected):
     assert DualConfig(**changes).sizes(*pool) == expected
+
+
+@pytest.mark.parametrize(
+    ("platform", "make", "n", "expected"),
+    [
+        ("tpu", DualConfig.paper, 4000, (2048, 4096)),  # 52 MB at most, on the chip
+        ("tpu", DualConfig.paper, 10_000, (1280, 10_112)),
+        ("tpu", DualConfig.paper, 20_000, (20_000, 20_096)),  # too many of those: one
+        ("tpu", DualConfig, 4000, (4000, 4096)),
+        ("gpu", DualConfig.paper, 20_000, (20_000, 20_096)),
+        ("gpu", DualConfig.paper, 80_000, (13_440, 80_000)),  # 4 GiB
+    ],
+)
+def test_blocks_and_unused_columns_suit_the_device(platform, make, n, expected):
+    sizes = make(dictionary_size=n).sizes(n, platform=platform)
+    assert (sizes.block_rows, sizes.n_columns) == expected
+    assert sizes.n_places == n
+
+
+@pytest.mark.parametrize("platform", ["tpu", "gpu"])
+@pytest.mark.parametrize("make", [DualConfig, DualConfig.paper])
+def test_no_device_but_a_cpu_gets_many_blocks_to_compile(make, platform):
+    for n in (100, 3000, 10_000, 40_000, 100_000):
+        sizes = make(dictionary_size=n).sizes(n, platform=platform)
+        assert -(-sizes.n_targets // sizes.block_rows) <= BLOCKS[platform, make().objective].most
+        assert sizes.n_columns * sizes.block_rows < 1 << 31 or 3 * 4 * n * n > 64e9  # more than a chip has
