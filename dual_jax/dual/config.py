@@ -226,6 +226,14 @@ class DualConfig:
         decoder = self.decoder or dense((*reversed(self.hidden), math.prod(x.shape[1:])))
         return Autoencoder(encoder, decoder)
 
+    def of_programs(self) -> "DualConfig":
+        """Return these settings with those that no compiled program depends on at their defaults.
+
+        Sizes and numbers of steps are arguments of the programs, so other numbers of steps compile nothing.
+        """
+        default = DualConfig()
+        return dataclasses.replace(self, **{name: getattr(default, name) for name in _ARGUMENTS})
+
     def clusters(self, n: int) -> int:
         """Return K for n targets."""
         return self.n_clusters or max(1, min(int(2 * math.sqrt(n)), n // 3))
@@ -370,6 +378,10 @@ def _check_range(name: str, value: Any, low: float, high: float = math.inf, *, i
         raise InputError(f"{name}={value!r} is out of range: it must be finite and {wanted}.")
 
 
+_ARGUMENTS = (  # what they decide is given to the compiled programs, as `Sizes` or as a number of steps
+    *("n_clusters", "dictionary_size", "n_targets", "batch_rows", "block_rows"),
+    *("pretrain_steps", "steps", "n_exact"),
+)
 _FUNCTIONS = {"optimizer", "coefficient_optimizer", "encoder", "decoder"}
 _LEAVES = (
     *("alpha", "beta", "gamma", "eta", "temperature", "power"),

@@ -84,12 +84,12 @@ def rank(
     rows = np.ones(len(x), bool) if is_row is None else is_row
     where = AXIS if mesh else axis_name
     n = None if is_row is None else count_rows(is_row)
-    limits = check_limits(limits, len(x) if n is None else n)
+    limits, settings = check_limits(limits, len(x) if n is None else n), config.of_programs()
     if limits is None:
-        return rank_on_mesh(state, x, config, rows, n_exact, wanted, where, mesh)
+        return rank_on_mesh(state, x, settings, rows, n_exact, wanted, where, mesh)
     n_exact = min(wanted, config.n_exact) if n_select is None else wanted
     limits = limits.padded(len(started(state).is_candidate))
-    return trimmed(rank_on_mesh(state, x, config, rows, n_exact, n_exact, where, mesh, limits))
+    return trimmed(rank_on_mesh(state, x, settings, rows, n_exact, n_exact, where, mesh, limits))
 
 
 @in_float32
