@@ -1,5 +1,6 @@
 """From a trained state to a ranking of the candidates, on one device or on a mesh."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -161,8 +162,12 @@ def _rank(
         pool = _pool_of(state, x, config, is_row, axis_name)
         return readout.by_norms_within(norms.C, of_p, fixed.dictionary, pool, n_select, limits)
     pool = _pool_of(state, x, config, is_row, axis_name)
-    chained = partial(readout.chained, largest=config.n_exact)
-    select = {"greedy": readout.greedily, "refine": readout.refined, "chain": chained}[config.readout]
+    selects: dict[str, Callable[..., Selection]] = {
+        "greedy": readout.greedily,
+        "refine": readout.refined,
+        "chain": partial(readout.chained, largest=config.n_exact),
+    }
+    select = selects[config.readout]
     picks = select(pool, config.power, n_exact, axis_name, limits)
     if n_exact == n_select:
         return picks

@@ -84,7 +84,7 @@ def _halved(cover: Cover, targets: Targets, members: Int[Array, " k"]) -> Int[Ar
     def smaller(size: Int[Array, ""]) -> Int[Array, ""]:
         return jnp.where(size > SMALLEST, jnp.maximum(size // 2, SMALLEST), 0)
 
-    def shrink(state: tuple[Array, ...]) -> tuple[Array, ...]:
+    def shrink(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         size, larger, members, tiers = state
         chosen = jnp.where(slots < size, members, -1)
         chosen = exchanged(cover, targets, chosen, members, larger)
