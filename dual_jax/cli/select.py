@@ -15,7 +15,9 @@ import numpy as np
 
 from dual_jax.cli import budgets, embeddings, exchange, outputs, pools
 from dual_jax.cli.options import (
+    AUTO,
     NO_CACHE,
+    SCALE,
     SCALINGS,
     add_common,
     check_folder,
@@ -58,7 +60,7 @@ def add(commands: Any) -> None:
     knobs = "a setting of the method, such as width=2; once for each"
     add("--knob", type=_knob, action="append", default=[], metavar="NAME=VALUE", dest="knobs", help=knobs)
     pools.add(parser)
-    add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
+    add("--scale", choices=SCALINGS, default=AUTO, help=SCALE)
     embeddings.add(parser)
     embeddings.add_features(parser)
     stream = "leave a .npy or .parquet pool on disk, read it in pieces, and train on a sample; for DUAL alone"
@@ -171,7 +173,7 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
     selector = Selector(
         args.method,
         args.n_to_select,
-        scale=source.scale(args.scale),
+        scale=source.scale(args.scale, is_embedding_alone=args.embedding_alone),
         random_state=args.seed,
         **dict(args.knobs),
     )
@@ -208,7 +210,7 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
         config = _ordering_few(config, len(source.pool.x))
     selector = DUALSelector(
         args.n_to_select,
-        scale=source.scale(args.scale),
+        scale=source.scale(args.scale, is_embedding_alone=args.embedding_alone),
         random_state=args.seed,
         config=config,
         verbose=int(not args.quiet),

@@ -381,9 +381,12 @@ def _arrays(
 
 def _off_chip(stage: str, own: Arrays) -> Arrays:
     """Return what a TPU's main memory holds of a stage's own arrays."""
+    least: Arrays = {}
     if stage == "train":
-        own = own | {"target block": max(0.0, own["target block"] - ON_CHIP["target block"])}
-    return own if sum(own.values()) > ON_CHIP.get(stage, ON_CHIP["other"]) else {}
+        of_block = own["target block"]
+        least = {"target block": of_block / BLOCKS["tpu"]["simplex"]}  # one of the five arrays of the simplex
+        own = own | {"target block": max(least["target block"], of_block - ON_CHIP["target block"])}
+    return own if sum(own.values()) > ON_CHIP.get(stage, ON_CHIP["other"]) else least
 
 
 def _selection(counts: _Counts, moments: int) -> Arrays:
