@@ -3,6 +3,7 @@
 Rows are sharded in order, in equal shares; padding fills the last share.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,17 +29,24 @@ def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
-def shard_rows(rows: Any, mesh: Mesh | None) -> Array:
-    """Return rows sharded equally over the mesh, padded by zeros at the end; as given without a mesh.
+def shard_rows(rows: Any, mesh: Mesh | None, n_tiles: int = 1) -> Array:
+    """Return rows sharded equally over the mesh, or on one device without; padded by zeros at the end.
 
     Rows of NumPy go from the host to each device as its own share; no device ever holds them all.
+
+    Parameters
+    ----------
+    rows
+        (n, ...) array of NumPy or JAX.
+    mesh
+        From `make_mesh`, or None.
+    n_tiles
+        Into how many equal tiles the rows are cut, a multiple of the number of devices.
     """
-    if mesh is None:
-        return jnp.asarray(rows)
-    if missing := -len(rows) % mesh.size:
+    if missing := -len(rows) % math.lcm(n_tiles, mesh.size if mesh else 1):
         xp = jnp if isinstance(rows, jax.Array) else np
         rows = xp.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
-    return put(rows, NamedSharding(mesh, ROWS))
+    return jnp.asarray(rows) if mesh is None else put(rows, NamedSharding(mesh, ROWS))
 
 
 def put(array: Any, sharding: NamedSharding) -> Array:

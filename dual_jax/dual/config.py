@@ -38,9 +38,11 @@ class Sizes(NamedTuple):
     n_clusters
         K.
     block_rows
-        Targets in a block of C, on each device.
+        Targets in a block of C.
     n_batches
         Steps of stage 1 that use each row of the pool once.
+    n_tiles
+        Tiles of rows on all devices together, one for each block of C: see `dual_jax.numerics.tiles`.
     """
 
     n_targets: int
@@ -48,6 +50,7 @@ class Sizes(NamedTuple):
     n_clusters: int
     block_rows: int
     n_batches: int
+    n_tiles: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +110,9 @@ class DualConfig:
         Rows in a step of stage 1. From a larger pool a step takes every k-th row, and the next step starts
         one row later. None for all rows.
     block_rows
-        Targets in a block of C; None for blocks that fit the processor's cache. The temporaries of a step on
+        Targets in a block of C at most; None for blocks that fit the processor's cache. Blocks are of equal
+        length, a power of two of them, and devices share whole ones: picks are the same on 1, 2, 4, ...
+        devices, up to the number of blocks. The temporaries of a step on
         a CPU are then below a tenth of a full C from 20,000 rows on; with the simplex below a sixth.
     coefficient_seeds
         Seeds of the random start of C and P of the free objective; None draws them from the key.
@@ -184,13 +189,11 @@ class DualConfig:
         """Return K for n targets."""
         return self.n_clusters or max(1, min(int(2 * math.sqrt(n)), n // 3))
 
-    def rows_in_block(self, n_targets: int, m: int) -> int:
-        """Return how many targets a block of C holds, of ``n_targets`` with m coefficients each."""
-        if self.block_rows:
-            return self.block_rows
-        most = max(BLOCK_BYTES[self.objective] // (4 * m), 1)
-        n_blocks = min(-(-n_targets // most), MAX_BLOCKS)
-        return -(-n_targets // n_blocks)  # of equal size, because the largest decides the memory
+    def blocks(self, n_targets: int, m: int) -> int:
+        """Return into how many blocks C is cut, of ``n_targets`` with m coefficients each: a power of two."""
+        most = self.block_rows or max(BLOCK_BYTES[self.objective] // (4 * m), 1)
+        n_blocks = 1 << (-(-n_targets // most) - 1).bit_length()
+        return n_blocks if self.block_rows else min(n_blocks, MAX_BLOCKS)
 
     def sizes(self, n: int, n_usable: int | None = None, n_devices: int = 1) -> Sizes:
         """Return the sizes of a fit to a pool of n rows: what was asked, or what a rule decides.
@@ -203,12 +206,12 @@ class DualConfig:
             Rows among the targets that may rebuild others, labelled rows and candidates; all by default. The
             dictionary has the next power of two as places, so that a few rows more or less compile nothing.
         n_devices
-            Devices that share the targets.
+            Devices that share the targets. More than there are blocks get a block each.
 
         Examples
         --------
         >>> DualConfig().sizes(178)
-        Sizes(n_targets=178, n_places=178, n_clusters=26, block_rows=178, n_batches=1)
+        Sizes(n_targets=178, n_places=178, n_clusters=26, block_rows=178, n_batches=1, n_tiles=1)
         """
         n_targets = n
         if self.readout != "norms":
@@ -216,12 +219,14 @@ class DualConfig:
         limit = self.dictionary_size or max(MIN_DICTIONARY, MAX_COEFFICIENTS // n_targets)
         n_usable = n_targets if n_usable is None else n_usable
         n_places = max(1, min(1 << max(n_usable - 1, 0).bit_length(), n_targets, limit))
+        n_tiles = n_devices * -(-self.blocks(n_targets, n_places) // n_devices)
         return Sizes(
             n_targets,
             n_places,
             self.clusters(n_targets),
-            self.rows_in_block(-(-n_targets // n_devices), n_places),
+            -(-n_targets // n_tiles),
             1 if self.batch_rows is None else -(-n // self.batch_rows),
+            n_tiles,
         )
 
     def as_json(self) -> dict[str, Any]:

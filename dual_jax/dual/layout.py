@@ -95,16 +95,18 @@ def in_one_piece(
     return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 
 
-def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
+def in_blocks(state: TrainState, n_shares: int, n_tiles: int) -> TrainState:
     """Return a state that is in one piece as it is on ``n_shares`` devices; the inverse of `in_one_piece`.
 
-    Each block of C and P holds the shares of all devices in order, as a mesh shards them.
+    Each block of C and P holds the shares of all devices in order, as a mesh shards them. There are
+    ``n_tiles`` shares of blocks in all, a multiple of ``n_shares``.
     """
     if state.fixed is None:
         return state
     n, n_clusters = len(state.fixed.targets), len(state.fixed.sizes)
-    n_local, k_local = -(-n // n_shares), -(-n_clusters // n_shares)
-    blocks = cuts(n_local, k_local, block_rows)
+    own, rows = n_tiles // n_shares, -(-n // n_tiles)
+    n_local, k_local = own * rows, own * -(-n_clusters // n_tiles)
+    blocks = cuts(n_local, k_local, rows)
 
     def split(whole: Any, rows: list[slice], n_own: int) -> tuple[Any, ...]:
         def leaf(array: np.ndarray, own: slice) -> np.ndarray:
@@ -119,7 +121,7 @@ def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
         of_c = split(tree.C[0], [block.C for block in blocks], n_local)
         return tree._replace(C=of_c, P=split(tree.P[0], [block.P for block in blocks], k_local))
 
-    n_pool = -(-len(state.fixed.is_labeled) // n_shares) * n_shares
+    n_pool = -(-len(state.fixed.is_labeled) // n_tiles) * n_tiles
     fixed = _resized_fixed(state.fixed, RowCounts(n_local * n_shares, k_local * n_shares, n_pool))
     return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 

@@ -21,7 +21,7 @@ from dual_jax.data.storage import filled
 from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_host, on_mesh, shard_rows
 from dual_jax.dual.checkpoint import stopping_at_a_break
 from dual_jax.dual.config import DualConfig, Readout
-from dual_jax.dual.fitting import fit, laid_out, shapes
+from dual_jax.dual.fitting import fit, laid_out, on_devices, shapes
 from dual_jax.dual.layout import in_one_piece
 from dual_jax.dual.loop import Chunk
 from dual_jax.dual.ranking import norms_on, rank
@@ -253,8 +253,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
 
     def _sharded(self, mesh: Mesh | None) -> tuple[Any, Any]:
         """Return the pool on the devices of a mesh, and which of its rows are no padding."""
-        x = self._prepared.x
-        return shard_rows(x, mesh), shard_rows(np.ones(len(x), bool), mesh)
+        return on_devices(self._prepared.x, mesh, self.sizes_.n_tiles)
 
     def _clustered(self) -> tuple[Float[Any, "n q"], Float[Any, "k q"]]:
         fixed, n = started(self.state_), len(self._prepared.x)
@@ -341,7 +340,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
             stage: {name: arrays[f"history/{stage}/{name}"] for name in names}
             for stage, names in about["history"].items()
         }
-        self._set_fit(laid_out(state, sizes.block_rows, mesh), history)
+        self._set_fit(laid_out(state, sizes.n_tiles, mesh), history)
         return self
 
     def _encode(self, rows: Float[Any, "m d"], size: int, mesh: Mesh | None) -> Float[Array, "m p"]:
