@@ -33,8 +33,8 @@ def total(tree: Any, axis_name: str | None) -> Any:
 def sum_in_pairs(parts: Shaped[Array, "k ..."]) -> Shaped[Array, "..."]:
     """Return the sum over the first axis: neighbours first, then neighbouring pairs, and so on.
 
-    The sum of each half, if there are 2^i parts, is a part of the whole one: so 1, 2, 4, ... devices that each
-    add their own parts first get the same bits.
+    Of 2^i parts the sum of each half is a part of the whole one: so 1, 2, 4, ... devices that each add their
+    own parts first get the same bits.
 
     Examples
     --------
@@ -50,8 +50,8 @@ def sum_in_pairs(parts: Shaped[Array, "k ..."]) -> Shaped[Array, "..."]:
 def total_in_order(tree: Any, axis_name: str | None) -> Any:
     """Return the sum over devices of each leaf, of one type, added by `sum_in_pairs`.
 
-    A ``psum`` adds in an order that the backend chooses. A few numbers are gathered from all devices; of many,
-    each device adds a share.
+    A ``psum`` adds in an order that the backend chooses. A few numbers are gathered from all devices; of
+    many, each device adds a share.
     """
     count = n_devices(axis_name)
     if count == 1:

@@ -52,6 +52,11 @@ class Sizes(NamedTuple):
     n_batches: int
     n_tiles: int = 1
 
+    def shared(self, n_devices: int) -> "Sizes":
+        """Return the sizes for devices with as many tiles each; of more devices than tiles each has one."""
+        n_tiles = n_devices * -(-self.n_tiles // n_devices)
+        return self._replace(n_tiles=n_tiles, block_rows=-(-self.n_targets // n_tiles))
+
 
 @dataclasses.dataclass(frozen=True)
 class DualConfig:
@@ -219,15 +224,10 @@ class DualConfig:
         limit = self.dictionary_size or max(MIN_DICTIONARY, MAX_COEFFICIENTS // n_targets)
         n_usable = n_targets if n_usable is None else n_usable
         n_places = max(1, min(1 << max(n_usable - 1, 0).bit_length(), n_targets, limit))
-        n_tiles = n_devices * -(-self.blocks(n_targets, n_places) // n_devices)
-        return Sizes(
-            n_targets,
-            n_places,
-            self.clusters(n_targets),
-            -(-n_targets // n_tiles),
-            1 if self.batch_rows is None else -(-n // self.batch_rows),
-            n_tiles,
-        )
+        n_batches = 1 if self.batch_rows is None else -(-n // self.batch_rows)
+        n_tiles = self.blocks(n_targets, n_places)
+        sizes = Sizes(n_targets, n_places, self.clusters(n_targets), n_targets, n_batches, n_tiles)
+        return sizes.shared(n_devices)
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings for JSON: optax factories by name, without other functions."""

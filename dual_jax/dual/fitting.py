@@ -205,7 +205,7 @@ def _train(
     targets = (x, labeled, candidates)
     if rows is not None:
         targets = x[np.asarray(rows) if isinstance(x, np.ndarray) else rows], labeled[rows], candidates[rows]
-    sizes = sizes or config.sizes(n, count_rows(targets[1] | targets[2]), n_devices)
+    sizes = (sizes or config.sizes(n, count_rows(targets[1] | targets[2]))).shared(n_devices)
     if sizes.n_clusters > n_targets:
         raise InputError(f"n_clusters={config.n_clusters} exceeds the {n_targets} rows: ask for fewer.")
     check_memory(x.shape, config, mesh, sizes)
@@ -365,7 +365,7 @@ def _begin_selection(
         return start(*arguments)
     # The layout is that of one device's share, whatever the number of clusters.
     own = jax.ShapeDtypeStruct((len(rows.x) // mesh.size, *rows.x.shape[1:]), rows.x.dtype)
-    one_cluster = sizes._replace(n_clusters=1, n_tiles=sizes.n_tiles // mesh.size)
+    one_cluster = sizes._replace(n_targets=own.shape[0], n_clusters=1, n_tiles=sizes.n_tiles // mesh.size)
     begun = jax.eval_shape(partial(start_selection, sizes=one_cluster), key, state, own, config)
     where = (EVERYWHERE, EVERYWHERE, ROWS, EVERYWHERE, ROWS, ROWS)
     return on_mesh(start, mesh, where, specs(begun))(*arguments)

@@ -74,6 +74,8 @@ def rank(
     is_prefix = n_select is None and config.readout != "norms"
     n_exact = min(wanted, config.n_exact) if is_prefix else wanted
     rows = np.ones(len(x), bool) if is_row is None else is_row
+    if not (mesh or axis_name) and (missing := len(started(state).is_candidate) - len(x)) > 0:
+        x, rows = (jnp.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in (x, rows))
     return rank_on_mesh(state, x, config, rows, n_exact, wanted, AXIS if mesh else axis_name, mesh)
 
 

@@ -196,7 +196,8 @@ def start_selection(
     key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
     x, config = as_float32((x, config))
     is_row = jnp.ones(len(x), bool) if is_row is None else is_row
-    sizes = sizes or config.sizes(n_devices(axis_name) * len(x), n_devices=n_devices(axis_name))
+    count = n_devices(axis_name)
+    sizes = (sizes or config.sizes(count * len(x))).shared(count)
     is_labeled = is_row & (jnp.zeros(len(x), bool) if labeled is None else labeled)
     is_candidate = is_row & ~is_labeled & (jnp.ones(len(x), bool) if candidates is None else candidates)
     position = device_index(axis_name) * len(x) + jnp.arange(len(x))
@@ -206,7 +207,7 @@ def start_selection(
         dictionary = _dictionary(key_dictionary, is_labeled | is_candidate, sizes.n_places)
 
     objective = OBJECTIVES[config.objective]
-    n_tiles = sizes.n_tiles // n_devices(axis_name)
+    n_tiles = sizes.n_tiles // count
     tiles = Tiles(1 if len(x) % n_tiles else n_tiles, axis_name)
     z = encode(state.params.network, x, config, tiles)
     everywhere = [gather_rows(a, axis_name) for a in (z, flat(x), is_row)]

@@ -89,6 +89,7 @@ def prepare(
     labeled: Any,
     candidates: Any,
     decide: Callable[[Request], Any],
+    place: Callable[[Any, Any], Any] = lambda x, settings: jnp.asarray(x),
 ) -> Prepared:
     """Return a pool that is ready for a method, after every check; nothing is trained.
 
@@ -100,6 +101,8 @@ def prepare(
         As `dual_jax.DUALSelector.prepare` has them; ``X`` and ``embedding`` may also be `Deferred`.
     decide
         Checks the estimator's own parameters for a request, and returns its settings.
+    place
+        Puts the scaled rows where a fit with these settings reads them: on JAX's default device by default.
 
     Raises
     ------
@@ -121,7 +124,8 @@ def prepare(
         rows = check_embedding(rows.make(), n)
     inputs, x = _fit_inputs(x, estimator.scale, rows, embedding)
     seed = seed_from(estimator.random_state)
-    return Prepared(jnp.asarray(x), inputs, is_labeled, is_open, n_select, seed, ids, features, settings)
+    x = place(x, settings)
+    return Prepared(x, inputs, is_labeled, is_open, n_select, seed, ids, features, settings)
 
 
 def _fit_inputs(

@@ -66,7 +66,7 @@ def centred_chunks(x: Array, weights: Array, chunk_size: int, tiles: Tiles = WHO
 
 
 def total_of_chunks(parts: Any, tiles: Tiles) -> Any:
-    """Return the sum of each leaf, which has an entry per own chunk, over the chunks of all devices in order."""
+    """Return the sum of each leaf over the chunks of all devices, in order; it has an entry per own chunk."""
     everywhere = jax.tree.map(lambda leaf: gather_rows(leaf, tiles.axis_name), isolated(parts, tiles))
     return alone(lambda parts: jax.tree.map(lambda leaf: leaf.sum(0), parts), tiles)(everywhere)
 

@@ -1,9 +1,8 @@
 """Sums over rows with the same bits on any number of devices.
 
-The rows of a pool are cut into tiles of equal length, by their number alone. Each device holds some tiles in a
-row. A function of a tile is compiled alone, so that its rounding does not depend on how many tiles a device
-holds; the results are added in pairs, neighbours first, which gives the same tree of additions on 1, 2, 4, ...
-devices.
+The rows of a pool are cut into tiles of equal length, by their number alone. Each device holds some tiles.
+A function of a tile is compiled alone: its rounding does not depend on how many tiles a device holds.
+The results are added in pairs, neighbours first: the same additions on 1, 2, 4, ... devices.
 """
 
 from collections.abc import Callable

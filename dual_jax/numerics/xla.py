@@ -12,6 +12,8 @@ workaround          without it                                    upstream      
                     whatever barriers say                         jax-ml/jax#25399
 `transposed_matmul` XLA:CPU packs the transposed array first,     none known                   0.10.2
                     which takes as long again as the product
+`compiled_alone`    XLA:CPU removes barriers before it fuses, so  openxla/xla#20440            0.10.2
+                    that rounding depends on the neighbours
 `by_rows`           a TPU stores a gradient by columns and        none known                   0.10.2
                     copies C, mu and nu to match it                                            (libtpu 0.0.42)
 ==================  ============================================  ===========================  ==============
@@ -39,12 +41,17 @@ def run_after(done: Any, tree: Any) -> Any:
 
 
 def compiled_alone(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of float arrays whose bits do not depend on what is computed before and after it.
+    """Return a function whose bits do not depend on what is computed before and after it.
 
-    XLA:CPU fuses it with its neighbours, and contracts a product and a sum of one fusion into an operation that
-    rounds once; barriers are removed before. So here it is one of three branches, of which the others are never
-    taken, since no number exceeds infinity. Two branches are made one where they are cheap. On other devices a
-    branch would wait for the processor, and a barrier keeps fusions apart.
+    XLA:CPU fuses a function with its neighbours, and contracts a product and a sum of one fusion into an
+    operation that rounds once. It removes barriers before it fuses. So here the function is one of three
+    branches; the others are never taken, since no number exceeds infinity. (Of two cheap branches the
+    compiler makes one.) On other devices a branch waits for the processor, so there it is a barrier.
+
+    Parameters
+    ----------
+    function
+        Gets arrays, one of them float32.
     """
 
     def branched(*args: Any) -> Any:
