@@ -20,7 +20,6 @@ from dual_jax.numerics.tiles import (
     Tiles,
     alone,
     each_tile,
-    isolated,
     map_rows,
     rows_of,
     total_of_pairs,
@@ -190,7 +189,7 @@ def _own_places(fixed: Fixed) -> Int[Array, " n"]:
 
 
 def _rebuild(
-    piece: Piece, dictionary: Space, targets: Targets, fixed: Fixed, config: DualConfig
+    raw: Block, dictionary: Space, targets: Targets, fixed: Fixed, config: DualConfig
 ) -> tuple[tuple[Rebuilt, Block], Any]:
     """Return a block's targets as the dictionary rebuilds them, and its share of the sums of squares.
 
@@ -201,7 +200,7 @@ def _rebuild(
         own, free = targets._replace(space=samples), block_masks(targets, fixed)
         return OBJECTIVES[config.objective].rebuild(raw, dictionary, own, free, fixed.scales, config.weights)
 
-    return jax.vjp(rebuild, piece.raw, dictionary, targets.space)
+    return jax.vjp(rebuild, raw, dictionary, targets.space)
 
 
 def block_masks(targets: Targets, fixed: Fixed) -> Block:
@@ -220,11 +219,13 @@ def rebuild_all(
 ) -> tuple[Rebuilt, Block, list[tuple[Piece, Any]]]:
     """Return all own targets as the dictionary rebuilds them, and all devices' sums of squares (m,).
 
-    A block is a tile: see `dual_jax.numerics.tiles`.
-
-    Beside them, each block as it was read and its function that pulls gradients back. Where C is kept, and
-    clearing a block copies it, no copy is made before its turn.
+    Beside them, each block as it was read, and of one block in all the function that pulls gradients back.
+    Where C is kept, and clearing a block copies it, no copy is made before its turn.
     """
+
+    def rebuild(raw: Block, atoms: Space, targets: Targets) -> tuple[Rebuilt, Block]:
+        return _rebuild(raw, atoms, targets, fixed, config)[0]
+
     parts: list[tuple[Rebuilt, Block]] = []
     done, sums = [], Pairs()
     for piece in pieces:
@@ -233,8 +234,10 @@ def rebuild_all(
             atoms, targets = run_after(parts[-1], (atoms, targets))
             c = run_after(parts[-1], c) if is_kept else c
         piece = piece._replace(raw=Block(zero_entries(c, targets.own), piece.raw.P))
-        part, pull = _rebuild(piece, atoms, targets, fixed, config)
-        part = isolated(part, tiles)
+        if tiles.is_whole and len(pieces) == 1:
+            part, pull = _rebuild(piece.raw, atoms, targets, fixed, config)
+        else:
+            part, pull = alone(rebuild, tiles)(piece.raw, atoms, targets), None
         parts.append(part)
         sums.add(part[1])
         done.append((piece, pull))
@@ -253,27 +256,36 @@ def update_blocks(
     """Return each block and its optimiser state after a step, and the gradients of dictionary and samples.
 
     That of the dictionary is the sum over the targets of all devices. Neither has the inputs, which are
-    constants. A single block reuses its coefficients of the first
-    pass; several blocks compute them again, in order.
+    constants. One block in all reuses its coefficients of the first pass; several blocks compute them again,
+    in order, and so does each device's only block: a device is to do the same as one that holds more.
     """
     optimizer, fixed = coefficient_optimizer(config, state.step), started(state)
     of_rebuilt, of_sums = gradient
     blocks: list[tuple[Block, Block]] = []
     of_dictionary, of_own = Pairs(), []
+
+    def varying(of: tuple[Block, Space, Space]) -> tuple[Block, Space, Space]:
+        return of[0], of[1]._replace(inputs=None), of[2]._replace(inputs=None)
+
+    def pull_again(raw: Block, atoms: Space, targets: Targets, of: tuple[Rebuilt, Block]) -> Any:
+        return varying(_rebuild(raw, atoms, targets, fixed, config)[1](of))
+
     for (piece, pull), *own in zip(pieces, state.opt_state.C, state.opt_state.P, strict=True):
         of_z, of_u = jax.tree.map(lambda g, cut=piece.cut: g[cut.C], of_rebuilt[:2])
         rows, targets = Rebuilt(of_z, of_u, of_rebuilt.centroids[piece.cut.P]), piece.targets
-        if len(pieces) > 1:
+        if pull:
+            of_raw, of_atoms, of_space = varying(pull((rows, of_sums)))
+        else:
             done = (blocks[-1][0].C, of_dictionary.last()) if blocks else of_rebuilt.z
             atoms, targets, rows = run_after(done, (dictionary, targets, rows))
-            _, pull = _rebuild(piece, atoms, targets, fixed, config)
-        of_raw, of_atoms, of_space = isolated(pull((rows, of_sums)), tiles)
+            again = alone(pull_again, tiles)
+            of_raw, of_atoms, of_space = again(piece.raw, atoms, targets, (rows, of_sums))
         # What reads a block goes before what writes it, or a copy is kept.
         of_raw = run_after(of_atoms, of_raw)
         free, is_rounded = block_masks(targets, fixed), config.moments_dtype != "float32"
         blocks.append(_update_block(optimizer, of_raw, Block(*own), piece.raw, free, is_rounded=is_rounded))
-        of_dictionary.add(of_atoms._replace(inputs=None))  # inputs are constants
-        of_own.append(of_space._replace(inputs=None))
+        of_dictionary.add(of_atoms)
+        of_own.append(of_space)
     of_samples = jax.tree.map(lambda *parts: jnp.concatenate(parts), *of_own)
     return blocks, total_of_pairs(of_dictionary, tiles), of_samples
 
