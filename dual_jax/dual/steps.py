@@ -278,7 +278,7 @@ def train_step(
     C is read once to rebuild the targets and once more to be updated, a block at a time. Its gradient, of
     rank p plus a term per row, exists for one block only. Devices exchange the codes (n x p), the
     gradient of the dictionary (2p + 1 numbers a row), the sums of squares of the rows of C and P, the
-    gradient of the network, and the terms. All sums are over tiles, one for each block of C, in a fixed order:
+    gradient of the network, and the terms. Sums are over tiles, one for each block of C, in a fixed order:
     see `dual_jax.numerics.tiles`.
     Source: Li et al., IJCAI 2020, Eq. (10), with the objective that the configuration names.
 
