@@ -34,6 +34,7 @@ PAGES = (
     RESULTS / "quality" / "README.md",
     RESULTS / "quality" / "embeddings.md",
     ROOT / "dual_jax" / "methods" / "README.md",
+    ROOT / "dual_jax" / "views" / "README.md",
 )
 PLACE = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
@@ -291,6 +292,22 @@ def embedding() -> str:
     return table(read(RESULTS / "embedding.jsonl.gz"))
 
 
+def spaces() -> str:
+    """Return what text and categories give beside numbers, of the encoder of today."""
+    from bench.columns import table
+
+    shown = ("random", "numbers", "encoder")
+    return table([r for r in read(RESULTS / "columns.jsonl") if r["space"] in shown])
+
+
+def spectra() -> str:
+    """Return what the log spectrum gives on series."""
+    from bench.embedding import table
+
+    records = read(RESULTS / "embedding.jsonl.gz")
+    return table([r for r in records if r["data"] == "semg" and r["method"] in ("random", "medoids")])
+
+
 def choices() -> str:
     """Return the results of ways to choose a dictionary, and of a full C."""
     from bench.dictionary import table
@@ -317,6 +334,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "ladder": ladder,
     "choices": choices,
     "embedding": embedding,
+    "spaces": spaces,
+    "spectra": spectra,
     "large": large,
     "mnist": mnist,
     "paper": paper,

@@ -63,6 +63,27 @@ def check_folder(out: Path, option: str = "--out") -> None:
         raise InputError(f"{option} {out}: permission denied; choose another folder")
 
 
+def check_results(out: Path, patterns: Sequence[str]) -> None:
+    """Refuse a folder of results that cannot be written, or whose files are not of an earlier run.
+
+    Parameters
+    ----------
+    out : path
+        The folder; records of earlier runs are in its ``records/``.
+    patterns : sequence of str
+        Names of the files that will be written, perhaps with ``*``.
+    """
+    from dual_jax.evaluation.records import read_folder
+
+    check_folder(out)
+    found = sorted(path.name for pattern in patterns for path in out.glob(pattern))
+    if found and not read_folder(out / "records"):
+        raise InputError(
+            f"--out {out} holds {found[0]} and no records of an earlier run, so it would be replaced: "
+            "give another folder"
+        )
+
+
 def do_jobs(work: Sequence["Job"]) -> None:
     """Do the pieces one after another, and say after each what is left by the pace so far."""
     from dual_jax.devices.machine import forget_programs_if_many

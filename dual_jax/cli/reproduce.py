@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dual_jax.cli.options import (
     NO_CACHE,
     add_common,
-    check_folder,
+    check_results,
     do_jobs,
     keep_compiled_programs,
     listed,
@@ -75,7 +75,7 @@ def _run(args: argparse.Namespace, command: str) -> None:
     asked = {"2"} if protocol_name == CHECK else asked
     if not args.limit > 0:
         raise InputError(f"--limit {args.limit} leaves every method out: give minutes above 0")
-    check_folder(args.out)
+    check_results(args.out, ("summary.md", "*.png"))
     from dual_jax.plots.maps import check_suffix
 
     check_suffix("figure.png")

@@ -1,4 +1,4 @@
-"""What one cell of text is: missing, a number, or text. The rules for every format alike.
+"""What one cell of text is: missing, a number, or text. The rules are the same for every format.
 
 - Empty cells and the spellings in `MISSING`, in any case, are missing.
 - Numbers have ASCII digits, perhaps a sign, a decimal point and an exponent, or are infinite. ``1_000`` and
@@ -6,6 +6,7 @@
 """
 
 import re
+from collections.abc import Sequence
 from itertools import chain
 
 MISSING = frozenset(
@@ -20,6 +21,7 @@ SPELLINGS = sorted(
 )
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:[+-]?inf(?:inity)?)"
 CODE = r"0\d+"  # leading zeros: of a code, such as a postcode, not of a number
+COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?", re.ASCII)  # a number with a decimal comma
 _NUMBER, _INTEGER = re.compile(NUMBER, re.ASCII), re.compile(r"[+-]?\d+", re.ASCII)
 
 
@@ -41,3 +43,14 @@ def is_integer(cell: str) -> bool:
 def is_text(cell: str) -> bool:
     """Return whether a cell is neither missing nor a number."""
     return not (is_missing(cell) or is_number(cell))
+
+
+def are_values(cells: Sequence[str]) -> list[bool]:
+    """Return which cells are missing, a truth value, or a number, perhaps with a decimal comma."""
+    return [
+        cell.lower() in ("true", "false")
+        or is_missing(cell)
+        or is_number(cell)
+        or COMMA.fullmatch(cell) is not None
+        for cell in cells
+    ]

@@ -57,7 +57,7 @@ class _Source(NamedTuple):
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that `load` knows."""
+    """Return the names that `load` accepts."""
     return tuple(SOURCES)
 
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
-from dual_jax.data.cells import CODE, SPELLINGS, is_missing, is_number, is_text
+from dual_jax.data.cells import CODE, COMMA, SPELLINGS, are_values, is_text
 from dual_jax.data.errors import InputError
 from dual_jax.data.headers import first_line_is_header
 
@@ -27,7 +27,6 @@ HEAD = 1 << 20  # bytes that are looked at before the whole is read
 N_SAMPLED = 1000  # lines of them
 SEPARATORS = (",", ";", "\t", "|")
 POINT = re.compile(r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?", re.ASCII)
-COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?", re.ASCII)
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+", re.ASCII)
 TEXT_CODE = re.compile(rf"\s*(?:{CODE}|0[xX][\da-fA-F]+)\s*", re.ASCII)
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -247,21 +246,15 @@ def _separator(head: str, is_whole: bool, suggested: str) -> str:
         if width < 2 or n_even < 0.5 * len(rows):
             continue
         cells = [cell for row in rows for cell in row if len(row) == width]
-        are_values = [_is_value(cell) for cell in cells]
+        values = are_values(cells)
         n_whole = sum(
             is_value or not any(mark in cell for mark in SEPARATORS)
-            for cell, is_value in zip(cells, are_values, strict=True)
+            for cell, is_value in zip(cells, values, strict=True)
         )
-        score = float(n_even == len(rows)), (sum(are_values) + n_whole) / len(cells)
+        score = float(n_even == len(rows)), (sum(values) + n_whole) / len(cells)
         if score > most:
             best, most = separator, score
     return best
-
-
-def _is_value(cell: str) -> bool:
-    """Return whether a cell is missing, a truth value, or a number, perhaps with a decimal comma."""
-    is_truth = cell.lower() in ("true", "false")
-    return is_truth or is_missing(cell) or is_number(cell) or COMMA.fullmatch(cell) is not None
 
 
 def _decimal(where: str, rows: Sequence[Sequence[str]], separator: str) -> str:

@@ -216,7 +216,7 @@ def _check_member(where: str, member: zipfile.ZipInfo) -> None:
 
     No member is written under its own name, but an archive with such a one is not the published one.
     """
-    name = PureWindowsPath(member.filename)  # knows both kinds of slash, and drives
+    name = PureWindowsPath(member.filename)  # both kinds of slash, and drives
     if name.anchor or ".." in name.parts or stat.S_ISLNK(member.external_attr >> 16):
         raise InputError(
             f"{where} holds {member.filename!r}, a link or a name that points out of the archive: "

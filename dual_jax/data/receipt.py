@@ -13,7 +13,7 @@ COMPILE_EVENTS = "/jax/core/compile/"  # tracing, lowering and the backend's com
 
 
 PARTS = {"command", "input", "picks", "versions"}  # among what every receipt holds
-COLUMNS = ["rank", "index", "id", "score"]  # how a file of picks begins
+COLUMNS = ["rank", "index", "id", "score"]  # the first columns of a file of picks
 
 
 def is_receipt(path: str | os.PathLike[str]) -> bool:

@@ -190,13 +190,13 @@ def lower(
 
         return jax.tree.map(place, tree, specs(tree))
 
-    def dealt(n_rows: int, row: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    def sharded(n_rows: int, row: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
         n_padded = -(-n_rows // sizes.n_tiles) * sizes.n_tiles
         return jax.ShapeDtypeStruct((n_padded, *row), dtype, sharding=NamedSharding(every, ROWS))
 
-    x, n_targets = dealt(n, shape[1:], jnp.float32), sizes.n_targets
-    pool, mask = Rows(x, dealt(n, (), bool)), dealt(n_targets, (), bool)
-    targets = Rows(dealt(n_targets, shape[1:], jnp.float32), mask)
+    x, n_targets = sharded(n, shape[1:], jnp.float32), sizes.n_targets
+    pool, mask = Rows(x, sharded(n, (), bool)), sharded(n_targets, (), bool)
+    targets = Rows(sharded(n_targets, shape[1:], jnp.float32), mask)
     key, n_steps = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((), jnp.int32)
     fresh = placed(jax.eval_shape(init, key, x, config))
     begin = partial(begin_selection.optimized, sizes=sizes, mesh=mesh)

@@ -13,7 +13,7 @@ from dual_jax.dual.config import DualConfig
 from dual_jax.dual.objectives import OBJECTIVES
 from dual_jax.dual.objectives.notation import Block, Rebuilt, Scales, Space, Targets, masks
 from dual_jax.dual.state import Fixed, Params, TrainState, started
-from dual_jax.numerics.arithmetic import rounded_by_chance
+from dual_jax.numerics.arithmetic import stochastic_round
 from dual_jax.numerics.statistics import Moments, moments
 from dual_jax.numerics.tiles import (
     Pairs,
@@ -339,7 +339,7 @@ def at_rest(
         return jax.tree.map(lambda leaf: change(leaf) if leaf.ndim and leaf.dtype == of else leaf, state)
 
     def stored(state: Any) -> Any:
-        return changed(state, jnp.float32, lambda leaf: rounded_by_chance(leaf, step))
+        return changed(state, jnp.float32, lambda leaf: stochastic_round(leaf, step))
 
     def update(gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         state = changed(state, jnp.bfloat16, lambda leaf: leaf.astype(jnp.float32))

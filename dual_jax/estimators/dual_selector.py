@@ -173,10 +173,13 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         Parameters
         ----------
         X : (n, d) array, frame or sparse matrix
-            The pool. A jax array stays on its device.
-        embedding : (n, q) array, or function of ``X`` that returns one, optional
+            The pool. A jax array stays on its device. With ``embedding="views"`` images (n, h, w) or (n, h,
+            w, channels), or series (n, times) or (n, channels, times) of fewer than 8 channels.
+        embedding : (n, q) array, function of ``X`` that returns one, "views" or Encoder, optional
             What else is known of the rows, in a space where distances mean something: it is joined with ``X``
-            and each has one vote, see `dual_jax.numerics.scaling.beside`.
+            and each has one vote, see `dual_jax.numerics.scaling.beside`. "views" learns a code from images
+            or series and picks in that alone; so does an encoder that `dual_jax.views.encoder.learn` gave,
+            with its options. ``transform`` then takes new images or series.
         labeled, candidates : bool mask, positions, or for a frame its index labels instead, optional
             Rows that have a label already: they count as picked. Rows that may be picked: all by default.
         checkpoint_dir : path, optional
@@ -281,7 +284,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         X : (m, d) array, frame or sparse matrix
             Rows with the features of the pool.
         embedding : (m, q) array, optional
-            Wanted when the fit had an array beside ``X``; a function that was fitted with is called again.
+            Wanted when the fit had an array beside ``X``; a function that was fitted with is called again,
+            and so is an encoder.
         """
         check_is_fitted(self)
         rows = read_new_rows(self, self._prepared.inputs, X, embedding)

@@ -1,4 +1,4 @@
-"""What a person sees while a fit runs: a bar for each stage on a terminal or in a notebook, else lines."""
+"""Progress of a fit on the screen: a bar for each stage on a terminal or in a notebook, else lines."""
 
 import sys
 import time

@@ -25,7 +25,7 @@ class QueryStrategy(BaseEstimator):
     Parameters
     ----------
     method : str
-        A name in `dual_jax.METHODS`; "dual" trains its network anew for each query, others take no training.
+        A name in `dual_jax.METHODS`; "dual" trains its network again for each query, others take no training.
     knobs : dict, optional
         Settings of the method; for "dual" parameters of `dual_jax.DUALSelector`.
     scale : {"standard", "global", "l2", "none"}

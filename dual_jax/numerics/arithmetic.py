@@ -29,8 +29,8 @@ def safe_divide(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, 
     return jnp.where(is_zero, 0.0, a / jnp.where(is_zero, 1.0, b))
 
 
-def rounded_by_chance(x: Float[Array, "..."], salt: Int[Array, ""]) -> Array:
-    """Return float32 numbers in bfloat16, up or down by chance so that they are right on average.
+def stochastic_round(x: Float[Array, "..."], salt: Int[Array, ""]) -> Array:
+    """Return float32 numbers in bfloat16, rounded stochastically: the mean of the result is the number.
 
     Rounding to the nearest loses every change below 1/512 of a number, so an average with decay 0.999 stops
     changing once it has grown. The chance is a hash of the number and ``salt``; what bfloat16 holds stays.

@@ -166,7 +166,7 @@ def _as_float(x: ArrayLike) -> Array:
 def _check(x: Array, n_clusters: int, weights: Array, init: Array | None, axis_name: str | None) -> None:
     """Raise ValueError for mistakes of the caller; values are checked only outside ``jit``."""
     if x.ndim != 2:
-        raise ValueError(f"x has shape {x.shape}, but k-means wants a matrix (rows, features): reshape it.")
+        raise ValueError(f"x has shape {x.shape}, but k-means needs a matrix (rows, features): reshape it.")
     n_rows = len(x) * n_devices(axis_name)
     if not 1 <= n_clusters <= n_rows:
         raise ValueError(

@@ -36,7 +36,7 @@ class Scaler(NamedTuple):
 
 
 def fit_scaler(x: Shaped[Table, "n d"], how: str = "standard") -> Scaler:
-    """Return the scaler that ``how`` asks for, fitted on the rows of ``x``.
+    """Return the scaler that ``how`` names, fitted on the rows of ``x``.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ from jaxtyping import Array, Bool, Float, Int
 def run_after(done: Any, tree: Any) -> Any:
     """Return ``tree``, which the compiler can only use once all of ``done`` is computed.
 
-    So it finishes one block before it begins the next. `jax.lax.optimization_barrier` is removed before the
+    So it finishes one block before the next starts. `jax.lax.optimization_barrier` is removed before the
     work is ordered; here each leaf depends on a comparison that is never true, since no number exceeds
     infinity, but that the compiler cannot evaluate.
     """
@@ -89,7 +89,7 @@ def transposed_matmul(a: Float[Array, "b m"], b: Float[Array, "b p"]) -> Float[A
 def mask_entries(block: Float[Array, "b m"], is_free: Bool[Array, "b m"]) -> Float[Array, "b m"]:
     """Return a block with 0 where it is not free; on a CPU as it is.
 
-    There a masked copy takes as long as a product. The caller sees to it by `zero_entries` that the entries
+    There a masked copy takes as long as a product. The caller ensures by `zero_entries` that the entries
     which are not free are 0 already, or have no effect.
     """
     return jax.lax.platform_dependent(

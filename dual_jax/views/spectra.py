@@ -10,7 +10,7 @@ from dual_jax.data.errors import InputError
 
 MAX_WINDOWS, MIN_WINDOW = 8, 32  # windows of a channel by default, and samples in one
 MAX_BANDS = 16
-FLOOR = 1e-6  # of the mean power: below it nothing is told apart
+FLOOR = 1e-6  # of the mean power: smaller powers are treated as this one
 CELLS = 1 << 22  # samples in float64 at a time: 32 MB
 
 
@@ -80,7 +80,7 @@ def _cut(
     """Return how many windows and bands a channel has."""
     if len(shape) != 2 or 0 in shape or n_channels < 1 or shape[1] % n_channels:
         raise InputError(
-            f"x has shape {shape}, wanted (n, {n_channels} * length): a row a series, channel after channel"
+            f"x has shape {shape}, wanted (n, {n_channels} * length): one row per series, channel by channel"
         )
     n_samples = shape[1] // n_channels
     windows = n_windows or min(MAX_WINDOWS, max(1, 2 * n_samples // MIN_WINDOW - 1))

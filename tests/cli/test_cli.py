@@ -762,10 +762,10 @@ def test_version_and_help_are_status_0(words, capsys):
     ) in capsys.readouterr().out
 
 
-def test_help_imports_neither_the_methods_nor_scikit_learn():
+def test_help_imports_neither_jax_nor_the_methods_nor_scikit_learn():
     heavy = (
         "{'dual_jax.methods.dual', 'dual_jax.estimators.dual_selector', 'dual_jax.estimators.selector', "
-        "'sklearn'}"
+        "'sklearn', 'jax', 'pyarrow'}"
     )
     code = (
         f"import sys; from dual_jax import cli; cli.main(['select', '-h']); print({heavy} & {{*sys.modules}})"

@@ -65,7 +65,7 @@ def test_a_built_in_set_brings_its_own_labels(capsys):
         (["iris", "--repeats", "1"], "one half cannot tell what is chance"),
         (["iris", "--labels", "short.npy"], "wanted (150,)"),
         (["iris", "--labels", "same.npy"], "needs two classes"),
-        (["iris", "--labels", "none.npy"], "row 0 has no label ('none' stands for a missing cell"),
+        (["iris", "--labels", "none.npy"], "row 0 has no label ('none' means a missing cell"),
     ],
 )
 def test_mistakes_are_found_before_any_work(words, complaint, table, tmp_path, capsys):
@@ -94,3 +94,14 @@ def test_a_later_run_with_fewer_halves_shows_those_alone(table, tmp_path):
         assert main(["compare", "iris", *QUICK, "--repeats", repeats, "--out", "out"]) == 0
     rows = (tmp_path / "out" / "curves.csv").read_text().splitlines()[1:]
     assert {row.split(",")[6] for row in rows} == {"2"}
+
+
+@pytest.mark.parametrize("words", [["compare", "iris", *QUICK], ["reproduce", "--quick"]])
+def test_a_summary_that_no_run_of_ours_wrote_is_kept(words, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "summary.md").write_text("my notes")
+
+    assert main([*words, "--out", "out"]) == 2
+
+    assert "holds summary.md and no records of an earlier run" in capsys.readouterr().err
+    assert (tmp_path / "out" / "summary.md").read_text() == "my notes"

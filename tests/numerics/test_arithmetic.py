@@ -10,10 +10,10 @@ from dual_jax.numerics.arithmetic import (
     min_max,
     nth_true,
     principal_directions,
-    rounded_by_chance,
     safe_divide,
     safe_sqrt,
     squared_distances,
+    stochastic_round,
     unit_power,
 )
 
@@ -81,9 +81,9 @@ def test_directions_beyond_the_rank_are_orthonormal_too():
 
 def test_rounding_by_chance_goes_to_a_neighbour_and_is_right_on_average():
     x, salts = rows(50, 4), jnp.arange(1000)
-    rounded = jax.vmap(rounded_by_chance, (None, 0))(x, salts).astype(jnp.float32)
+    rounded = jax.vmap(stochastic_round, (None, 0))(x, salts).astype(jnp.float32)
     step = 2.0 ** (jnp.floor(jnp.log2(jnp.abs(x))) - 7)  # bfloat16 has 7 binary places
-    assert rounded_by_chance(x, salts[0]).dtype == jnp.bfloat16
+    assert stochastic_round(x, salts[0]).dtype == jnp.bfloat16
     assert jnp.all(jnp.abs(rounded - x) < step)
     # A draw between two neighbours deviates by half a step at most, the mean of 1,000 by 1/63 of that.
     assert jnp.all(jnp.abs(rounded.mean(0) - x) < 5 * step / 2 / 1000**0.5)
@@ -92,7 +92,7 @@ def test_rounding_by_chance_goes_to_a_neighbour_and_is_right_on_average():
 def test_rounding_by_chance_leaves_what_bfloat16_holds():
     x = jnp.array([0.0, -0.0, 1.0, -0.375, jnp.inf])
     for salt in range(5):
-        np.testing.assert_array_equal(rounded_by_chance(x, jnp.int32(salt)), x.astype(jnp.bfloat16))
+        np.testing.assert_array_equal(stochastic_round(x, jnp.int32(salt)), x.astype(jnp.bfloat16))
 
 
 def test_an_average_that_rests_in_bfloat16_follows_its_numbers_down():
@@ -100,7 +100,7 @@ def test_an_average_that_rests_in_bfloat16_follows_its_numbers_down():
 
     def follow(kept, at):
         new = 0.999 * kept.astype(jnp.float32) + 0.001 * numbers[at] * sizes
-        return rounded_by_chance(new, at), None
+        return stochastic_round(new, at), None
 
     kept, _ = jax.lax.scan(follow, jnp.zeros(1000, jnp.bfloat16), jnp.arange(3000))
     weights = 0.001 * 0.999 ** np.arange(2999, -1, -1)

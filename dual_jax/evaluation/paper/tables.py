@@ -200,7 +200,7 @@ def _latent_table(records: Sequence[Record]) -> str:
         for i, method in enumerate(table.methods)
     ]
     return (
-        "## Accuracy where the SVM sees codes of the pre-trained encoder\n\n"
+        "## Accuracy of an SVM on codes of the pre-trained encoder\n\n"
         + markdown(("method", *table.data), rows)
         + "\n"
     )

@@ -41,7 +41,7 @@ def dpp(
     value (with the linear kernel after some d picks), `kcenter` continues from the picks: our rule.
 
     Pure diversity: outliers come first, and density has no influence. Forbidden rows have none either, for
-    the objective asks nothing of rows that are not picked. Above 256 labelled rows the 256 least explained by
+    the objective has no term for rows that are not picked. Above 256 labelled rows the 256 least explained by
     the others represent all (pivoted Cholesky).
 
     Cost: O(n n_select (d + n_select + 256)) work and O(n (n_select + 256)) memory.

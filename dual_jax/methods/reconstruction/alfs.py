@@ -12,7 +12,7 @@ from dual_jax.numerics.arithmetic import matmul, safe_divide
 from dual_jax.selection.protocol import Selection
 
 BALANCED = 10.0  # the step size is doubled or halved where one residual is this many times the other
-N_ADAPTIVE = 500  # iterations in which it may change; the proof of convergence wants it fixed in the end
+N_ADAPTIVE = 500  # iterations in which it may change; the proof of convergence needs a fixed one in the end
 
 
 class Decomposition(NamedTuple):

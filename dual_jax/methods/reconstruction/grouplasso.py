@@ -89,7 +89,7 @@ def group_lasso(
         Weight of ``s^T S s``; with it, ``gap`` measures the optimality conditions in the same way (the
         penalty of a row is then ``sqrt(lambda^2 + 2 diversity (S s)_j)``).
     tol
-        Relative duality gap to stop at; float32 knows it to some 2e-7.
+        Relative duality gap to stop at; in float32 it is exact to some 2e-7.
     max_sweeps
         Cap on the sweeps; some ten are usual.
 

@@ -16,7 +16,7 @@ N_CONJUGATE = 10  # steps per reweighting; the next one continues from there
 
 
 class Robust(NamedTuple):
-    """Strengths s, W (a row a target), the relative gap, and iterations used; ``A_j = s_j x_j^T W``."""
+    """Strengths s, W (one row per target), the relative gap, and iterations used; ``A_j = s_j x_j^T W``."""
 
     strengths: Float[Array, " n"]
     w: Float[Array, "n q"]
