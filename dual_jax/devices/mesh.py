@@ -33,8 +33,8 @@ def sharing(mesh: Mesh | None, n_tiles: int) -> Mesh | None:
     """Return the devices of a CPU mesh that share so many tiles of rows evenly; another mesh as it is.
 
     They are the first 1, 2, 4, ... ones, as many of each process; so a fit does not depend on how many were
-    named. Where there are too few tiles for all processes, each process works alone on its own devices. None
-    stands for JAX's default device.
+    named. Where the processes cannot share the tiles, each works alone on its own devices. None stands for
+    JAX's default device.
 
     Examples
     --------
@@ -45,14 +45,11 @@ def sharing(mesh: Mesh | None, n_tiles: int) -> Mesh | None:
         return mesh
     named = list(mesh.devices.flat)
     processes = sorted({device.process_index for device in named})
-    if n_tiles < len(processes):
-        named, processes = [d for d in named if d.process_index == jax.process_index()], processes[:1]
-    count = 1 << (min(n_tiles, len(named)).bit_length() - 1)
-    of_each = count // len(processes)
-    devices = named[:count]
-    if len(processes) > 1:
-        own = [[device for device in named if device.process_index == process] for process in processes]
-        devices = [device for of_process in own for device in of_process[:of_each]]
+    if n_tiles % len(processes):
+        processes = [jax.process_index()]
+    own = [[device for device in named if device.process_index == process] for process in processes]
+    most = min(n_tiles // len(own), *map(len, own))
+    devices = [device for of_process in own for device in of_process[: 1 << (most.bit_length() - 1)]]
     return None if devices == jax.local_devices()[:1] else make_mesh(devices)
 
 
