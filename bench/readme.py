@@ -142,6 +142,26 @@ def tpu() -> str:
     return markdown(head, rows)
 
 
+def passes() -> str:
+    """Return what the compilers of a GPU and of a TPU say of DUAL's programs."""
+    rows = []
+    for r in results("passes")["records"]:
+        name = {"step": "a step", "chunk": "a step of the fit's loop"}[r["program"]]
+        rows.append(
+            (
+                f"{r['devices']}, {r['objective']}, n = {r['n']:,}, {name}",
+                str(r["n_blocks"]),
+                f"{r['passes']:.1f}",
+                f"{r['kernels']:,}",
+                f"{r['temporaries_of_c']:.2f}",
+                f"{r['cycles_per_register']:.0f}" if "cycles_per_register" in r else "",
+                f"{r['compile_cpu_s']:.0f} s",
+            )
+        )
+    head = ("program", "blocks", "passes", "kernels", "temporaries / C", "cycles a register", "compile, CPU")
+    return markdown(head, rows)
+
+
 def grid() -> str:
     """Return the time of a grid of weights as one program, and of the same runs in other ways."""
     if not (RESULTS / "grid.json").exists():
@@ -346,6 +366,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "method_cost": method_cost,
     "plan": plan_check,
     "tpu": tpu,
+    "passes": passes,
     "step": step,
     "step_gpu": partial(step, "step_gpu"),
     "devices": devices,

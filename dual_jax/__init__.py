@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dual_jax.numerics.kmeans import KMeansResult, kmeans
     from dual_jax.numerics.scaling import beside
     from dual_jax.selection.explanation import Explanation, explain
+    from dual_jax.selection.limits import Limits
     from dual_jax.selection.protocol import Selection
 
 _HOMES = {
@@ -50,6 +51,7 @@ _HOMES = {
     "numerics.kmeans": ("KMeansResult", "kmeans"),
     "numerics.scaling": ("beside",),
     "selection.explanation": ("Explanation", "explain"),
+    "selection.limits": ("Limits",),
     "selection.protocol": ("Selection",),
 }
 _HOME_OF = {name: f"dual_jax.{home}" for home, names in _HOMES.items() for name in names}
@@ -60,6 +62,7 @@ __all__ = [
     "DualConfig",
     "Explanation",
     "KMeansResult",
+    "Limits",
     "Module",
     "Plan",
     "PoolEncoder",

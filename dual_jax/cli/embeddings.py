@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from dual_jax.estimators.prepared import Deferred
 
 VIEWS, SPECTRAL = "views", "spectral"
-
-
 UNSTABLE = 0.25  # agreement of two seeds below which the code is not to be trusted
 FEWEST = 200  # samples from which that agreement says anything
 
@@ -147,6 +145,7 @@ def _learn(
     ``about`` gets how that went, and ``learnt`` the encoder and what it knows of each row.
     """
     import jax
+    import jax.numpy as jnp
 
     from dual_jax.estimators import progress
     from dual_jax.views import encoder, keeping
@@ -156,9 +155,10 @@ def _learn(
     key, key_stability = (jax.random.fold_in(jax.random.key(args.seed), place) for place in (1, 2))
     with progress.callback(int(not args.quiet)) as report:
         found = encoder.learn(key, known, callbacks=[report] if report else [], **how)
-    learnt |= {"encoder": found, "features": encoder.features(found, samples)}
-    values = np.asarray(learnt["features"].code)
+    features = encoder.features(found, samples)
+    values = np.asarray(features.code)
     values = np.where(is_read[:, None], values, values[is_read].mean(axis=0))
+    learnt |= {"encoder": found, "features": features._replace(code=jnp.asarray(values))}
     stability = None
     if len(known) >= FEWEST:
         stability = keeping.stability(key_stability, known, n_compared=keeping.N_QUICK, **how)

@@ -44,19 +44,27 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse forms that are not known; without --out the picks go to picks.csv."""
-    from dual_jax.data.exports import FORMS, MAX_TASKS, TASKS
+    from dual_jax.data.exports import FORMS, TASKS
 
     args.out = args.out or [DEFAULT_OUT]
     for path in args.out:
         suffix = path.suffix.lower()
         if suffix not in (*FORMS, TASKS):
             raise InputError(f"--out {path} must end in one of {', '.join((*FORMS, TASKS))}")
-        if suffix == TASKS and args.n_to_select > MAX_TASKS:
-            raise InputError(f"--out {path}: Label Studio takes {MAX_TASKS:,} tasks at most; write .jsonl")
+        if suffix == TASKS and isinstance(args.n_to_select, int):
+            _check_tasks(path, args.n_to_select)
     if len({path.name for path in args.out}) < len(args.out):
         raise InputError("--out names a file twice: give each form a name of its own")
     if args.copy_to is not None:
         _check_copies(args.copy_to)
+
+
+def _check_tasks(path: Path, n_picks: int) -> None:
+    """Refuse more tasks than a labelling tool takes."""
+    from dual_jax.data.exports import MAX_TASKS
+
+    if n_picks > MAX_TASKS:
+        raise InputError(f"--out {path}: Label Studio takes {MAX_TASKS:,} tasks at most; write .jsonl")
 
 
 def _check_copies(folder: Path) -> None:
@@ -135,10 +143,13 @@ def _texts(file: "PoolFile", column: str | None, rows: Any = None) -> list[str]:
 
 def gather(args: argparse.Namespace, picked: "Picked", columns: Mapping[str, Sequence[Any]]) -> "Picks":
     """Return the picks with the pool's own columns, which are read again from its file."""
-    from dual_jax.data.exports import Picks, kind_of
+    from dual_jax.data.exports import TASKS, Picks, kind_of
     from dual_jax.data.owncolumns import read_columns
 
     source = picked.source
+    for path in args.out:  # a share is a number of rows only now
+        if path.suffix.lower() == TASKS:
+            _check_tasks(path, len(picked.indices))
     own = read_columns(source.file, source.keep, picked.indices).to_pydict()
     payload = _texts(source.file, source.payload, picked.indices)
     key = (args.task_key or "").partition("=")[0] or (kind_of(payload[0]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dual_jax.cli import embeddings, exchange
+from dual_jax.cli import budgets, embeddings, exchange
 from dual_jax.cli.options import check_writable
 from dual_jax.cli.picked import Picked
 from dual_jax.cli.report import place_rows, pool_picture, report, title
@@ -174,6 +174,7 @@ def _receipt(
         "is_nested": picked.is_nested,
         "knobs": picked.knobs,
         "seed": args.seed,
+        "limits": budgets.as_receipt(args, picked),
         "configuration": picked.settings,
         "input": {
             "source": pool.source,
@@ -217,6 +218,7 @@ def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
         *embeddings.summary(source.embedding),
         *taken(source.pool, source.columns),
         *([f"filled: {source.n_imputed:,} cells by the column's median"] if args.impute else []),
+        *budgets.summary(args, picked),
         *exchange.summary(args, picked),
         f"picks: {', '.join(map(str, args.out))}   receipt: {exchange.receipt_path(args.out)}"
         + (f"   map: {args.plot}" if args.plot else "")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dual_jax.cli import columns, embeddings
+from dual_jax.cli import budgets, columns, embeddings
 
 if TYPE_CHECKING:
     from dual_jax.cli.embeddings import Embedding
@@ -38,7 +38,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def read(args: argparse.Namespace) -> Rows:
-    """Return the pool; the column of labels is no feature.
+    """Return the pool; the columns of labels and of limits are no features.
 
     Raises
     ------
@@ -51,6 +51,7 @@ def read(args: argparse.Namespace) -> Rows:
     n_imputed = 0
     as_read = _read(args)
     pool, taken = columns.encode(args, as_read)
+    pool = budgets.name_columns(args, pool)
     if args.impute:
         n_imputed = int(pool.x.size - np.isfinite(pool.x).sum())
         pool = pool._replace(x=np.asarray(impute_median(pool.x)))
@@ -63,6 +64,7 @@ def _read(args: argparse.Namespace) -> "Pool":
     from dual_jax.data.tables import map_pool, read_pool
 
     exclude, use = ([name for name in (names or "").split(",") if name] for names in (args.exclude, args.use))
+    exclude += [name for name in budgets.columns_of(args) if name not in exclude]
 
     def read(exclude: list[str]) -> "Pool":
         if args.stream:

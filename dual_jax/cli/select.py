@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dual_jax.cli import embeddings, exchange, outputs, pools
+from dual_jax.cli import budgets, embeddings, exchange, outputs, pools
 from dual_jax.cli.options import (
     NO_CACHE,
     SCALINGS,
@@ -39,6 +39,7 @@ IN_MEMORY = (
     "plot",
     "resume",
     "log",
+    *budgets.OPTIONS,
 )  # options that --stream lacks
 
 _SELECT = "Pick the rows to label; write them, best first, and beside them a receipt (.json) of how."
@@ -50,7 +51,7 @@ def add(commands: Any) -> None:
     add = parser.add_argument
     text = "a table, an array, a folder of pictures or .wav files, or the name of a built-in data set"
     add("pool", metavar="POOL", help=text)
-    add("-n", "--n-to-select", type=int, required=True, metavar="N", help="how many rows to pick")
+    budgets.add(parser)
     methods = f"{listed()}; inferred: not printed in the paper; default: %(default)s"
     add("--method", choices=FACTS, default="dual", metavar="NAME", help=methods)
     knobs = "a setting of the method, such as width=2; once for each"
@@ -109,9 +110,10 @@ def _run(args: argparse.Namespace, command: str) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse options that do not go together, and outputs that cannot be written."""
+    budgets.check(args)
     outputs.check(args)
     if args.stream:
-        asked = [f"--{name}" for name in IN_MEMORY if getattr(args, name)]
+        asked = [f"--{name.replace('_', '-')}" for name in IN_MEMORY if getattr(args, name)]
         asked += [f"--method {args.method}"] if args.method != "dual" else []
         if asked:
             raise InputError(
@@ -152,8 +154,9 @@ def _read(args: argparse.Namespace) -> Source:
     if pool.unread is not None:
         is_forbidden = is_forbidden | pool.unread
     keep, payload = exchange.wanted_columns(args, file)
+    limits = budgets.read(args, file, ~(is_forbidden | labels.is_skipped | labels.is_labelled))
     embedding = embeddings.prepare(args, pool)
-    return Source(file, pool, n_imputed, embedding, labels, is_forbidden, keep, payload, taken)
+    return Source(file, pool, n_imputed, embedding, labels, is_forbidden, keep, payload, taken, limits)
 
 
 def _pick(args: argparse.Namespace, source: Source) -> Picked:
@@ -172,7 +175,11 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
         **dict(args.knobs),
     )
     prepared = selector.prepare(
-        x, embedding=embedding, labeled=source.is_labeled, candidates=source.candidates
+        x,
+        embedding=embedding,
+        labeled=source.is_labeled,
+        candidates=source.candidates,
+        limits=source.limits,
     )
     picks = selector.run(prepared).sample_indices_
     return Picked(
@@ -184,6 +191,7 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
         selector.knobs_,
         np.asarray(prepared.x),
         why=selector.explain() if args.explain or args.report else None,
+        end=selector.end_,
     )
 
 
@@ -206,6 +214,7 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
         embedding=embedding,
         labeled=source.is_labeled,
         candidates=source.candidates,
+        limits=source.limits,
         checkpoint_dir=args.resume,
     )
     with closing(TensorBoard(args.log)) if args.log else nullcontext() as board:
@@ -222,6 +231,7 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
         selector.history_,
         selector.explain() if with_why else None,
         selector.row_norms() if with_why else {},
+        selector.end_,
     )
 
 

@@ -3,10 +3,13 @@
 import argparse
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from dual_jax.data.errors import InputError
 
 if TYPE_CHECKING:
     from dual_jax.cli.picked import Picked, Source
@@ -77,15 +80,29 @@ def find_looks(args: argparse.Namespace, source: "Source") -> Looks:
     looks = Looks(ids=pool.ids)
     shape = tuple(args.sample_shape or pool.sample_shape)
     if shape and not source.columns:
-        return looks._replace(samples=pool.x, shape=shape)
-    names: Sequence[str] | None = as_read.feature_names
-    if names is None:
-        names = [f"feature {i}" for i in range(as_read.x.shape[1])]
-        is_known = len(names) <= MAX_UNNAMED
-    else:
-        is_known = as_read.vectors is None
-    looks = looks._replace(numbers=as_read.x, names=names) if is_known and len(names) else looks
+        looks = looks._replace(samples=pool.x, shape=shape)
+        return _with_files(looks, source) if pool.media == "images" else looks
+    if names := _names(source):
+        looks = looks._replace(numbers=as_read.x, names=names)
     return looks if as_read.table is None else _with_cells(looks, source)
+
+
+def _names(source: "Source") -> Sequence[str]:
+    """Return the names of the columns of numbers that are worth a look; none of an embedding."""
+    pool = source.file.pool
+    n_columns = pool.x.shape[1]
+    if pool.feature_names is None:
+        return [f"feature {i}" for i in range(n_columns)] if n_columns <= MAX_UNNAMED else []
+    return pool.feature_names if pool.vectors is None else []
+
+
+def _with_files(looks: Looks, source: "Source") -> Looks:
+    """Add the picture files that the samples were read from: of a folder, of a list, or of a column."""
+    where = Path(source.pool.source)
+    if source.file.pool.table is not None:
+        return _with_cells(looks, source)
+    folder = where if where.is_dir() else where.parent
+    return looks._replace(files=[*map(str, looks.ids)], folders=(folder,))
 
 
 def _with_cells(looks: Looks, source: "Source") -> Looks:
@@ -141,6 +158,8 @@ def _pictures(looks: Looks, rows: Sequence[int]) -> list[str]:
     """Return a picture of each row as a data URI; '' where there is none."""
     from dual_jax.plots import thumbnails
 
+    if looks.files is not None:
+        return [_of_file(looks, looks.files[row]) for row in rows]
     if looks.samples is not None and is_image(looks.shape):
         pixels = looks.samples[np.asarray(rows)].reshape(-1, *looks.shape)
         return thumbnails.thumbnails(thumbnails.to_bytes(pixels))
@@ -148,16 +167,19 @@ def _pictures(looks: Looks, rows: Sequence[int]) -> list[str]:
         series = looks.samples[np.asarray(rows)]
         n_channels = looks.shape[0] if len(looks.shape) == 2 else 1
         return [thumbnails.curves(row.reshape(n_channels, -1)) for row in series]
-    if looks.files is not None:
-        return [_of_file(looks, looks.files[row]) for row in rows]
     return ["" for _ in rows]
 
 
 def _of_file(looks: Looks, name: str) -> str:
-    from dual_jax.plots.thumbnails import of_file
+    """Return a small copy of a picture file as a data URI; '' where it cannot be read."""
+    from dual_jax.data.pictures import as_jpeg, thumbnail
+    from dual_jax.plots.thumbnails import SIDE, data_uri
 
-    paths = (folder / name for folder in looks.folders)
-    return next((of_file(path) for path in paths if name and os.path.isfile(path)), "")
+    for folder in looks.folders:
+        if name and os.path.isfile(folder / name):
+            with suppress(InputError):
+                return data_uri(as_jpeg(thumbnail(folder / name, SIDE)), "image/jpeg")
+    return ""
 
 
 def _categories(looks: Looks, row: int) -> Iterable["Value"]:

@@ -13,6 +13,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
+from dual_jax.devices.hardware import platform_name
+
 AXIS = "samples"
 ROWS, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
 
@@ -27,6 +29,12 @@ def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """
     devices = jax.devices() if devices is None else list(devices)
     return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def platform_of(mesh: Mesh | None) -> str:
+    """Return the platform of the devices of a mesh, or of JAX's default device: "cpu", "gpu" or "tpu"."""
+    device = mesh.devices.flat[0] if mesh else jax.devices()[0]
+    return platform_name(device)
 
 
 def sharing(mesh: Mesh | None, n_tiles: int) -> Mesh | None:

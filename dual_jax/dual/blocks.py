@@ -25,7 +25,7 @@ from dual_jax.numerics.tiles import (
     total_of_pairs,
     total_of_tiles,
 )
-from dual_jax.numerics.xla import by_rows, run_after, zero_entries
+from dual_jax.numerics.xla import by_rows, run_after, start_after, zero_entries
 
 
 def cuts(n_targets: int, n_centroids: int, block_rows: int) -> list[Block]:
@@ -216,11 +216,13 @@ def rebuild_all(
     tiles: Tiles,
     *,
     is_kept: bool = False,
+    has_sums: bool = False,
 ) -> tuple[Rebuilt, Block, list[tuple[Piece, Any]]]:
     """Return all own targets as the dictionary rebuilds them, and all devices' sums of squares (m,).
 
     Beside them, each block as it was read, and of one block in all the function that pulls gradients back.
-    Where C is kept, and clearing a block copies it, no copy is made before its turn.
+    Where C is kept, and clearing a block copies it, no copy is made before its turn. Where the caller has the
+    sums, no block waits for those of the block before it, so that nobody computes them.
     """
 
     def rebuild(raw: Block, atoms: Space, targets: Targets) -> tuple[Rebuilt, Block]:
@@ -231,8 +233,9 @@ def rebuild_all(
     for piece in pieces:
         atoms, targets, c = dictionary, piece.targets, piece.raw.C
         if parts:
-            atoms, targets = run_after(parts[-1], (atoms, targets))
-            c = run_after(parts[-1], c) if is_kept else c
+            before = parts[-1][0] if has_sums else parts[-1]
+            atoms, targets = start_after(before, (atoms, targets))
+            c = start_after(before, c) if is_kept else c
         piece = piece._replace(raw=Block(zero_entries(c, targets.own), piece.raw.P))
         if tiles.is_whole and len(pieces) == 1:
             part, pull = _rebuild(piece.raw, atoms, targets, fixed, config)
@@ -243,6 +246,15 @@ def rebuild_all(
         done.append((piece, pull))
     rebuilt = jax.tree.map(lambda *parts: jnp.concatenate(parts), *[part for part, _ in parts])
     return rebuilt, total_of_pairs(sums, tiles), done
+
+
+def row_sums(params: Params, axis_name: str | None) -> Block:
+    """Return the sums of squares (m,) of the rows of C and of P over the targets of all devices."""
+
+    def squares(blocks: tuple[Array, ...]) -> Array:
+        return sum(jnp.sum(block**2, axis=0) for block in blocks)  # type: ignore[return-value]
+
+    return total(Block(squares(params.C), squares(params.P)), axis_name)
 
 
 def update_blocks(
@@ -277,7 +289,7 @@ def update_blocks(
             of_raw, of_atoms, of_space = varying(pull((rows, of_sums)))
         else:
             done = (blocks[-1][0].C, of_dictionary.last()) if blocks else of_rebuilt.z
-            atoms, targets, rows = run_after(done, (dictionary, targets, rows))
+            atoms, targets, rows = start_after(done, (dictionary, targets, rows))
             again = alone(pull_again, tiles)
             of_raw, of_atoms, of_space = again(piece.raw, atoms, targets, (rows, of_sums))
         # What reads a block goes before what writes it, or a copy is kept.

@@ -17,11 +17,32 @@ from dual_jax.dual.objectives.notation import Weights
 MAX_COEFFICIENTS = 1 << 25
 MIN_DICTIONARY = 1024
 MAX_TARGETS = 1 << 15
-# Bytes of a target block of C, which shares a processor's last cache with its gradient and moments. The
-# temporaries of the simplex exceed the cache in any case, and its blocks compile slowly: 5 s for 4, 12 s for
-# 8.
-BLOCK_BYTES = {"free": 8 << 20, "simplex": 16 << 20}
-MAX_BLOCKS = 64  # blocks are unrolled: more would compile longer
+
+
+class Blocks(NamedTuple):
+    """How C is cut into target blocks on a kind of device, for one objective; blocks are unrolled."""
+
+    n_bytes: int  # of a block
+    most: int  # blocks: more compile longer
+    multiple: int = 1  # of columns, and of rows where there are several blocks
+    large: int = 0  # bytes of a block where those of ``n_bytes`` are too many; 0: as small as ``most`` allows
+
+
+# CPU: a block shares a processor's last cache with its gradient and moments. The temporaries of the simplex
+# exceed the cache in any case, and its blocks compile slowly: 5 s for 4, 12 s for 8.
+# TPU: blocks of up to some 50 MB stay on the chip from one use to the next; larger ones gain nothing from
+# more blocks. Each takes some 5 s of a processor to compile: eight take less than a minute. The simplex gains
+# nothing but memory, of which it takes that of five blocks, and a block takes 12 s or more to compile. An
+# array of 500 x 4,000 would be stored by columns, which pads less, and copied to rows; 4,096 columns are not.
+# GPU: no cache to fit; matrix products pad columns to 32. No array may have 2^31 entries.
+BLOCKS = {
+    ("cpu", "free"): Blocks(8 << 20, 64),
+    ("cpu", "simplex"): Blocks(16 << 20, 64),
+    ("tpu", "free"): Blocks(52 << 20, 8, 128, 4 << 30),
+    ("tpu", "simplex"): Blocks(768 << 20, 8, 128),
+    ("gpu", "free"): Blocks(4 << 30, 64, 128),
+    ("gpu", "simplex"): Blocks(160 << 20, 32, 128),
+}
 
 Readout = Literal["greedy", "refine", "norms"]
 
@@ -41,8 +62,13 @@ class Sizes(NamedTuple):
         Targets in a block of C.
     n_batches
         Steps of stage 1 that use each row of the pool once.
+    multiple
+        The columns of C are padded by unused places to a multiple of this.
+    carries_sums
+        Whether a step of the free objective sums the squares of C as it writes it, for the next step.
     n_tiles
-        Tiles of rows on all devices together, one for each block of C: see `dual_jax.numerics.tiles`.
+        Tiles of rows on all devices together: on a CPU one for each block of C, else one for each device. See
+        `dual_jax.numerics.tiles`.
     """
 
     n_targets: int
@@ -50,12 +76,33 @@ class Sizes(NamedTuple):
     n_clusters: int
     block_rows: int
     n_batches: int
+    multiple: int = 1
+    carries_sums: bool = False
     n_tiles: int = 1
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of C, with unused places."""
+        return round_up(self.n_places, self.multiple)
 
     def shared(self, n_devices: int) -> "Sizes":
         """Return the sizes for devices with as many tiles each; of more devices than tiles each has one."""
-        n_tiles = n_devices * -(-self.n_tiles // n_devices)
-        return self._replace(n_tiles=n_tiles, block_rows=-(-self.n_targets // n_tiles))
+        n_tiles = round_up(self.n_tiles, n_devices)
+        rows = (
+            min(self.block_rows, -(-self.n_targets // n_tiles)) if n_tiles > self.n_tiles else self.block_rows
+        )
+        return self._replace(n_tiles=n_tiles, block_rows=rows)
+
+
+def round_up(n: int, multiple: int) -> int:
+    """Return the least multiple that is not below n.
+
+    Examples
+    --------
+    >>> round_up(4000, 128)
+    4096
+    """
+    return -(-n // multiple) * multiple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +162,11 @@ class DualConfig:
         Rows in a step of stage 1. From a larger pool a step takes every k-th row, and the next step starts
         one row later. None for all rows.
     block_rows
-        Targets in a block of C at most; None for blocks that fit the processor's cache. Blocks are of equal
-        length, a power of two of them, and devices share whole ones: picks are the same on 1, 2, 4, ...
-        devices, up to the number of blocks. The temporaries of a step on
-        a CPU are then below a tenth of a full C from 20,000 rows on; with the simplex below a sixth.
+        Targets in a block of C at most; None for blocks that suit the device. On a CPU they fit the
+        processor's cache: the temporaries of a step are then below a tenth of a full C from 20,000 rows on;
+        with the simplex below a sixth. There they are of equal length, a power of two of them, and devices
+        share whole ones: 1, 2, 4, ... devices give the same bits. On a TPU and a GPU there are few blocks,
+        which compile quickly.
     coefficient_seeds
         Seeds of the random start of C and P of the free objective; None draws them from the key.
     """
@@ -194,13 +242,25 @@ class DualConfig:
         """Return K for n targets."""
         return self.n_clusters or max(1, min(int(2 * math.sqrt(n)), n // 3))
 
-    def blocks(self, n_targets: int, m: int) -> int:
+    def blocks_on_cpu(self, n_targets: int, m: int) -> int:
         """Return into how many blocks C is cut, of ``n_targets`` with m coefficients each: a power of two."""
-        most = self.block_rows or max(BLOCK_BYTES[self.objective] // (4 * m), 1)
+        most = self.block_rows or max(BLOCKS["cpu", self.objective].n_bytes // (4 * m), 1)
         n_blocks = 1 << (-(-n_targets // most) - 1).bit_length()
-        return n_blocks if self.block_rows else min(n_blocks, MAX_BLOCKS)
+        return n_blocks if self.block_rows else min(n_blocks, BLOCKS["cpu", self.objective].most)
 
-    def sizes(self, n: int, n_usable: int | None = None, n_devices: int = 1) -> Sizes:
+    def rows_in_block(self, n_targets: int, m: int, platform: str) -> int:
+        """Return how many targets a block holds on an accelerator that has ``n_targets``."""
+        if self.block_rows:
+            return self.block_rows
+        rule = BLOCKS[platform, self.objective]
+        small, large = (max(n_bytes // (4 * m), 1) for n_bytes in (rule.n_bytes, rule.large))
+        n_blocks = -(-n_targets // small)
+        if n_blocks > rule.most:
+            n_blocks = -(-n_targets // large) if rule.large else rule.most
+        rows = -(-n_targets // n_blocks)  # of equal size, because the largest decides the memory
+        return min(round_up(rows, rule.multiple), n_targets)
+
+    def sizes(self, n: int, n_usable: int | None = None, n_devices: int = 1, platform: str = "cpu") -> Sizes:
         """Return the sizes of a fit to a pool of n rows: what was asked, or what a rule decides.
 
         Parameters
@@ -211,12 +271,16 @@ class DualConfig:
             Rows among the targets that may rebuild others, labelled rows and candidates; all by default. The
             dictionary has the next power of two as places, so that a few rows more or less compile nothing.
         n_devices
-            Devices that share the targets. More than there are blocks get a block each.
+            Devices that share the targets. On a CPU more than there are blocks get a block each.
+        platform
+            Of the devices, "cpu", "gpu" or "tpu": it decides blocks and unused places, not which rows count.
 
         Examples
         --------
-        >>> DualConfig().sizes(178)
-        Sizes(n_targets=178, n_places=178, n_clusters=26, block_rows=178, n_batches=1, n_tiles=1)
+        >>> DualConfig().sizes(178)[:5]
+        (178, 178, 26, 178, 1)
+        >>> DualConfig().sizes(178, platform="tpu").n_columns
+        256
         """
         n_targets = n
         if self.readout != "norms":
@@ -225,9 +289,23 @@ class DualConfig:
         n_usable = n_targets if n_usable is None else n_usable
         n_places = max(1, min(1 << max(n_usable - 1, 0).bit_length(), n_targets, limit))
         n_batches = 1 if self.batch_rows is None else -(-n // self.batch_rows)
-        n_tiles = self.blocks(n_targets, n_places)
-        sizes = Sizes(n_targets, n_places, self.clusters(n_targets), n_targets, n_batches, n_tiles)
-        return sizes.shared(n_devices)
+        multiple, local = BLOCKS[platform, self.objective].multiple, -(-n_targets // n_devices)
+        n_columns = round_up(n_places, multiple)
+        if platform == "cpu":
+            n_tiles = round_up(self.blocks_on_cpu(n_targets, n_columns), n_devices)
+            block_rows = -(-n_targets // n_tiles)
+        else:
+            n_tiles, block_rows = n_devices, self.rows_in_block(local, n_columns, platform)
+        return Sizes(
+            n_targets,
+            n_places,
+            self.clusters(n_targets),
+            block_rows,
+            n_batches,
+            multiple,
+            platform == "tpu" and self.objective == "free",  # a TPU sums what it writes in the same kernel
+            n_tiles,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings for JSON: optax factories by name, without other functions."""

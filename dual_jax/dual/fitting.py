@@ -13,9 +13,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.data.errors import InputError
 from dual_jax.devices.collectives import device_index
-from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, on_mesh, put, shard_rows
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, on_mesh, platform_of, put, shard_rows
+from dual_jax.dual.blocks import row_sums
 from dual_jax.dual.config import DualConfig, Sizes
-from dual_jax.dual.layout import in_blocks, in_one_piece, specs
+from dual_jax.dual.layout import in_blocks, in_one_piece, specs, with_columns
 from dual_jax.dual.loop import (
     Advanced,
     Callbacks,
@@ -37,10 +38,12 @@ from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.scaling import check_spread
 from dual_jax.numerics.tiles import Tiles
 from dual_jax.numerics.xla import OneOff
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection, row_mask
 
 ENTRYWISE = (optax.adam, optax.adamw, optax.sgd, optax.rmsprop)  # known to look at one entry at a time
 FEW_CELLS = 1 << 16  # of a pool whose selection starts in less time than that program takes to be optimised
+FEW_ROWS = 384  # of a pool whose steps, all of them, take less time than their program takes to be optimised
 
 
 class Checkpointer(Protocol):
@@ -85,6 +88,7 @@ def fit(
     sizes: Sizes | None = None,
     callbacks: Callbacks = (),
     checkpointer: Checkpointer | None = None,
+    limits: Limits | None = None,
 ) -> Fitted:
     """Return DUAL trained on a pool, and its ranking of all candidates.
 
@@ -109,6 +113,8 @@ def fit(
         Called with a `Chunk` after every 50 steps.
     checkpointer
         Saves the fit after chunks of steps, so that it can continue later: see `dual_jax.dual.checkpoint`.
+    limits
+        What else is asked of the picks, see `dual_jax.selection.limits`; the ranking then holds them alone.
 
     Raises
     ------
@@ -127,7 +133,7 @@ def fit(
     callbacks, x = tuple(callbacks), _checked(x)
     state, history, pool = _train(key, x, config, mesh, labeled, candidates, sizes, callbacks, checkpointer)
     tell(callbacks, Chunk("rank", 0, 1, {}))
-    ranking = jax.block_until_ready(rank(state, pool.x, config, is_row=pool.is_row, mesh=mesh))
+    ranking = jax.block_until_ready(rank(state, pool.x, config, is_row=pool.is_row, mesh=mesh, limits=limits))
     tell(callbacks, Chunk("rank", 1, 1, {}))
     n_exact = len(ranking.indices) if config.readout == "norms" else config.n_exact
     return Fitted(state, ranking, min(n_exact, len(ranking.indices)), history)
@@ -208,7 +214,8 @@ def _train(
     targets = (x, labeled, candidates)
     if rows is not None:
         targets = x[np.asarray(rows) if isinstance(x, np.ndarray) else rows], labeled[rows], candidates[rows]
-    sizes = (sizes or config.sizes(n, count_rows(targets[1] | targets[2]))).shared(n_devices)
+    n_usable = count_rows(targets[1] | targets[2])
+    sizes = (sizes or config.sizes(n, n_usable, n_devices, platform_of(mesh))).shared(n_devices)
     if sizes.n_clusters > n_targets:
         raise InputError(f"n_clusters={config.n_clusters} exceeds the {n_targets} rows: ask for fewer.")
     check_memory(x.shape, config, mesh, sizes)
@@ -280,13 +287,13 @@ class _Saved(NamedTuple):
         progress = self.checkpointer.open(inputs, partial(shapes, x, config, self.sizes))
         if progress is None:
             return None
-        return progress._replace(state=laid_out(progress.state, self.sizes.n_tiles, self.mesh))
+        return progress._replace(state=with_sizes(progress.state, self.sizes, self.mesh))
 
     def save(self, progress: Progress, *, at_once: bool = False) -> None:
         if self.checkpointer is not None:
             n_shares = self.mesh.size if self.mesh else 1
-            n, k = self.sizes.n_targets, self.sizes.n_clusters
-            whole = partial(in_one_piece, progress.state, n, k, n_shares)
+            n, k, m = self.sizes.n_targets, self.sizes.n_clusters, self.sizes.n_places
+            whole = partial(in_one_piece, progress.state, n, k, n_shares, n_places=m)
             self.checkpointer.save(lambda: progress._replace(state=whole()), at_once=at_once)
 
     def save_now(self, progress: Progress) -> None:
@@ -294,9 +301,19 @@ class _Saved(NamedTuple):
             self.save(progress, at_once=True)
 
 
-def laid_out(state: TrainState, n_tiles: int, mesh: Mesh | None) -> TrainState:
-    """Return a state that is in one piece as it is on the devices of a mesh, in so many blocks in all."""
-    state = in_blocks(state, mesh.size if mesh else 1, n_tiles)
+def with_sizes(state: TrainState, sizes: Sizes, mesh: Mesh | None) -> TrainState:
+    """Return a state that is in one piece as a fit with these sizes has it on the devices of a mesh."""
+    state = laid_out(with_columns(state, sizes.n_columns), sizes.n_tiles, mesh, sizes.block_rows)
+    if state.fixed is None or not sizes.carries_sums:
+        return state
+    axis_name = AXIS if mesh else None
+    summed = on_mesh(partial(row_sums, axis_name=axis_name), mesh, (specs(state).params,), EVERYWHERE)
+    return state._replace(sums=jax.jit(summed)(state.params))
+
+
+def laid_out(state: TrainState, n_tiles: int, mesh: Mesh | None, block_rows: int | None = None) -> TrainState:
+    """Return a state that is in one piece as it is on the devices of a mesh; see `in_blocks`."""
+    state = in_blocks(state, mesh.size if mesh else 1, n_tiles, block_rows)
     if mesh is None:
         return jax.tree.map(jnp.asarray, state)
     return jax.tree.map(lambda leaf, spec: put(leaf, NamedSharding(mesh, spec)), state, specs(state))
@@ -304,7 +321,8 @@ def laid_out(state: TrainState, n_tiles: int, mesh: Mesh | None) -> TrainState:
 
 def shapes(x: Array, config: DualConfig, sizes: Sizes, stage: str) -> TrainState:
     """Return the shapes of a state in one piece."""
-    key, sizes = jax.random.key(0), sizes._replace(block_rows=len(x), n_tiles=1)
+    key = jax.random.key(0)
+    sizes = sizes._replace(block_rows=len(x), multiple=1, carries_sums=False, n_tiles=1)
     state = jax.eval_shape(init, key, x, config)
     if stage == "pretrain":
         return state
@@ -368,7 +386,7 @@ def _begin_selection(
         return start(*arguments)
     # The layout is that of one device's share, whatever the number of clusters.
     own = jax.ShapeDtypeStruct((len(rows.x) // mesh.size, *rows.x.shape[1:]), rows.x.dtype)
-    one_cluster = sizes._replace(n_targets=own.shape[0], n_clusters=1, n_tiles=sizes.n_tiles // mesh.size)
+    one_cluster = sizes._replace(n_clusters=1, n_tiles=sizes.n_tiles // mesh.size)
     begun = jax.eval_shape(partial(start_selection, sizes=one_cluster), key, state, own, config)
     where = (EVERYWHERE, EVERYWHERE, ROWS, EVERYWHERE, ROWS, ROWS)
     return on_mesh(start, mesh, where, specs(begun))(*arguments)
@@ -403,7 +421,11 @@ def _advance(
     return Advanced(*run(state, mean_loss, n_steps, rows, config))
 
 
-advance = jax.jit(_advance, static_argnames=("stage", "mesh", "sizes"), donate_argnums=0)
+def _has_few_rows(_: Any, __: Any, ___: Any, rows: Rows, *____: Any) -> bool:
+    return len(rows.x) <= FEW_ROWS and rows.x.size <= FEW_CELLS
+
+
+advance = OneOff(_advance, _has_few_rows, static_argnums=(5, 6, 7), donate_argnums=0)
 
 
 def _whole_stage(

@@ -39,12 +39,17 @@ class Fixed(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Everything that a step needs and returns; ``fixed`` is None until the selection starts."""
+    """Everything that a step needs and returns; ``fixed`` is None until the selection starts.
+
+    ``sums`` holds the sums of squares (m,) of the rows of C and of P over the targets of all devices, as
+    C and P are now; None where a step computes them from C when it reads it: see `Sizes.carries_sums`.
+    """
 
     params: Params
     opt_state: OptState
     step: Int[Array, ""]
     fixed: Fixed | None = None
+    sums: Any = None
 
 
 def started(state: TrainState) -> Fixed:

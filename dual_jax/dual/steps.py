@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.devices.collectives import device_index, gather_rows, n_devices, own_rows, total
+from dual_jax.devices.mesh import platform_of
 from dual_jax.dual.blocks import (
     all_targets,
     apply_update,
@@ -24,6 +25,7 @@ from dual_jax.dual.blocks import (
     pieces_of,
     pull_spaces,
     rebuild_all,
+    row_sums,
     spaces,
     tiles_of,
     transpose,
@@ -197,7 +199,8 @@ def start_selection(
     x, config = as_float32((x, config))
     is_row = jnp.ones(len(x), bool) if is_row is None else is_row
     count = n_devices(axis_name)
-    sizes = (sizes or config.sizes(count * len(x))).shared(count)
+    sizes = sizes or config.sizes(count * len(x), n_devices=count, platform=platform_of(None))
+    sizes = sizes.shared(count)
     is_labeled = is_row & (jnp.zeros(len(x), bool) if labeled is None else labeled)
     is_candidate = is_row & ~is_labeled & (jnp.ones(len(x), bool) if candidates is None else candidates)
     position = device_index(axis_name) * len(x) + jnp.arange(len(x))
@@ -205,6 +208,8 @@ def start_selection(
     is_labeled, is_candidate = gather_rows(is_labeled, axis_name), gather_rows(is_candidate, axis_name)
     if dictionary is None:
         dictionary = _dictionary(key_dictionary, is_labeled | is_candidate, sizes.n_places)
+    n_unused = -len(dictionary) % sizes.multiple
+    dictionary = jnp.pad(dictionary, (0, n_unused), constant_values=-1)
 
     objective = OBJECTIVES[config.objective]
     n_tiles = sizes.n_tiles // count
@@ -247,7 +252,8 @@ def start_selection(
     network_state = config.optimizer(config.learning_rate).init(params.network)
     start = coefficient_optimizer(config, jnp.zeros((), jnp.int32)).init
     opt_state = OptState(network_state, tuple(map(start, params.C)), tuple(map(start, params.P)))
-    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), fixed)
+    sums = row_sums(params, axis_name) if sizes.carries_sums else None
+    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), fixed, sums)
 
 
 def _dictionary(key: Key[Array, ""], may_rebuild: Bool[Array, " N"], size: int) -> Int[Array, " m"]:
@@ -312,7 +318,9 @@ def train_step(
     z = encode(params.network, x, config, tiles)
     dictionary, samples, z_moments = spaces(z, x, is_row, fixed, config, tiles)
     targets = all_targets(samples, x, fixed)
-    rebuilt, sums, done = rebuild_all(pieces_of(params, targets), dictionary, fixed, config, tiles)
+    pieces, is_carried = pieces_of(params, targets), state.sums is not None
+    rebuilt, sums, done = rebuild_all(pieces, dictionary, fixed, config, tiles, has_sums=is_carried)
+    sums = state.sums if is_carried else sums
     terms, of_rebuilt, of_sums, of_samples, of_decoder = _terms(
         targets, rebuilt, sums, params, fixed, config, tiles
     )
@@ -336,7 +344,8 @@ def train_step(
     )
     params = Params(network, *transpose([raw for raw, _ in blocks]))
     opt_state = OptState(network_state, *transpose([state for _, state in blocks]))
-    return TrainState(params, opt_state, step + 1, fixed), terms
+    carried = row_sums(params, axis_name) if is_carried else None
+    return TrainState(params, opt_state, step + 1, fixed, carried), terms
 
 
 def _terms(

@@ -17,11 +17,12 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from dual_jax.data.errors import input_errors
 from dual_jax.data.storage import filled
-from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_host, on_mesh, shard_rows, sharing
+from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_host, on_mesh, platform_of, shard_rows, sharing
 from dual_jax.dual.checkpoint import stopping_at_a_break
 from dual_jax.dual.config import DualConfig, Readout, Sizes
-from dual_jax.dual.fitting import fit, laid_out, on_devices, shapes
+from dual_jax.dual.fitting import fit, on_devices, shapes, with_sizes
 from dual_jax.dual.layout import in_one_piece
 from dual_jax.dual.loop import Chunk
 from dual_jax.dual.ranking import norms_on, rank
@@ -30,9 +31,11 @@ from dual_jax.dual.state import started
 from dual_jax.dual.trained import learnt_space
 from dual_jax.estimators import progress
 from dual_jax.estimators.logs import Lines
-from dual_jax.estimators.picker import Picker
+from dual_jax.estimators.picker import Picker, has_costs, kept_limits, warn_of_end
 from dual_jax.estimators.prepared import Inputs, Prepared, Request, prepare, read_new_rows
 from dual_jax.estimators.training import Training, mesh_for, plan_training
+from dual_jax.methods import METHODS
+from dual_jax.selection.limits import Limits
 
 TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table is one compilation
 KEPT_PARAMETERS = (
@@ -51,8 +54,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
 
     Parameters
     ----------
-    n_to_select : int, optional
-        How many rows to pick; half of the candidates by default.
+    n_to_select : int or float, optional
+        How many rows to pick, or a share of the candidates in (0, 1); half of them by default.
     max_iter, pretrain_iter : int, optional
         Full-batch steps of the joint stage and of pre-training, at most; the configuration's by default.
     latent_dim : int, optional
@@ -83,13 +86,16 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
     support_ : (n,) bool array
         Whether a row was picked.
     ranking_ : (n_candidates,) int array
-        All candidates, best first; the first ``n_exact_`` by the read-out, the rest by remaining gain.
+        All candidates, best first; the first ``n_exact_`` by the read-out, the rest by remaining gain. With
+        limits those alone that the read-out picked.
     scores_ : (n,) float array
         Gain or score at the row's place in the ranking; NaN for labelled and forbidden rows.
     history_ : dict
         Stage to term to one number a step.
     n_exact_ : int
-        Rows that the read-out ordered exactly.
+        Rows that the read-out ordered exactly; with limits, all of the ranking.
+    end_ : str
+        Why the limits gave another number of picks than was asked for; "" where they did not.
     is_nested_ : bool
         Whether a fit for a smaller budget picks the first of these rows.
     n_iter_ : int
@@ -112,7 +118,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
 
     def __init__(
         self,
-        n_to_select: int | None = None,
+        n_to_select: float | None = None,
         *,
         max_iter: int | None = None,
         pretrain_iter: int | None = None,
@@ -145,17 +151,17 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         embedding: Any = None,
         labeled: Any = None,
         candidates: Any = None,
+        limits: Limits | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Train on the pool and rank its candidates: `run` on what `prepare` returns, which see.
 
         ``y`` is ignored: no label is ever read.
         """
-        return self.run(
-            self.prepare(
-                X, embedding=embedding, labeled=labeled, candidates=candidates, checkpoint_dir=checkpoint_dir
-            )
-        )
+        masks = {"labeled": labeled, "candidates": candidates}
+        self.run(self.prepare(X, embedding=embedding, **masks, limits=limits, checkpoint_dir=checkpoint_dir))
+        warn_of_end(self)
+        return self
 
     def prepare(
         self,
@@ -164,6 +170,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         embedding: Any = None,
         labeled: Any = None,
         candidates: Any = None,
+        limits: Limits | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> Prepared:
         """Return the pool ready for `run`: checked, scaled, its sizes decided, its memory planned.
@@ -182,6 +189,10 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
             with its options. ``transform`` then takes new images or series.
         labeled, candidates : bool mask, positions, or for a frame its index labels instead, optional
             Rows that have a label already: they count as picked. Rows that may be picked: all by default.
+        limits : dual_jax.Limits, optional
+            What else is asked of the picks: when to stop, which rows exclude each other, weights and costs.
+            There may then be fewer picks than ``n_to_select``, which ``end_`` explains; without a number of
+            picks, ``until`` or a total cost decides on it.
         checkpoint_dir : path, optional
             A folder that keeps the fit every half minute; the same fit started again with it continues from
             there, see `dual_jax.dual.checkpoint`. Ctrl-C then ends the fit at its next break, where it is
@@ -190,11 +201,11 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         Raises
         ------
         InputError
-            The pool, its embedding, a mask, the number of picks or a setting cannot be used, or the fit would
-            not fit in memory; the message says what to do. It is a ValueError.
+            The pool, its embedding, a mask, the number of picks, a limit or a setting cannot be used, or the
+            fit would not fit in memory; the message says what to do. It is a ValueError.
         """
         decide = partial(self._decide, checkpoint_dir=checkpoint_dir)
-        return prepare(self, X, embedding, labeled, candidates, decide, self._placed)
+        return prepare(self, X, embedding, labeled, candidates, decide, limits, self._placed)
 
     def run(self, prepared: Prepared) -> Self:
         """Train on a prepared pool and rank its candidates."""
@@ -215,6 +226,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
                 candidates=jnp.asarray(prepared.is_open),
                 callbacks=[Lines(), *self.callbacks, *watching],
                 checkpointer=training.checkpoint,
+                limits=prepared.limits,
             )
         self._prepared = prepared._replace(settings=training._replace(checkpoint=None))
         self.n_exact_ = fitted.n_exact
@@ -233,13 +245,17 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         asked = DualConfig() if self.config is None else self.config
         own = {field: getattr(self, name) for field, name in OWN_SETTINGS.items()}
         config = dataclasses.replace(asked, **{k: v for k, v in own.items() if v is not None})
+        if request.limits is not None:
+            with input_errors():
+                METHODS["dual"].check_keeps(request.limits, {"readout": config.readout})
         return plan_training(request, config, mesh_for(request.shape[0], self.devices), checkpoint_dir)
 
     @property
     def is_nested_(self) -> bool:
         """Whether a fit for a smaller budget picks the first of these rows."""
         check_is_fitted(self)
-        return is_nested(self._config.readout, len(self.scores_), self.n_exact_)
+        is_for_all = is_nested(self._config.readout, len(self.scores_), self.n_exact_)
+        return is_for_all and not has_costs(self._prepared.limits)
 
     @property
     def _config(self) -> DualConfig:
@@ -247,12 +263,13 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         return self._prepared.settings.config
 
     def _begins_with(self, n_select: int) -> bool:
-        return self._config.readout != "refine"
+        return self._config.readout != "refine" and not has_costs(self._prepared.limits)
 
     def _ranked_again(self, n_select: int) -> Int[np.ndarray, " k"]:
         mesh = self._mesh(len(self._prepared.x), self.sizes_)
         pool, is_row = self._sharded(mesh)
-        picks = rank(self.state_, pool, self._config, n_select, is_row=is_row, mesh=mesh)
+        limits = self._prepared.limits
+        picks = rank(self.state_, pool, self._config, n_select, is_row=is_row, mesh=mesh, limits=limits)
         return np.asarray(picks.indices)
 
     def _sharded(self, mesh: Mesh | None) -> tuple[Any, Any]:
@@ -312,7 +329,9 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         }
         n_shares = mesh.size if mesh else 1
         tree = {
-            "state": in_one_piece(self.state_, sizes.n_targets, sizes.n_clusters, n_shares, n),
+            "state": in_one_piece(
+                self.state_, sizes.n_targets, sizes.n_clusters, n_shares, n, sizes.n_places
+            ),
             "pool": prepared.x,
             "inputs": prepared.inputs.arrays(),
             "history": self.history_,
@@ -329,23 +348,27 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         self._restore_picks(about, arrays)
         n, n_places, n_clusters = len(arrays["pool"]), about["n_places"], about["n_clusters"]
         mesh = self._mesh(n, asked.sizes(n, n_places))
-        sizes = asked.sizes(n, n_places, mesh.size if mesh else 1)
+        sizes = asked.sizes(n, n_places, mesh.size if mesh else 1, platform_of(mesh))
         sizes = sizes._replace(n_places=n_places, n_clusters=n_clusters)
         x = self._placed(arrays["pool"], Training(asked, sizes))
         like, mask = shapes(x[: sizes.n_targets], asked, sizes, "train"), jnp.zeros(n, bool)
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
         state = filled(like, arrays, "state")
         is_labeled, is_open = np.asarray(started(state).is_labeled), np.zeros(n, bool)
-        is_open[self.ranking_] = True  # every candidate is ranked
+        limits = kept_limits(arrays)
+        if limits is None:
+            is_open[self.ranking_] = True  # every candidate is ranked
+        else:
+            is_open = np.asarray(started(state).is_candidate)
         inputs = Inputs.from_json(about["inputs"], lambda name: arrays[f"inputs/{name}"])
         budget, seed = len(self.sample_indices_), about["random_state"] or 0
         training = Training(asked, sizes)
-        self._prepared = Prepared(x, inputs, is_labeled, is_open, budget, seed, None, {}, training)
+        self._prepared = Prepared(x, inputs, is_labeled, is_open, budget, seed, None, {}, training, limits)
         history = {
             stage: {name: arrays[f"history/{stage}/{name}"] for name in names}
             for stage, names in about["history"].items()
         }
-        self._set_fit(laid_out(state, sizes.n_tiles, mesh), history)
+        self._set_fit(with_sizes(state, sizes, mesh), history)
         return self
 
     def _encode(self, rows: Float[Any, "m d"], size: int, mesh: Mesh | None) -> Float[Array, "m p"]:

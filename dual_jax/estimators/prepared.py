@@ -14,13 +14,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from dual_jax.data.checks import Table, as_mask, check_embedding, check_n_select, check_pool
-from dual_jax.data.errors import InputError
+from dual_jax.data.errors import InputError, input_errors
 from dual_jax.data.foreign import as_known
 from dual_jax.estimators.codes import is_code, learn_codes, read_samples, width_of_code
 from dual_jax.numerics.scaling import Parts, Scaler, apply, fit_parts, fit_scaler, join
+from dual_jax.selection.limitchecks import MAX_PICKS, check_limits, most_picks
+from dual_jax.selection.limits import Limits
 from dual_jax.views.encoder import Encoder, encode
 from dual_jax.views.keeping import as_arrays, from_arrays
 
+NONE_WITHIN = (
+    "no row may be picked within the limits: every candidate is too near to a labelled row, is of a full "
+    "group, or costs too much"
+)
 MAX_DENSE = 1 << 28  # cells of a sparse pool that is made dense: 1 GiB in float32
 
 
@@ -76,6 +82,7 @@ class Request(NamedTuple):
     is_labeled: Bool[np.ndarray, " n"]
     is_open: Bool[np.ndarray, " n"]
     n_select: int
+    limits: Limits | None = None
 
 
 class Prepared(NamedTuple):
@@ -93,6 +100,7 @@ class Prepared(NamedTuple):
     ids: Any  # a frame's index, or None
     features: dict[str, Any]  # scikit-learn's attributes: number and names of the features
     settings: Any
+    limits: Limits | None = None  # of the picks, as arrays
 
 
 def prepare(
@@ -102,6 +110,7 @@ def prepare(
     labeled: Any,
     candidates: Any,
     decide: Callable[[Request], Any],
+    limits: Limits | None = None,
     place: Callable[[Any, Any], Any] = lambda x, settings: jnp.asarray(x),
 ) -> Prepared:
     """Return a pool that is ready for a method, after every check; nothing is trained.
@@ -115,13 +124,15 @@ def prepare(
         embedding is learnt, its codes take the place of ``X``.
     decide
         Checks the estimator's own parameters for a request, and returns its settings.
+    limits
+        What else is asked of the picks.
     place
         Puts the scaled rows where a fit with these settings reads them: on JAX's default device by default.
 
     Raises
     ------
     InputError
-        The pool, its embedding, a mask, the number of picks or a parameter cannot be used.
+        The pool, its embedding, a mask, the number of picks, a limit or a parameter cannot be used.
     """
     seed, learnt = seed_from(estimator.random_state), list[Encoder]()
     if is_code(embedding):
@@ -131,10 +142,12 @@ def prepare(
     n, d = x.shape
     is_labeled = as_mask(labeled, n, ids=ids, name="labeled")
     is_open = as_mask(candidates, n, ids=ids, name="candidates", default=True) & ~is_labeled
-    n_select = check_n_select(estimator.n_to_select, int(is_open.sum()))
+    with input_errors():
+        limits = check_limits(limits, n)
+    n_select = _budget(estimator.n_to_select, limits, is_open, is_labeled)
     rows = None if embedding is None else _embedding_of(X, embedding, n)
     width = d + (0 if rows is None else rows.shape[1])
-    settings = decide(Request((n, width), is_labeled, is_open, n_select))
+    settings = decide(Request((n, width), is_labeled, is_open, n_select, limits))
     if is_late:
         x, ids, features = read_table(X.make())
     if isinstance(rows, Deferred):
@@ -142,7 +155,28 @@ def prepare(
     inputs, x = _fit_inputs(x, estimator.scale, rows, embedding)
     inputs = inputs._replace(encoder=learnt[0]) if learnt else inputs
     x = place(x, settings)
-    return Prepared(x, inputs, is_labeled, is_open, n_select, seed, ids, features, settings)
+    return Prepared(x, inputs, is_labeled, is_open, n_select, seed, ids, features, settings, limits)
+
+
+def _budget(
+    asked: Any, limits: Limits | None, is_open: Bool[np.ndarray, " n"], is_labeled: Bool[np.ndarray, " n"]
+) -> int:
+    """Return how many rows to pick at most; without a number what ``until`` or a total cost may need.
+
+    Raises
+    ------
+    InputError
+        The number cannot be used, or the limits leave no row at all.
+    """
+    n_select = check_n_select(asked, int(is_open.sum()))
+    if limits is None:
+        return n_select
+    most = most_picks(limits, is_open, is_labeled)
+    if most == 0:
+        raise InputError(NONE_WITHIN)
+    if limits.costs is not None:
+        return most if asked is None else min(n_select, most)
+    return min(most, MAX_PICKS) if asked is None and limits.until is not None else n_select
 
 
 def _codes(samples: np.ndarray, how: str | Encoder, seed: int, learnt: list[Encoder]) -> Deferred:

@@ -14,7 +14,10 @@ from jaxtyping import Array, Bool, Float, Key
 from dual_jax.methods.facts import FACTS, Facts
 from dual_jax.numerics.precision import float32_types
 from dual_jax.numerics.scaling import check_spread
+from dual_jax.selection.limitchecks import check_limits
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection, pickable, row_mask
+from dual_jax.selection.walks import cut, trimmed, walk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,15 +57,19 @@ class Method:
         *,
         labeled: Bool[Array, " n"] | None = None,
         candidates: Bool[Array, " n"] | None = None,
+        limits: Limits | None = None,
         **knobs: Any,
     ) -> Selection:
         """Return the picks; see `dual_jax.selection.protocol` for the arguments.
+
+        With ``limits`` there may be fewer than ``n_select``; under ``jit`` -1 stands for the missing ones.
 
         Raises
         ------
         ValueError
             When ``x`` is no (n, d) table, a mask has another length, or ``n_select`` is not between 1 and the
-            number of rows that may be picked (which is only known outside ``jit``).
+            number of rows that may be picked (which is only known outside ``jit``), or a limit cannot be used
+            or is none that the method keeps.
         """
         with float32_types():
             x = jnp.asarray(x, jnp.float32)
@@ -72,7 +79,50 @@ class Method:
             labeled = row_mask(labeled, len(x), "labeled")
             candidates = pickable(len(x), labeled, row_mask(candidates, len(x), "candidates", default=True))
             _check_budget(n_select, candidates)
-            return self.select(key, x, int(n_select), labeled=labeled, candidates=candidates, **knobs)
+            if (limits := check_limits(limits, len(x))) is None:
+                return self.select(key, x, int(n_select), labeled=labeled, candidates=candidates, **knobs)
+            self.check_keeps(limits, knobs)
+            return trimmed(self._within(limits, key, x, int(n_select), labeled, candidates, knobs))
+
+    def check_keeps(self, limits: Limits, knobs: Mapping[str, Any]) -> None:
+        """Raise ValueError if the method, with these knobs, cannot keep one of the limits."""
+        how = knobs.get("readout", "greedy")
+        kept = [
+            name
+            for name in self.facts.limits
+            if how == "greedy"
+            or (how == "refine" and name == "weights")
+            or (how == "norms" and name not in ("weights", "costs"))
+        ]
+        missing = [name for name in limits.asked() if name not in kept]
+        if missing:
+            given = f" with readout={how!r}" if how != "greedy" else ""
+            others = [name for name, facts in FACTS.items() if {*limits.asked()} <= {*facts.limits}]
+            raise ValueError(
+                f"{self.name}{given} cannot keep {', '.join(missing)}; it keeps {', '.join(kept)}. "
+                f"These can: {', '.join(others)}."
+            )
+
+    def _within(
+        self,
+        limits: Limits,
+        key: Key[Array, ""],
+        x: Float[Array, "n d"],
+        n_select: int,
+        labeled: Bool[Array, " n"],
+        candidates: Bool[Array, " n"],
+        knobs: dict[str, Any],
+    ) -> Selection:
+        """Return the picks within limits, -1 where these leave none."""
+        masks = {"labeled": labeled, "candidates": candidates}
+        if "limits" in inspect.signature(self.select).parameters:
+            return self.select(key, x, n_select, **masks, limits=limits, **knobs)
+        if limits.asked() == ("until",):
+            picks = self.select(key, x, n_select, **masks, **knobs)
+        else:  # each row has a score of its own: all are ranked
+            order = self.select(key, x, len(x), **masks, **knobs)
+            picks = walk(limits, x, order, labeled, candidates, n_select)
+        return cut(limits, x, picks, labeled)
 
     def is_nested_for(self, n: int, n_select: int, knobs: Mapping[str, Any]) -> bool:
         """Return whether of n rows the picks of each budget up to ``n_select`` begin those of a larger."""

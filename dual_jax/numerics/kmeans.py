@@ -1,10 +1,11 @@
-"""k-means on the device: greedy k-means++ seeding, Lloyd iterations, restarts by vmap.
+"""k-means on the device: greedy k-means++ seeding, Lloyd iterations, restarts.
 
 Rows are visited in chunks (`dual_jax.numerics.chunks`). A function that takes ``axis_name`` gets the rows of
 its own device: an iteration exchanges K x (d + 1) numbers.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -77,7 +78,7 @@ def kmeans(
     Minimises the inertia ``sum_i w_i min_k ||x_i - c_k||^2`` by Lloyd iterations (Lloyd, IEEE Trans. Inf.
     Theory 1982) from greedy k-means++ seeds (Arthur and Vassilvitskii, SODA 2007, with 2 + log K trials per
     centre). An empty cluster is seeded again on the row farthest from its centroid. The result is a
-    constant to differentiation. Restarts run side by side (``jax.vmap``).
+    constant to differentiation. Restarts run one after the other on a CPU, and side by side elsewhere.
 
     Parameters
     ----------
@@ -152,10 +153,16 @@ def _kmeans(
         start = init - mean if init is not None else greedy_seeds(key, rows, n_clusters, tiles)
         return _lloyd(rows, start, tol, max_iter, tiles)
 
-    runs = jax.vmap(run)(jax.random.split(key, n_runs))
+    # One after the other on a CPU: a loop in a loop is a smaller program than loops side by side.
+    each = jax.lax.map if jax.default_backend() == "cpu" else _side_by_side
+    runs = each(run, jax.random.split(key, n_runs))
     best = jax.tree.map(lambda leaf: leaf[jnp.argmin(runs.inertia)], runs)
     labels = best.labels.reshape(tiles.n, -1)[:, : len(x) // tiles.n].reshape(-1)
     return best._replace(centroids=best.centroids + mean, labels=labels)
+
+
+def _side_by_side(run: Callable[[Array], KMeansResult], keys: Array) -> KMeansResult:
+    return jax.vmap(run)(keys)
 
 
 def _as_float(x: ArrayLike) -> Array:

@@ -5,7 +5,6 @@ A data URI is a picture inside a page: it needs no other file. Pillow comes with
 
 import base64
 import io
-from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,20 +87,6 @@ def _encoded(picture: Any) -> str:
     content = io.BytesIO()
     picture.save(content, form, optimize=True)
     return data_uri(content.getvalue(), kind)
-
-
-def of_file(path: str | PathLike[str], side: int = SIDE) -> str:
-    """Return the picture in a file as a data URI, turned as its camera says; '' where it cannot be read."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as picture:
-            picture.draft("RGB", (side, side))  # a JPEG is read at a smaller size
-            turned = ImageOps.exif_transpose(picture).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return ""
-    turned.thumbnail((side, side))
-    return _encoded(turned)
 
 
 def sheet(images: UInt8[np.ndarray, "m h w"] | UInt8[np.ndarray, "m h w 3"]) -> Sheet | None:

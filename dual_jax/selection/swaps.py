@@ -49,7 +49,8 @@ def refine(
     Raises
     ------
     ValueError
-        When a position is repeated, out of range or labelled.
+        When a position is repeated, out of range or labelled, or the cover has limits on what is picked
+        together, which swaps would not keep.
 
     Examples
     --------
@@ -60,6 +61,8 @@ def refine(
     [1, 4]
     """
     indices, cover = jnp.asarray(indices, jnp.int32), cover._replace(axis=Axis())
+    if cover.limits is not None:
+        raise ValueError(f"swaps cannot keep {', '.join(cover.limits.asked())}: use the greedy without swaps")
     _check_start(indices, ~cover.is_labeled)
     medoids = _refine(cover, indices, _nearest_pair(cover, indices), max_sweeps, block_size)
     chosen = cover._replace(is_open=mask_of(medoids, len(cover.u)), shortlist=jnp.sort(medoids))

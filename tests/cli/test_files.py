@@ -161,6 +161,15 @@ def test_how_far_two_seeds_agree_is_printed_with_a_warning_where_they_do_not(mon
         assert used["embedding"]["stability"] == share
 
 
+def test_pixels_can_go_beside_the_code_and_a_page_shows_the_picks(tmp_path):
+    names = draw_pictures(tmp_path / "photos", 12)
+    select("photos", "--with-inputs", "--report", "page.html")
+    assert pathlib.Path("page.html").stat().st_size > 10_000
+    np.save("codes.npy", np.random.default_rng(0).normal(size=(len(names), 3)))
+    _, used = select("photos", "--embedding", "codes.npy")
+    assert used["embedding"]["shape"] == [12, 3]
+
+
 def test_copies_of_picked_pictures_are_numbered(tmp_path):
     draw_pictures(tmp_path / "photos", 12)
     picks, _ = select("photos", "--copy-to", "chosen")

@@ -1,15 +1,22 @@
 """The page of a report: what the command puts on it, for a table with text, a second round, and images."""
 
+import base64
 import csv
 import html
+import io
 import json
 import re
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dual_jax.cli import main, options
+from dual_jax.cli.picked import Source
+from dual_jax.cli.showing import find_looks, look_at
+from dual_jax.data.owncolumns import PoolFile
+from dual_jax.data.tables import read_pool
 
 SENTENCES = [
     f"The {word} of number {i} is <b>{i * i % 7}</b> here" for i in range(30) for word in ("one", "two")
@@ -78,3 +85,23 @@ def test_the_pictures_that_a_column_names_are_shown_and_missing_ones_are_not():
     shown = re.findall(r'data-row="(\d+)" alt="photos/(\d).png" src="data:image/', page)
     assert {row for row, _ in shown} == {*map(str, range(8))}
     assert all(row == name for row, name in shown)
+
+
+@pytest.mark.parametrize("where", ["photos", "photos/list.txt"])
+def test_of_a_folder_and_of_a_list_of_pictures_the_files_themselves_are_shown(where):
+    Image = pytest.importorskip("PIL.Image")
+    Path("photos/inner").mkdir(parents=True)
+    colors = {"a.png": (200, 0, 0), "inner/b.jpg": (0, 200, 0), "inner/c.png": (0, 0, 200)}
+    for name, color in colors.items():
+        Image.new("RGB", (300, 150), color).save(f"photos/{name}")
+    Path("photos/list.txt").write_text("\n".join(colors), "utf-8")
+    pool = read_pool(where)
+    source = Source(PoolFile(pool), pool, 0, None, None, None, [], None, {})
+
+    shown = look_at(find_looks(Namespace(sample_shape=()), source), [0, 1, 2])
+
+    for row in shown.values():
+        picture = Image.open(io.BytesIO(base64.b64decode(row.picture.partition(",")[2])))
+        assert picture.size == (96, 48)  # in its proportions, not as the method sees it
+        assert np.argmax(picture.getpixel((9, 9))) == np.argmax(colors[row.id])
+    assert [row.id for row in shown.values()] == [*colors]

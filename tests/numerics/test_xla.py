@@ -84,9 +84,10 @@ def test_a_product_with_a_transposed_array_is_that_of_numpy():
     np.testing.assert_allclose(xla.transposed_matmul(A, B), A.T @ B, rtol=1e-5, atol=1e-5)
 
 
-def test_what_runs_after_something_is_unchanged():
+@pytest.mark.parametrize("run_after", [xla.run_after, xla.start_after])
+def test_what_runs_after_something_is_unchanged(run_after):
     tree = {"x": jnp.asarray(A), "n": jnp.arange(3)}
-    after = jax.jit(xla.run_after)(jnp.asarray(B), tree)
+    after = jax.jit(run_after)(jnp.asarray(B), tree)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), after, tree))
 
 
@@ -96,6 +97,24 @@ def test_on_a_cpu_one_entry_in_each_row_is_cleared_and_a_place_beyond_the_row_is
     expected[0, 2] = expected[2, 0] = 0.0
     np.testing.assert_array_equal(cleared, expected)
     np.testing.assert_array_equal(xla.mask_entries(jnp.asarray(A), jnp.zeros(A.shape, bool)), A)
+
+
+@pytest.mark.parametrize("product", [xla.outer_product, xla._summed_products], ids=["here", "on a GPU"])
+def test_an_outer_product_is_that_of_numpy(product):
+    np.testing.assert_allclose(product(B, A[:7, :3]), B @ A[:7, :3].T, rtol=1e-5, atol=1e-6)
+
+
+def test_on_a_cpu_the_gradient_of_one_entry_in_each_row_is_0():
+    is_free = jnp.ones(A[:3].shape, bool)  # is not looked at
+    masked = xla.mask_gradient(jnp.asarray(A[:3]), is_free, jnp.array([2, 30, 0]))
+    np.testing.assert_array_equal(masked, xla.zero_entries(jnp.asarray(A[:3]), jnp.array([2, 30, 0])))
+
+
+def test_what_is_ordered_is_unchanged_and_so_is_its_gradient():
+    arrays = jnp.asarray(A), jnp.asarray(B)
+    jax.tree.map(np.testing.assert_array_equal, xla.ordered(*arrays), arrays)
+    _, pull = jax.vjp(lambda a, b: xla.ordered(a, b), *arrays)
+    jax.tree.map(np.testing.assert_array_equal, pull(arrays), arrays)
 
 
 def test_blocks_one_after_the_other_need_fewer_temporaries_than_side_by_side(measured):

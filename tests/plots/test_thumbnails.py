@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dual_jax.plots.thumbnails import MAX_SHEET, SIDE, curves, of_file, sheet, thumbnails, to_bytes
+from dual_jax.plots.thumbnails import MAX_SHEET, SIDE, curves, sheet, thumbnails, to_bytes
 
 DRAW = np.random.default_rng(0)
 
@@ -53,19 +53,6 @@ def test_each_tile_of_a_sheet_is_its_image():
 
 def test_images_that_are_too_many_or_too_large_get_no_sheet():
     assert sheet(np.zeros((2, MAX_SHEET // 2 + 1, 1), np.uint8)) is None
-
-
-def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # a quarter turn
-    Image.new("RGB", (400, 200), "red").save(tmp_path / "a.jpg", exif=exif)
-    width, height = opened(of_file(tmp_path / "a.jpg")).size
-    assert height == SIDE > width
-
-
-def test_a_broken_or_missing_file_has_no_picture(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff none")
-    assert of_file(tmp_path / "a.jpg") == of_file(tmp_path / "b.jpg") == ""
 
 
 def test_a_curve_has_a_line_for_each_channel_inside_its_drawing():

@@ -10,6 +10,7 @@ from dual_jax.numerics.arithmetic import matmul, principal_directions, squared_n
 from dual_jax.numerics.statistics import MAX_INPUTS, bounded_gain, robust_moments
 from dual_jax.selection.cover import build_cover, power_cost
 from dual_jax.selection.coverage import greedy
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection
 from dual_jax.selection.swaps import refine
 
@@ -27,6 +28,7 @@ def medoids(
     candidates: Bool[Array, " n"],
     readout: str = "greedy",
     pair_first: bool = True,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return rows such that every row of the pool is near one of them; far rows have little influence.
 
@@ -53,6 +55,9 @@ def medoids(
         ``"greedy"`` (default) or ``"refine"``, swaps for this one budget; static.
     pair_first
         Choose the first two picks together; see `dual_jax.selection.coverage.greedy`; static.
+    limits
+        See `dual_jax.selection.limits`; all are kept, with swaps the weights alone. Distances are those of u,
+        to the power 1/2 for "mean distance".
 
     Returns
     -------
@@ -73,7 +78,8 @@ def medoids(
     """
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} is unknown: give one of {', '.join(READOUTS)}.")
-    cover = build_cover(squashed(key, x), power_cost(POWER), labeled=labeled, candidates=candidates)
+    u = squashed(key, x)
+    cover = build_cover(u, power_cost(POWER), labeled=labeled, candidates=candidates, limits=limits)
     picks = greedy(cover, n_select, pair_first=pair_first)
     return picks if readout == "greedy" else refine(cover, picks.indices)
 
