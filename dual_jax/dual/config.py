@@ -88,10 +88,9 @@ class Sizes(NamedTuple):
     def shared(self, n_devices: int) -> "Sizes":
         """Return the sizes for devices with as many tiles each; of more devices than tiles each has one."""
         n_tiles = round_up(self.n_tiles, n_devices)
-        rows = (
-            min(self.block_rows, -(-self.n_targets // n_tiles)) if n_tiles > self.n_tiles else self.block_rows
-        )
-        return self._replace(n_tiles=n_tiles, block_rows=rows)
+        if n_tiles == self.n_tiles:
+            return self
+        return self._replace(n_tiles=n_tiles, block_rows=min(self.block_rows, -(-self.n_targets // n_tiles)))
 
 
 def round_up(n: int, multiple: int) -> int:
