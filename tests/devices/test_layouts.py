@@ -84,9 +84,8 @@ def test_one_device_that_is_not_the_default_one_stays():
     assert list(sharing(make_mesh(jax.devices()[3:5]), 1).devices.flat) == jax.devices()[3:4]
 
 
-TERMS = (
-    np.random.default_rng(1).normal(size=(8, 5, 3)).astype(np.float32) * 10.0 ** np.arange(8)[:, None, None]
-)
+TERMS = np.random.default_rng(1).normal(size=(8, 5, 3)).astype(np.float32)
+TERMS *= 10.0 ** np.arange(8, dtype=np.float32)[:, None, None]
 
 
 @pytest.mark.parametrize("few", [0, 1 << 12])
