@@ -239,7 +239,7 @@ def lower(
         return jax.tree.map(place, tree, specs(tree))
 
     def sharded(n_rows: int, row: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-        n_padded = -(-n_rows // every.size) * every.size
+        n_padded = -(-n_rows // sizes.n_tiles) * sizes.n_tiles
         return jax.ShapeDtypeStruct((n_padded, *row), dtype, sharding=NamedSharding(every, ROWS))
 
     x, n_targets = sharded(n, shape[1:], jnp.float32), sizes.n_targets
@@ -256,12 +256,12 @@ def lower(
         n_exact = n if config.readout == "norms" else min(n, config.n_exact)
         return rank_on_mesh(state, rows.x, config, rows.is_row, n_exact, n, axis_name, mesh)
 
-    def chunk(state: TrainState, rows: Rows, stage: str, n_batches: int = 1) -> jax.stages.Lowered:
-        return advance.lower(state, mean, n_steps, rows, config, stage, mesh, n_batches)
+    def chunk(state: TrainState, rows: Rows, stage: str) -> jax.stages.Lowered:
+        return advance.lower(state, mean, n_steps, rows, config, stage, mesh, sizes)
 
     mean = jax.ShapeDtypeStruct((), jnp.float32)
     return {
-        "pretrain": chunk(fresh, pool, "pretrain", sizes.n_batches),
+        "pretrain": chunk(fresh, pool, "pretrain"),
         "start": begin_selection.lower(key, fresh, targets, config, mask, mask, sizes, mesh),
         "train": chunk(begun, targets, "train"),
         # C and its moments are not read, but they are in memory.

@@ -59,13 +59,16 @@ class Sizes(NamedTuple):
     n_clusters
         K.
     block_rows
-        Targets in a block of C, on each device.
+        Targets in a block of C.
     n_batches
         Steps of stage 1 that use each row of the pool once.
     multiple
         The columns of C are padded by unused places to a multiple of this.
     carries_sums
         Whether a step of the free objective sums the squares of C as it writes it, for the next step.
+    n_tiles
+        Tiles of rows on all devices together: on a CPU one for each block of C, else one for each device. See
+        `dual_jax.numerics.tiles`.
     """
 
     n_targets: int
@@ -75,11 +78,19 @@ class Sizes(NamedTuple):
     n_batches: int
     multiple: int = 1
     carries_sums: bool = False
+    n_tiles: int = 1
 
     @property
     def n_columns(self) -> int:
         """Columns of C, with unused places."""
         return round_up(self.n_places, self.multiple)
+
+    def shared(self, n_devices: int) -> "Sizes":
+        """Return the sizes for devices with as many tiles each; of more devices than tiles each has one."""
+        n_tiles = round_up(self.n_tiles, n_devices)
+        if n_tiles == self.n_tiles:
+            return self
+        return self._replace(n_tiles=n_tiles, block_rows=min(self.block_rows, -(-self.n_targets // n_tiles)))
 
 
 def round_up(n: int, multiple: int) -> int:
@@ -152,9 +163,11 @@ class DualConfig:
         Rows in a step of stage 1. From a larger pool a step takes every k-th row, and the next step starts
         one row later. None for all rows.
     block_rows
-        Targets in a block of C; None for blocks that suit the device. On a CPU they fit the processor's
-        cache: the temporaries of a step are then below a tenth of a full C from 20,000 rows on; with the
-        simplex below a sixth. On a TPU and a GPU there are few blocks, which compile quickly.
+        Targets in a block of C at most; None for blocks that suit the device. On a CPU they fit the
+        processor's cache: the temporaries of a step are then below a tenth of a full C from 20,000 rows on;
+        with the simplex below a sixth. There they are of equal length, a power of two of them, and devices
+        share whole ones: 1, 2, 4, ... devices give the same bits. On a TPU and a GPU there are few blocks,
+        which compile quickly.
     coefficient_seeds
         Seeds of the random start of C and P of the free objective; None draws them from the key.
     """
@@ -238,8 +251,14 @@ class DualConfig:
         """Return K for n targets."""
         return self.n_clusters or max(1, min(int(2 * math.sqrt(n)), n // 3))
 
-    def rows_in_block(self, n_targets: int, m: int, platform: str = "cpu") -> int:
-        """Return how many targets a block of C holds, of ``n_targets`` with m coefficients each."""
+    def blocks_on_cpu(self, n_targets: int, m: int) -> int:
+        """Return into how many blocks C is cut, of ``n_targets`` with m coefficients each: a power of two."""
+        most = self.block_rows or max(BLOCKS["cpu", self.objective].n_bytes // (4 * m), 1)
+        n_blocks = 1 << (-(-n_targets // most) - 1).bit_length()
+        return n_blocks if self.block_rows else min(n_blocks, BLOCKS["cpu", self.objective].most)
+
+    def rows_in_block(self, n_targets: int, m: int, platform: str) -> int:
+        """Return how many targets a block holds on an accelerator that has ``n_targets``."""
         if self.block_rows:
             return self.block_rows
         rule = BLOCKS[platform, self.objective]
@@ -261,7 +280,7 @@ class DualConfig:
             Rows among the targets that may rebuild others, labelled rows and candidates; all by default. The
             dictionary has the next power of two as places, so that a few rows more or less compile nothing.
         n_devices
-            Devices that share the targets.
+            Devices that share the targets. On a CPU more than there are blocks get a block each.
         platform
             Of the devices, "cpu", "gpu" or "tpu": it decides blocks and unused places, not which rows count.
 
@@ -278,15 +297,23 @@ class DualConfig:
         limit = self.dictionary_size or max(MIN_DICTIONARY, MAX_COEFFICIENTS // n_targets)
         n_usable = n_targets if n_usable is None else n_usable
         n_places = max(1, min(1 << max(n_usable - 1, 0).bit_length(), n_targets, limit))
-        multiple = BLOCKS[platform, self.objective].multiple
+        n_batches = 1 if self.batch_rows is None else -(-n // self.batch_rows)
+        multiple, local = BLOCKS[platform, self.objective].multiple, -(-n_targets // n_devices)
+        n_columns = round_up(n_places, multiple)
+        if platform == "cpu":
+            n_tiles = round_up(self.blocks_on_cpu(n_targets, n_columns), n_devices)
+            block_rows = -(-n_targets // n_tiles)
+        else:
+            n_tiles, block_rows = n_devices, self.rows_in_block(local, n_columns, platform)
         return Sizes(
             n_targets,
             n_places,
             self.clusters(n_targets),
-            self.rows_in_block(-(-n_targets // n_devices), round_up(n_places, multiple), platform),
-            1 if self.batch_rows is None else -(-n // self.batch_rows),
+            block_rows,
+            n_batches,
             multiple,
             platform == "tpu" and self.objective == "free",  # a TPU sums what it writes in the same kernel
+            n_tiles,
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -122,16 +122,18 @@ def with_columns(state: TrainState, m: int | None) -> TrainState:
     return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 
 
-def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
+def in_blocks(state: TrainState, n_shares: int, n_tiles: int, block_rows: int | None = None) -> TrainState:
     """Return a state that is in one piece as it is on ``n_shares`` devices; the inverse of `in_one_piece`.
 
-    Each block of C and P holds the shares of all devices in order, as a mesh shards them.
+    Each block of C and P holds the shares of all devices in order, as a mesh shards them. Rows are padded to
+    a multiple of ``n_tiles``, which is one of ``n_shares``. Blocks are tiles, or have ``block_rows``.
     """
     if state.fixed is None:
         return state
     n, n_clusters = len(state.fixed.targets), len(state.fixed.sizes)
-    n_local, k_local = -(-n // n_shares), -(-n_clusters // n_shares)
-    blocks = cuts(n_local, k_local, block_rows)
+    own, rows = n_tiles // n_shares, -(-n // n_tiles)
+    n_local, k_local = own * rows, own * -(-n_clusters // n_tiles)
+    blocks = cuts(n_local, k_local, block_rows or rows)
 
     def split(whole: Any, rows: list[slice], n_own: int) -> tuple[Any, ...]:
         def leaf(array: np.ndarray, own: slice) -> np.ndarray:
@@ -146,7 +148,7 @@ def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
         of_c = split(tree.C[0], [block.C for block in blocks], n_local)
         return tree._replace(C=of_c, P=split(tree.P[0], [block.P for block in blocks], k_local))
 
-    n_pool = -(-len(state.fixed.is_labeled) // n_shares) * n_shares
+    n_pool = -(-len(state.fixed.is_labeled) // n_tiles) * n_tiles
     fixed = _resized_fixed(state.fixed, RowCounts(n_local * n_shares, k_local * n_shares, n_pool))
     return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 

@@ -86,6 +86,8 @@ def rank(
     where = AXIS if mesh else axis_name
     n = None if is_row is None else count_rows(is_row)
     limits, settings = check_limits(limits, len(x) if n is None else n), config.of_programs()
+    if not (mesh or axis_name) and (missing := len(started(state).is_candidate) - len(x)) > 0:
+        x, rows = (jnp.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in (x, rows))
     if limits is None:
         return rank_on_mesh(state, x, settings, rows, n_exact, wanted, where, mesh)
     n_exact = min(wanted, config.n_exact) if n_select is None else wanted

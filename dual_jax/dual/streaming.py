@@ -194,7 +194,8 @@ Placed = tuple[Float[Array, "m q"], Int[Array, " m"], Float[Array, " m"]]
 def _placed(state: TrainState, codes: Moments, config: DualConfig, x: Float[Array, "m d"]) -> Placed:
     """Return rows in the learnt space, their clusters, and the squared distances from these."""
     u = space_of(state, x, codes, config)
-    return u, *assign(u, started(state).centroids)
+    centroids, is_real = started(state).centroids, started(state).sizes > 0
+    return u, *assign(u, jnp.where(is_real[:, None], centroids, centroids[jnp.argmax(is_real)]))
 
 
 def _picks(

@@ -19,10 +19,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from dual_jax.data.errors import input_errors
 from dual_jax.data.storage import filled
-from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_host, on_mesh, platform_of, shard_rows
+from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_host, on_mesh, platform_of, shard_rows, sharing
 from dual_jax.dual.checkpoint import stopping_at_a_break
-from dual_jax.dual.config import DualConfig, Readout
-from dual_jax.dual.fitting import fit, shapes, with_sizes
+from dual_jax.dual.config import DualConfig, Readout, Sizes
+from dual_jax.dual.fitting import fit, on_devices, shapes, with_sizes
 from dual_jax.dual.layout import in_one_piece
 from dual_jax.dual.loop import Chunk
 from dual_jax.dual.ranking import norms_on, rank
@@ -69,7 +69,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
     random_state : int, RandomState or None
         The same integer gives the same picks.
     devices : sequence of jax.Device, optional
-        Devices to spread the rows over; by default all of them where the pool is large enough to gain.
+        Devices to spread the rows over; by default all of them where the pool is large enough to gain. Of a
+        CPU no more are used than share the blocks of C evenly, so that picks do not depend on their number.
     config : DualConfig, optional
         All other settings; `DualConfig()` by default.
     callbacks : sequence of callables
@@ -205,7 +206,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
             fit would not fit in memory; the message says what to do. It is a ValueError.
         """
         decide = partial(self._decide, checkpoint_dir=checkpoint_dir)
-        return prepare(self, X, embedding, labeled, candidates, decide, limits)
+        return prepare(self, X, embedding, labeled, candidates, decide, limits, self._placed)
 
     def run(self, prepared: Prepared) -> Self:
         """Train on a prepared pool and rank its candidates."""
@@ -220,7 +221,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
                 jax.random.key(prepared.seed),
                 prepared.x,
                 training.config,
-                mesh=self._mesh(len(prepared.x)),
+                mesh=self._mesh(len(prepared.x), training.sizes),
                 sizes=training.sizes,
                 labeled=jnp.asarray(prepared.is_labeled),
                 candidates=jnp.asarray(prepared.is_open),
@@ -248,7 +249,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         if request.limits is not None:
             with input_errors():
                 METHODS["dual"].check_keeps(request.limits, {"readout": config.readout})
-        return plan_training(request, config, self._mesh(request.shape[0]), checkpoint_dir)
+        return plan_training(request, config, mesh_for(request.shape[0], self.devices), checkpoint_dir)
 
     @property
     def is_nested_(self) -> bool:
@@ -266,7 +267,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         return self._config.readout != "refine" and not has_costs(self._prepared.limits)
 
     def _ranked_again(self, n_select: int) -> Int[np.ndarray, " k"]:
-        mesh = self._mesh(len(self._prepared.x))
+        mesh = self._mesh(len(self._prepared.x), self.sizes_)
         pool, is_row = self._sharded(mesh)
         limits = self._prepared.limits
         picks = rank(self.state_, pool, self._config, n_select, is_row=is_row, mesh=mesh, limits=limits)
@@ -274,12 +275,11 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
 
     def _sharded(self, mesh: Mesh | None) -> tuple[Any, Any]:
         """Return the pool on the devices of a mesh, and which of its rows are no padding."""
-        x = self._prepared.x
-        return shard_rows(x, mesh), shard_rows(np.ones(len(x), bool), mesh)
+        return on_devices(self._prepared.x, mesh, self.sizes_.n_tiles)
 
     def _clustered(self) -> tuple[Float[Any, "n q"], Float[Any, "k q"]]:
         fixed, n = started(self.state_), len(self._prepared.x)
-        pool, is_row = self._sharded(self._mesh(n))
+        pool, is_row = self._sharded(self._mesh(n, self.sizes_))
         u = on_host(_learnt_space(self.state_, pool, self._config, is_row=is_row))  # from all devices
         return u[:n], np.asarray(fixed.centroids)[np.asarray(fixed.sizes) > 0]
 
@@ -290,7 +290,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         ``state_.fixed.dictionary``.
         """
         check_is_fitted(self)
-        mesh = self._mesh(len(self._prepared.x))
+        mesh = self._mesh(len(self._prepared.x), self.sizes_)
         norms = norms_on(self.state_, self._sharded(mesh)[0], self._config, mesh)
         return {name: np.asarray(values) for name, values in norms._asdict().items()}
 
@@ -307,7 +307,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         """
         check_is_fitted(self)
         rows = read_new_rows(self, self._prepared.inputs, X, embedding)
-        mesh = self._mesh(len(self._prepared.x))
+        mesh = self._mesh(len(self._prepared.x), self.sizes_)
         size = TRANSFORM_ROWS * (mesh.size if mesh else 1)
         codes = [self._encode(rows[start : start + size], size, mesh) for start in range(0, len(rows), size)]
         return jnp.concatenate(codes) if isinstance(rows, jax.Array) else np.concatenate(on_host(codes))
@@ -318,7 +318,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
 
     def _contents(self) -> tuple[dict[str, Any], dict[str, Any]]:
         prepared, sizes = self._prepared, self.sizes_
-        n, mesh = len(prepared.x), self._mesh(len(prepared.x))
+        n, mesh = len(prepared.x), self._mesh(len(prepared.x), sizes)
         about = {
             "parameters": {name: getattr(self, name) for name in KEPT_PARAMETERS},
             "random_state": self.random_state if isinstance(self.random_state, Integral) else None,
@@ -347,11 +347,11 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         asked = DualConfig.from_json(about["config"], config)
         self = cls(**about["parameters"], random_state=about["random_state"], config=asked)
         self._restore_picks(about, arrays)
-        x = jnp.asarray(arrays["pool"])
-        n, mesh = len(x), self._mesh(len(x))
-        n_places, n_clusters = about["n_places"], about["n_clusters"]
+        n, n_places, n_clusters = len(arrays["pool"]), about["n_places"], about["n_clusters"]
+        mesh = self._mesh(n, asked.sizes(n, n_places))
         sizes = asked.sizes(n, n_places, mesh.size if mesh else 1, platform_of(mesh))
         sizes = sizes._replace(n_places=n_places, n_clusters=n_clusters)
+        x = self._placed(arrays["pool"], Training(asked, sizes))
         like, mask = shapes(x[: sizes.n_targets], asked, sizes, "train"), jnp.zeros(n, bool)
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
         state = filled(like, arrays, "state")
@@ -382,8 +382,13 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         encoder, row = self.params_.network.encoder, self._prepared.x[:1]
         return _encoded.eval_shape(encoder, row, self._config, None).shape[1]
 
-    def _mesh(self, n: int) -> Mesh | None:
-        return mesh_for(n, self.devices)
+    def _mesh(self, n: int, sizes: Sizes) -> Mesh | None:
+        """Return the devices that share a fit to n rows."""
+        return sharing(mesh_for(n, self.devices), sizes.n_tiles)
+
+    def _placed(self, x: Any, training: Training) -> Any:
+        """Return the pool on the one device that uses it; else on the host, which gives each its share."""
+        return jnp.asarray(x) if self._mesh(len(x), training.sizes) is None else x
 
     def __sklearn_tags__(self) -> Tags:
         """Say that the output is float32 whatever comes in."""

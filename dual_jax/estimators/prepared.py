@@ -111,6 +111,7 @@ def prepare(
     candidates: Any,
     decide: Callable[[Request], Any],
     limits: Limits | None = None,
+    place: Callable[[Any, Any], Any] = lambda x, settings: jnp.asarray(x),
 ) -> Prepared:
     """Return a pool that is ready for a method, after every check; nothing is trained.
 
@@ -125,6 +126,8 @@ def prepare(
         Checks the estimator's own parameters for a request, and returns its settings.
     limits
         What else is asked of the picks.
+    place
+        Puts the scaled rows where a fit with these settings reads them: on JAX's default device by default.
 
     Raises
     ------
@@ -151,9 +154,8 @@ def prepare(
         rows = check_embedding(rows.make(), n)
     inputs, x = _fit_inputs(x, estimator.scale, rows, embedding)
     inputs = inputs._replace(encoder=learnt[0]) if learnt else inputs
-    return Prepared(
-        jnp.asarray(x), inputs, is_labeled, is_open, n_select, seed, ids, features, settings, limits
-    )
+    x = place(x, settings)
+    return Prepared(x, inputs, is_labeled, is_open, n_select, seed, ids, features, settings, limits)
 
 
 def _budget(

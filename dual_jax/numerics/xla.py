@@ -13,6 +13,8 @@ workaround          without it                                    upstream      
                     whatever barriers say                         jax-ml/jax#25399
 `transposed_matmul` XLA:CPU packs the transposed array first,     none known                   0.10.2
                     which takes as long again as the product
+`compiled_alone`    XLA:CPU removes barriers before it fuses, so  openxla/xla#20440            0.10.2
+                    that rounding depends on the neighbours
 `ordered`           XLA:GPU merges the products of C and of P,    none known                   0.10.2
                     and copies C to append the rows of P
 `outer_product`     XLA:GPU writes and reads the product of       none known                   0.10.2
@@ -44,6 +46,33 @@ def run_after(done: Any, tree: Any) -> Any:
     firsts = [leaf.ravel()[0] for leaf in jax.tree.leaves(done) if leaf.size]
     is_never = jnp.any(jnp.stack(firsts) > jnp.inf)
     return jax.tree.map(lambda leaf: jnp.where(is_never, jnp.zeros_like(leaf), leaf), tree)
+
+
+def compiled_alone(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose bits do not depend on what is computed before and after it.
+
+    XLA:CPU fuses a function with its neighbours, and contracts a product and a sum of one fusion into an
+    operation that rounds once. It removes barriers before it fuses. So here the function is one of three
+    branches; the others are never taken, since no number exceeds infinity. (Of two cheap branches the
+    compiler makes one.) On other devices, where a branch waits for the processor, it is as it was.
+
+    Parameters
+    ----------
+    function
+        Gets arrays, one of them float32.
+    """
+
+    def branched(*args: Any) -> Any:
+        first = next(leaf for leaf in jax.tree.leaves(args) if leaf.size and leaf.dtype == jnp.float32)
+        shapes = jax.eval_shape(function, *args)
+
+        def never(*_: Any) -> Any:
+            return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+        is_never = (first.ravel()[0] > jnp.inf).astype(jnp.int32)
+        return jax.lax.switch(is_never, (function, never, never), *args)
+
+    return lambda *args: jax.lax.platform_dependent(*args, cpu=branched, default=function)
 
 
 def start_after(done: Any, tree: Any) -> Any:

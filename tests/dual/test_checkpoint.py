@@ -115,7 +115,7 @@ def test_a_state_in_one_piece_goes_back_into_its_blocks(n_devices):
     whole = in_one_piece(state, 31, 4, n_devices)
     assert [c.shape for c in whole.params.C + whole.params.P] == [(31, 31), (4, 31)]
     assert not whole.params.C[0].diagonal().any()
-    again = in_blocks(whole, n_devices, 8)
+    again = in_blocks(whole, n_devices, CONFIG.sizes(31, n_devices=n_devices).n_tiles)
     jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.asarray, state), again)
 
 

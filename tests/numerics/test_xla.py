@@ -133,3 +133,36 @@ def test_the_compiler_still_rewrites_a_product_turned_round(measured):
     plain, turned = measured["plain products"]
     assert plain != measured["product of ours"]
     assert turned != measured["product of ours"] or turned == plain
+
+
+def test_a_function_that_is_compiled_alone_returns_the_same_also_of_what_is_not_finite():
+    square = xla.compiled_alone(lambda a, k: (a * a, k + 1))
+    a = jnp.array([2.0, jnp.nan, jnp.inf])
+    for run in (square, jax.jit(square)):
+        np.testing.assert_array_equal(run(a, 3)[0], [4.0, np.nan, np.inf])
+        assert int(run(a[:1], 3)[1]) == 4
+
+
+ALONE = """
+import jax
+from dual_jax.numerics.xla import compiled_alone
+
+def program(isolated):
+    text = jax.jit(lambda a, b, c: isolated(a * b) + c).lower(*[jax.ShapeDtypeStruct((64,), "float32")] * 3)
+    return text.compile().as_text()
+
+def is_contracted(text):
+    bodies = text.split("\\n\\n")
+    return any(" multiply(" in body and " add(" in body for body in bodies)
+
+ways = jax.lax.optimization_barrier, compiled_alone(lambda x: x)
+print(*[is_contracted(program(way)) for way in ways])
+"""
+
+
+def test_a_barrier_does_not_keep_a_product_and_a_sum_apart_and_a_branch_does():
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == ["True", "False"]
