@@ -66,7 +66,9 @@ def total_in_order(tree: Any, axis_name: str | None) -> Any:
         added = jax.lax.all_gather(own, axis_name, tiled=True)
     ends = np.cumsum([leaf.size for leaf in leaves])
     parts = [added[end - leaf.size : end] for leaf, end in zip(leaves, ends, strict=True)]
-    return structure.unflatten([part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)])
+    return jax.tree.unflatten(
+        structure, [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+    )
 
 
 def largest(tree: Any, axis_name: str | None) -> Any:

@@ -207,7 +207,7 @@ def test_stages_run_as_one_program_or_in_chunks_with_the_same_states():
 
     one, values, _ = stage(state, rows, config)
     start = Progress("pretrain", 0, state, np.inf, False, {})
-    chunks = run_in_chunks(lambda *at: advance(*at, rows, config, "pretrain", None, 1), start, 70)
+    chunks = run_in_chunks(lambda *at: advance(*at, rows, config, "pretrain", None, None), start, 70)
     np.testing.assert_array_equal(values["loss"], chunks.history["pretrain"]["loss"])
     jax.tree.map(np.testing.assert_array_equal, one, chunks.state)
 
