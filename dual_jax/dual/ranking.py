@@ -1,5 +1,6 @@
 """From a trained state to a ranking of the candidates, on one device or on a mesh."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -88,6 +89,8 @@ def rank(
     limits, settings = check_limits(limits, len(x) if n is None else n), config.of_programs()
     if not (mesh or axis_name) and (missing := len(started(state).is_candidate) - len(x)) > 0:
         x, rows = (jnp.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in (x, rows))
+    if config.readout == "chain":  # whose program depends on its largest set
+        settings = dataclasses.replace(settings, n_exact=min(wanted, config.n_exact))
     if limits is None:
         return rank_on_mesh(state, x, settings, rows, n_exact, wanted, where, mesh)
     n_exact = min(wanted, config.n_exact) if n_select is None else wanted
