@@ -5,7 +5,8 @@ of every row to its nearest pick, in float64 from the picked rows alone.
 
 ``--large`` compares swaps that count a subsample of the rows with those that count all, in a pool of 50,000
 rows, without that library: CPU seconds, user and system, after everything is compiled, with the order of the
-picks in them, and objectives (``bench/results/swaps_large.json``).
+picks in them, and objectives (``bench/results/swaps_large.json``). There the subsample takes 4.8 % of the CPU
+seconds for 20 picks and 8.0 % for 100, for an objective that is .002 % and .04 % higher.
 """
 
 import argparse
