@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from dual_jax.cli import compare, data, plan, reproduce, select, spread
+from dual_jax.cli import compare, data, embed, plan, reproduce, select, spread
 from dual_jax.data.errors import InputError
 
 OK, FAILURE, INVALID, INTERRUPTED = 0, 1, 2, 130
@@ -97,6 +97,6 @@ def _parser() -> Parser:
     parser = Parser("dual-jax", description="Say which samples of an unlabelled pool to label.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (select, spread, compare, plan, reproduce, data):
+    for command in (select, embed, spread, compare, plan, reproduce, data):
         command.add(commands)
     return parser

@@ -9,7 +9,9 @@ import numpy as np
 
 from dual_jax.cli import embeddings, outputs, pools
 from dual_jax.cli.options import (
+    AUTO,
     NO_CACHE,
+    SCALE,
     SCALINGS,
     add_common,
     check_results,
@@ -50,7 +52,7 @@ def add(commands: Any) -> None:
     add("--repeats", type=int, default=5, help="random halves; default: %(default)s")
     add("--judge", choices=JUDGES, default="svm", help="the classifier; default: %(default)s")
     add("--metric", choices=METRICS, default="accuracy", help="default: %(default)s")
-    add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
+    add("--scale", choices=SCALINGS, default=AUTO, help=SCALE)
     pools.add(parser)
     embeddings.add(parser)
     add("--out", type=Path, required=True, metavar="DIR", help="the folder of results")

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import math
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -36,15 +37,21 @@ class Embedding(NamedTuple):
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     text = (
-        "a table with a row for each of the pool's, concatenated with it; or "
+        "a table with a row for each of the pool's, concatenated with it; or an embedder of its text or "
+        "pictures, such as module:function, model2vec:DIR or jimm:DIR; or "
         f"{VIEWS!r}, learnt from images or series, which is picked in alone; or {SPECTRAL!r}, log power in "
         "frequency bands of series"
     )
-    parser.add_argument("--embedding", metavar=f"FILE|{VIEWS}|{SPECTRAL}", help=text)
+    parser.add_argument("--embedding", metavar=f"FILE|{VIEWS}|{SPECTRAL}|EMBEDDER", help=text)
     text = "pick in the embedding alone: where the rows of the pool tell a learner nothing, as raw series do"
     parser.add_argument("--embedding-alone", action="store_true", help=text)
     text = f"pick in the pool's rows too, with --embedding {VIEWS}"
     parser.add_argument("--with-inputs", action="store_true", help=text)
+    add_of_views(parser)
+
+
+def add_of_views(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a code that is learnt."""
     text = f"mirror images show the same, for --embedding {VIEWS}: true of photographs, false of digits"
     parser.add_argument("--flip", action="store_true", help=text)
     text = f"move the object to the middle first, for --embedding {VIEWS}: for one object on a plain ground"
@@ -80,17 +87,59 @@ def prepare(args: argparse.Namespace, pool: "Pool") -> Embedding | None:
     _check_flags(args)
     if args.embedding is None:
         return None
+    from dual_jax.views.embedders import is_embedder
+
     if args.embedding == VIEWS:
         args.embedding_alone = not args.with_inputs
         embedding = _views(args, pool)
     elif args.embedding == SPECTRAL:
         embedding = _spectral(pool.x, _n_channels(args, pool))
+    elif is_embedder(args.embedding):
+        args.embedding_alone = args.embedding_alone or bool(pool.media)
+        embedding = _by_embedder(args, pool)
     else:
         args.embedding_alone = args.embedding_alone or bool(pool.media)
         embedding = _from_file(args.embedding, pool)
     if args.embedding_alone and embedding.table.shape[1] < 2:
         raise InputError("--embedding-alone needs two columns or more to pick in, and this has one")
     return embedding
+
+
+def _by_embedder(args: argparse.Namespace, pool: "Pool") -> Embedding:
+    """Return what an embedder gives for the pool's texts or pictures."""
+    from dual_jax.views.embedders import embed, find_embedder
+
+    cells, what = cells_to_embed(args, args.embedding, pool)
+    values = embed(find_embedder(args.embedding), cells, "rows")
+    return Embedding(values, _computed(args.embedding, values, column=what))
+
+
+def cells_to_embed(args: argparse.Namespace, name: str, pool: "Pool") -> tuple[list[str], str]:
+    """Return the texts, or the paths of pictures, that an embedder reads, and where they are from.
+
+    Raises
+    ------
+    InputError
+        When the pool has neither.
+    """
+    from dual_jax.cli.columns import column_to_embed, features_of, folder_of
+    from dual_jax.views.columns import sort
+    from dual_jax.views.text import texts
+
+    if pool.media and pool.ids is not None:
+        folder = pool.source if os.path.isdir(pool.source) else folder_of(pool)
+        return [os.path.join(folder, path) for path in pool.ids], "the files"
+    if pool.table is not None:
+        table, kinds = features_of(args, pool)
+        columns = sort(table, kinds, folder_of(pool))
+        if (column := column_to_embed(name, table, columns)) is not None:
+            cells = texts(table[column])
+            is_path = {c.name: c.kind for c in columns}[column] == "image"
+            return [os.path.join(folder_of(pool), cell) for cell in cells] if is_path else cells, column
+    raise InputError(
+        f"{name} embeds texts or pictures, and {pool.source} has no column of text: say which it is by "
+        "--as NAME=text"
+    )
 
 
 def _from_file(path: str, pool: "Pool") -> Embedding:

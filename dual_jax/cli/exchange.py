@@ -117,17 +117,39 @@ def wanted_columns(args: argparse.Namespace, file: "PoolFile") -> tuple[list[str
 
 
 def _guessed(args: argparse.Namespace, file: "PoolFile") -> str | None:
-    """Return the first column of paths, else the first of text; None where the ids are all there is."""
+    """Return the first column of paths, else the one of text; None where the ids are all there is.
+
+    Of several columns of text it is the one that `dual_jax.PoolEncoder` reads by words, that with the longest
+    cells if there are more.
+    """
     from dual_jax.data.exports import kind_of
     from dual_jax.data.owncolumns import list_ids, text_columns
 
-    if args.copy_to is None and all(path.suffix.lower() in (".csv", ".parquet") for path in args.out):
+    if not _shows_payload(args):
         return None
-    columns: dict[str | None, list[str]] = dict(text_columns(file).items())
-    columns.pop(file.pool.id_name, None)
+    columns = text_columns(file)
+    columns.pop(file.pool.id_name or "", None)
     columns.pop(args.label_column, None)
-    columns[None] = list_ids(file.pool)
-    return next((name for name, cells in columns.items() if kind_of(cells[0]) != "text"), next(iter(columns)))
+    candidates: dict[str | None, list[str]] = dict(columns.items()) | {None: list_ids(file.pool)}
+    paths = [name for name, cells in candidates.items() if kind_of(cells[0]) != "text"]
+    return paths[0] if paths else _text_to_read(columns)
+
+
+def _shows_payload(args: argparse.Namespace) -> bool:
+    """Return whether an output holds what is to be labelled under a name of its own, or files are copied."""
+    return args.copy_to is not None or any(p.suffix.lower() not in (".csv", ".parquet") for p in args.out)
+
+
+def _text_to_read(columns: Mapping[str, list[str]]) -> str | None:
+    """Return the column of text that a person reads; of others that with the longest cells."""
+    if not columns:
+        return None
+    import pyarrow as pa
+
+    from dual_jax.views.columns import column_to_read, mean_length, sort
+
+    table = pa.table({name: pa.array(cells, pa.large_string()) for name, cells in columns.items()})
+    return column_to_read(table, sort(table, {})) or max(columns, key=lambda name: mean_length(table[name]))
 
 
 def _texts(file: "PoolFile", column: str | None, rows: Any = None) -> list[str]:
@@ -183,6 +205,8 @@ def summary(args: argparse.Namespace, picked: "Picked") -> Iterator[str]:
     from dual_jax.data.receipt import is_receipt
 
     source = picked.source
+    if source.payload is not None and _shows_payload(args) and "=" not in (args.task_key or ""):
+        yield f"shown to the labeller: column {source.payload!r} (--task-key NAME=COLUMN chooses another)"
     for count in source.labels.counts:
         if is_receipt(count.file):
             yield f"{count.file}: a receipt; this is batch {source.labels.n_batches + 1}"

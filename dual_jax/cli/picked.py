@@ -42,9 +42,9 @@ class Source(NamedTuple):
         """The rows that may be picked, but for those with a label."""
         return ~(self.is_forbidden | self.labels.is_skipped)
 
-    def scale(self, asked: str) -> str:
-        """Return how the rows are still to be scaled: those of encoded columns are."""
-        return "none" if self.columns else asked
+    def scale(self, asked: str, *, is_embedding_alone: bool) -> str:
+        """Return how what is picked in is still to be scaled: rows of encoded columns are."""
+        return "none" if self.columns and not is_embedding_alone else asked
 
 
 class Picked(NamedTuple):

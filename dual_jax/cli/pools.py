@@ -58,6 +58,13 @@ def read(args: argparse.Namespace) -> Rows:
     return Rows(as_read, pool, taken, n_imputed)
 
 
+def read_whole(args: argparse.Namespace) -> Rows:
+    """Return the pool as read, without its columns as features."""
+    columns.use_ids(args)
+    pool = _read(args)
+    return Rows(pool, pool, {}, 0)
+
+
 def _read(args: argparse.Namespace) -> "Pool":
     """Return the pool as its file has it."""
     from dual_jax.data.owncolumns import column_names

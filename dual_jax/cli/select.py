@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import dataclasses
 import os
 import time
 from contextlib import closing, nullcontext
@@ -14,7 +15,9 @@ import numpy as np
 
 from dual_jax.cli import budgets, embeddings, exchange, outputs, pools
 from dual_jax.cli.options import (
+    AUTO,
     NO_CACHE,
+    SCALE,
     SCALINGS,
     add_common,
     check_folder,
@@ -57,7 +60,7 @@ def add(commands: Any) -> None:
     knobs = "a setting of the method, such as width=2; once for each"
     add("--knob", type=_knob, action="append", default=[], metavar="NAME=VALUE", dest="knobs", help=knobs)
     pools.add(parser)
-    add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
+    add("--scale", choices=SCALINGS, default=AUTO, help=SCALE)
     embeddings.add(parser)
     embeddings.add_features(parser)
     stream = "leave a .npy or .parquet pool on disk, read it in pieces, and train on a sample; for DUAL alone"
@@ -170,7 +173,7 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
     selector = Selector(
         args.method,
         args.n_to_select,
-        scale=source.scale(args.scale),
+        scale=source.scale(args.scale, is_embedding_alone=args.embedding_alone),
         random_state=args.seed,
         **dict(args.knobs),
     )
@@ -202,11 +205,14 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
     from dual_jax.estimators.logs import TensorBoard
 
     knobs = _checked_knobs(args)
+    config = _config(args.method, knobs)
+    if source.limits is None:
+        config = _ordering_few(config, len(source.pool.x))
     selector = DUALSelector(
         args.n_to_select,
-        scale=source.scale(args.scale),
+        scale=source.scale(args.scale, is_embedding_alone=args.embedding_alone),
         random_state=args.seed,
-        config=_config(args.method, knobs),
+        config=config,
         verbose=int(not args.quiet),
     )
     prepared = selector.prepare(
@@ -281,3 +287,15 @@ def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
 
     # Only the picks are written, so the read-out need not order more than these.
     return DualConfig.paper(n_exact=1, **knobs) if method == "dual_paper" else DualConfig(n_exact=1, **knobs)
+
+
+def _ordering_few(config: "DualConfig", n_rows: int) -> "DualConfig":
+    """Return a configuration that orders all rows of a small pool exactly.
+
+    That takes no longer than to order the picks alone, and its program is smaller and serves every budget.
+    """
+    from dual_jax.dual.ranking import FEW_ROWS
+
+    if n_rows > FEW_ROWS:
+        return config
+    return dataclasses.replace(config, n_exact=max(config.n_exact, n_rows))

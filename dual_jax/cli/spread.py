@@ -10,7 +10,9 @@ import numpy as np
 
 from dual_jax.cli import embeddings, outputs, pools
 from dual_jax.cli.options import (
+    AUTO,
     NO_CACHE,
+    SCALE,
     SCALINGS,
     add_common,
     check_writable,
@@ -48,7 +50,7 @@ def add(commands: Any) -> None:
     text = "the column of labels, in these files or in the pool; a control or question of a labelling tool"
     add("--label-column", metavar="NAME", help=text)
     pools.add(parser)
-    add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
+    add("--scale", choices=SCALINGS, default=AUTO, help=SCALE)
     embeddings.add(parser)
     text = "how to guess; by default what guesses more of the labels right from the others"
     add("--method", choices=METHODS, default="auto", help=text)
@@ -119,7 +121,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _write(path: Path, pool: "Pool", classes: "Classes", guesses: "Guesses") -> None:
-    """Write a row for each of the pool's: the columns of `COLUMNS`."""
+    """Write a row for each of the pool's: the columns of `COLUMNS`; no guess where a file was not read."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
@@ -128,10 +130,13 @@ def _write(path: Path, pool: "Pool", classes: "Classes", guesses: "Guesses") -> 
     n = len(pool.x)
     ids = range(n) if pool.ids is None else [*map(text_of_id, pool.ids)]
     is_labelled = classes.of_row >= 0
+    is_unread = np.zeros(n, bool) if pool.unread is None else pool.unread & ~is_labelled
     methods = np.where(is_labelled, "label", np.where(guesses.is_spread, "spreading", "linear"))
-    ranks = [int(rank) or None for rank in guesses.next_rank]
-    names = np.array(classes.names, object)[guesses.classes]
-    values = (np.arange(n), ids, names, guesses.confidence.astype(np.float32), methods, is_labelled, ranks)
+    methods = np.where(is_unread, "unread", methods)
+    ranks = [int(rank) or None for rank in np.where(is_unread, 0, guesses.next_rank)]
+    names = np.where(is_unread, None, np.array(classes.names, object)[guesses.classes])
+    confidence = np.where(is_unread, 0.0, guesses.confidence).astype(np.float32)
+    values = (np.arange(n), ids, names, confidence, methods, is_labelled, ranks)
     table = pa.table({name: pa.array(column) for name, column in zip(COLUMNS, values, strict=True)})
     if path.suffix.lower() == ".parquet":
         write_atomically(path, lambda file: parquet.write_table(table, file))

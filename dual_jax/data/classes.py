@@ -87,7 +87,7 @@ def read_classes(
     return Classes(known, of_row, tuple(found), n_changed)
 
 
-Given = list[tuple[tuple[str, ...], Rows]]
+Given = Sequence[tuple[tuple[str, ...], Rows]]
 
 
 def _given(entries: Sequence[Entry], rows: Sequence[Rows]) -> Given:

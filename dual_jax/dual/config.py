@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -44,7 +44,7 @@ BLOCKS = {
     ("gpu", "simplex"): Blocks(160 << 20, 32, 128),
 }
 
-Readout = Literal["greedy", "refine", "norms"]
+Readout = Literal["greedy", "chain", "refine", "norms"]
 
 
 class Sizes(NamedTuple):
@@ -126,7 +126,8 @@ class DualConfig:
         ``"simplex"`` (ours) or ``"free"`` (the paper's).
     readout
         ``"greedy"``: Eq. (4) solved greedily in the learnt space, nested. ``"refine"``: swaps on top, for one
-        budget. ``"norms"``: the paper's min-max sum of the row norms of C and P.
+        budget. ``"chain"``: swaps for a budget, for half of it, and so on, in one order. ``"norms"``: the
+        paper's min-max sum of the row norms of C and P.
     power
         Of the distance in the greedy read-out, in (0, 2]; Eq. (4)'s l2-norm is 1, ours 1/2.
     latent_dim, hidden
@@ -140,6 +141,7 @@ class DualConfig:
         chunk before; 0 runs all steps.
     n_exact
         Picks that the read-out orders exactly in a full ranking; the others follow by their remaining gain.
+        The largest set of a chain, which the greedy continues.
     optimizer, coefficient_optimizer
         Optax factories ``learning_rate -> GradientTransformation``; the second, for C and P, must work entry
         by entry because it is applied block by block.
@@ -236,6 +238,14 @@ class DualConfig:
         encoder = self.encoder or dense((*self.hidden, self.latent_dim))
         decoder = self.decoder or dense((*reversed(self.hidden), math.prod(x.shape[1:])))
         return Autoencoder(encoder, decoder)
+
+    def of_programs(self) -> "DualConfig":
+        """Return these settings with those that no compiled program depends on at their defaults.
+
+        Sizes and numbers of steps are arguments of the programs, so other numbers of steps compile nothing.
+        """
+        default = DualConfig()
+        return dataclasses.replace(self, **{name: getattr(default, name) for name in _ARGUMENTS})
 
     def clusters(self, n: int) -> int:
         """Return K for n targets."""
@@ -345,7 +355,7 @@ class DualConfig:
         _check_range("power", self.power, 0.0, 2.0, inclusive=False)
         for name, choices in (
             ("objective", tuple(OBJECTIVES)),
-            ("readout", ("greedy", "refine", "norms")),
+            ("readout", get_args(Readout)),
             ("moments_dtype", ("float32", "bfloat16")),
         ):
             if getattr(self, name) not in choices:
@@ -395,6 +405,10 @@ def _check_range(name: str, value: Any, low: float, high: float = math.inf, *, i
         raise InputError(f"{name}={value!r} is out of range: it must be finite and {wanted}.")
 
 
+_ARGUMENTS = (  # what they decide is given to the compiled programs, as `Sizes` or as a number of steps
+    *("n_clusters", "dictionary_size", "n_targets", "batch_rows", "block_rows"),
+    *("pretrain_steps", "steps", "n_exact"),
+)
 _FUNCTIONS = {"optimizer", "coefficient_optimizer", "encoder", "decoder"}
 _LEAVES = (
     *("alpha", "beta", "gamma", "eta", "temperature", "power"),

@@ -230,7 +230,8 @@ def _train(
     own = pool if rows is None else on_devices(targets[0], mesh, n_tiles)
     masks = [shard_rows(mask, mesh, n_tiles) for mask in targets[1:]]
     if progress.stage == "pretrain":
-        state = begin_selection(key_selection, progress.state, own, config, *masks, sizes, mesh)
+        settings = config.of_programs()
+        state = begin_selection(key_selection, progress.state, own, settings, *masks, sizes, mesh)
         progress = progress.next_stage("train", state)
     progress = stage(progress, own, config.steps)
     saved.save(progress, at_once=True)
@@ -510,6 +511,7 @@ def _run(
         return Progress(stage, n_steps, state, math.inf, True, {**history, stage: values})
 
     def go_on(state: TrainState, mean_loss: float, n_now: int) -> Advanced:
-        return advance(state, mean_loss, n_now, rows, config, stage, mesh, sizes)
+        return advance(state, mean_loss, n_now, rows, settings, stage, mesh, sizes)
 
+    settings = config.of_programs()
     return run_in_chunks(go_on, progress, n_steps, callbacks, saved.save, saved.save_now)

@@ -26,7 +26,8 @@ from dual_jax.numerics.chunks import CPU_SCORES, SCORES
 from dual_jax.numerics.statistics import MAX_INPUTS, SCALE_SAMPLE
 from dual_jax.selection.cover import TILE
 from dual_jax.selection.gains import LEADERS
-from dual_jax.selection.swaps import MAX_SWEEPS
+from dual_jax.selection.swaps import FINAL_PER_PICK, MAX_SWEEPS, MIN_FINAL
+from dual_jax.selection.targets import number_of_targets
 
 FLOAT = 4  # bytes
 MAX_DEVICES = 1 << 12  # times the number that was asked for: advice goes up to that
@@ -381,9 +382,12 @@ def _arrays(
 
 def _off_chip(stage: str, own: Arrays) -> Arrays:
     """Return what a TPU's main memory holds of a stage's own arrays."""
+    least: Arrays = {}
     if stage == "train":
-        own = own | {"target block": max(0.0, own["target block"] - ON_CHIP["target block"])}
-    return own if sum(own.values()) > ON_CHIP.get(stage, ON_CHIP["other"]) else {}
+        of_block = own["target block"]
+        least = {"target block": of_block / BLOCKS["tpu"]["simplex"]}  # one of the five arrays of the simplex
+        own = own | {"target block": max(least["target block"], of_block - ON_CHIP["target block"])}
+    return own if sum(own.values()) > ON_CHIP.get(stage, ON_CHIP["other"]) else least
 
 
 def _selection(counts: _Counts, moments: int) -> Arrays:
@@ -476,8 +480,11 @@ def _cost_of_ranking(counts: _Counts, config: DualConfig, moved: int, per_distan
     if s.n > MAX_EXACT:
         atoms, targets = max(PER_PICK * n_picks, MIN_SHORTLIST), N_TARGETS
     distances = s.local * (atoms * (1 + math.log(n_picks)) + targets)
-    if config.readout == "refine":  # the largest number of sweeps, which devices do not share
-        distances += MAX_SWEEPS * atoms * s.n
+    if config.readout in ("refine", "chain"):  # the largest number of sweeps, which devices do not share
+        counted = number_of_targets(s.n, n_picks)
+        final = 0 if counted == s.n else min(atoms, max(MIN_FINAL, FINAL_PER_PICK * n_picks))
+        halves = 2 * n_picks if config.readout == "chain" else 0  # members of all smaller sets
+        distances += MAX_SWEEPS * (atoms * counted + (final + halves) * s.n)
     exact = s.n * n_picks * (1 + LEADERS)
     return Cost(
         FLOAT * (2 * distances + s.q * exact),

@@ -1,5 +1,6 @@
 """From a trained state to a ranking of the candidates, on one device or on a mesh."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -84,14 +85,14 @@ def rank(
     rows = np.ones(len(x), bool) if is_row is None else is_row
     where = AXIS if mesh else axis_name
     n = None if is_row is None else count_rows(is_row)
-    limits = check_limits(limits, len(x) if n is None else n)
+    limits, settings = check_limits(limits, len(x) if n is None else n), config.of_programs()
     if not (mesh or axis_name) and (missing := len(started(state).is_candidate) - len(x)) > 0:
         x, rows = (jnp.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in (x, rows))
     if limits is None:
-        return rank_on_mesh(state, x, config, rows, n_exact, wanted, where, mesh)
+        return rank_on_mesh(state, x, settings, rows, n_exact, wanted, where, mesh)
     n_exact = min(wanted, config.n_exact) if n_select is None else wanted
     limits = limits.padded(len(started(state).is_candidate))
-    return trimmed(rank_on_mesh(state, x, config, rows, n_exact, n_exact, where, mesh, limits))
+    return trimmed(rank_on_mesh(state, x, settings, rows, n_exact, n_exact, where, mesh, limits))
 
 
 @in_float32
@@ -163,7 +164,12 @@ def _rank(
         pool = _pool_of(state, x, config, is_row, axis_name)
         return readout.by_norms_within(norms.C, of_p, fixed.dictionary, pool, n_select, limits)
     pool = _pool_of(state, x, config, is_row, axis_name)
-    select = {"greedy": readout.greedily, "refine": readout.refined}[config.readout]
+    selects: dict[str, Callable[..., Selection]] = {
+        "greedy": readout.greedily,
+        "refine": readout.refined,
+        "chain": partial(readout.chained, largest=config.n_exact),
+    }
+    select = selects[config.readout]
     picks = select(pool, config.power, n_exact, axis_name, limits)
     if n_exact == n_select:
         return picks

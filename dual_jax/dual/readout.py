@@ -1,8 +1,8 @@
-"""From a trained selection block to a ranking: the three read-outs.
+"""From a trained selection block to a ranking: the four read-outs.
 
 `by_norms` is the paper's: one score per sample, so near-duplicates are picked together. `greedily` solves
 Eq. (4) with one-hot coefficients in the learnt space, and is the default; `refined` adds swaps for one
-budget.
+budget, and `chained` swaps for a budget, half of it, and so on.
 """
 
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from dual_jax.numerics.arithmetic import min_max
 from dual_jax.numerics.chunks import assign
 from dual_jax.numerics.draws import spread_along_clusters
+from dual_jax.selection.chain import chain
 from dual_jax.selection.cover import Cover, build_cover, power_cost
 from dual_jax.selection.coverage import greedy, remaining_gains
 from dual_jax.selection.limits import Limits
@@ -110,7 +111,8 @@ def _cover(
 def is_nested(how: str, n: int, n_select: int) -> bool:
     """Return whether the picks of each budget up to ``n_select`` are the first of those of a larger one.
 
-    Swaps are for one budget, and the short list of a large pool grows with large budgets.
+    Swaps are for one budget, a chain is for its largest, and the short list of a large pool grows with large
+    budgets.
     """
     return how == "norms" or (how == "greedy" and (n <= MAX_EXACT or PER_PICK * n_select <= MIN_SHORTLIST))
 
@@ -136,6 +138,31 @@ def refined(
     """
     cover = _cover(pool, power, _shortlist(pool, n_select), axis_name, limits)
     return refine(cover, greedy(cover, n_select, pair_first=True).indices)
+
+
+def chained(
+    pool: Pool,
+    power: float | Array,
+    n_select: int,
+    axis_name: str | None = None,
+    limits: Limits | None = None,
+    *,
+    largest: int,
+) -> Selection:
+    """Return the order of `dual_jax.selection.chain` for ``largest`` picks, which the greedy continues.
+
+    Of fewer picks the chain is for their number. Swaps and order are among the candidates that the greedy
+    uses, and keep of the limits the weights alone.
+    """
+    size = min(n_select, largest)
+    cover = _cover(pool, power, _shortlist(pool, size), axis_name, limits)
+    picks = chain(cover, size, pair_first=True)
+    if size == n_select:
+        return picks
+    is_picked = jnp.zeros(len(pool.u), bool).at[picks.indices].set(True)
+    known = pool._replace(is_labeled=pool.is_labeled | is_picked, is_candidate=pool.is_candidate & ~is_picked)
+    more = greedily(known, power, n_select - size, axis_name, limits)
+    return Selection(*(jnp.concatenate(parts) for parts in zip(picks, more, strict=True)))
 
 
 def with_rest(

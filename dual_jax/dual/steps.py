@@ -81,7 +81,7 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
         raise ValueError(
             f"The decoder returns shape {row.shape} for one code: it must hold {sample.size} values."
         )
-    network, opt_state = _new_network(key, x[:1], config)
+    network, opt_state = _new_network(key, x[:1], config.of_programs())
     return TrainState(Params(network), OptState(opt_state), jnp.zeros((), jnp.int32))
 
 

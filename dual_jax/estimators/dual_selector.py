@@ -60,9 +60,10 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         Full-batch steps of the joint stage and of pre-training, at most; the configuration's by default.
     latent_dim : int, optional
         Width of the encoder's output; the configuration's by default.
-    readout : {"greedy", "refine", "norms"}, optional
-        How picks are read from the trained network: greedy coverage of the learnt space (nested), the same
-        with swaps for one budget, or the paper's row norms; the configuration's by default.
+    readout : {"greedy", "chain", "refine", "norms"}, optional
+        How picks are read from the trained network: greedy coverage of the learnt space (nested), swaps for
+        the budget, half of it and so on in one order, swaps for the budget alone, or the paper's row norms;
+        the configuration's by default.
     scale : {"standard", "global", "l2", "none"}
         Scaling of the inputs: each feature, the whole table by one number, each row to unit length, or as is.
     random_state : int, RandomState or None

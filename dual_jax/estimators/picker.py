@@ -65,8 +65,10 @@ class Picker(BaseEstimator, ABC):
         """Return the positions of the best ``n_select`` candidates from the same fit, best first.
 
         They are the first of ``ranking_`` as far as its exact order goes, up to ``n_exact_``, where that is
-        nested. Otherwise, as for the read-out "refine", which is for one budget, they are computed again. A
-        float in (0, 1) is a share of the candidates. The limits of the fit hold.
+        an order that can be cut. Otherwise, as for the read-out "refine", which is for one budget, they are
+        computed again. The read-out "chain" is for the budget of the fit and for smaller ones; beyond it
+        `dual_jax.DUALSelector` continues the order greedily, and other methods compute a new one. A float in
+        (0, 1) is a share of the candidates. The limits of the fit hold.
 
         Raises
         ------

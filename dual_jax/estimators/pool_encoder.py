@@ -23,13 +23,15 @@ from dual_jax.estimators.picker import ARCHIVE
 from dual_jax.numerics.scaling import Scaler, fit_parts, join
 from dual_jax.views.categories import Categories
 from dual_jax.views.columns import FILES, USED, Column, sort
+from dual_jax.views.counts import Counts, with_counts
+from dual_jax.views.embedders import Embedder, find_embedder, is_embedder
 from dual_jax.views.files import CodedFiles, embed_paths
 from dual_jax.views.numbers import Numbers
 from dual_jax.views.text import Embedded, Text
 from dual_jax.views.vectors import Vectors
 
 # Those that a file can keep.
-VIEWS = {kind.__name__: kind for kind in (Numbers, Categories, Text, Vectors, CodedFiles)}
+VIEWS = {kind.__name__: kind for kind in (Numbers, Counts, Categories, Text, Vectors, CodedFiles)}
 LSA, LEARNT = "lsa", "views"
 KEPT_PARAMETERS = ("columns", "folder", "scale", "random_state")
 
@@ -37,24 +39,25 @@ KEPT_PARAMETERS = ("columns", "folder", "scale", "random_state")
 class PoolEncoder(TransformerMixin, BaseEstimator):
     """Turn a frame of numbers, dates, categories, text, vectors and files into float32 rows for a selector.
 
-    Numbers and dates have one vote together, categories (0/1) and short text (rows of length 1) another, and
-    every column of text, of vectors, and of paths of pictures or recordings one. A vote is a share of the
-    mean squared distance between rows (`dual_jax.beside`). The rows are scaled already, so a selector takes
-    them with ``scale="none"``.
+    Numbers and dates have one vote together, counts of words (50 columns or more that clearly are) another,
+    categories (0/1) and short text (rows of length 1) another, and every column of text, of vectors, and of
+    paths of pictures or recordings one. A vote is a share of the mean squared distance between rows
+    (`dual_jax.beside`). The rows are scaled already, so a selector takes them with ``scale="none"``.
 
     Parameters
     ----------
     columns : "auto" or dict
-        What columns are, by name, where it is not to be found out: "number", "date", "category" (one 0/1
-        feature for each level), "string" (short text, by character n-grams), "text" (by words), "vector",
-        "image" (paths of pictures), "series" (paths of ``.wav`` files), "id" or "exclude". Columns that are
-        not named are as found; see `describe`.
-    text : "lsa" or callable
+        What columns are, by name, where it is not to be found out: "number", "counts" (of words or the like),
+        "date", "category" (one 0/1 feature for each level), "string" (short text, by character n-grams),
+        "text" (by words), "vector", "image" (paths of pictures), "series" (paths of ``.wav`` files), "id" or
+        "exclude". Columns that are not named are as found; see `describe`.
+    text : "lsa", callable or str
         Of columns of text: latent semantic analysis in 100 dimensions, or a function from a list of str to
-        one row of numbers for each.
-    images, series : "views" or callable
+        one row of numbers for each, or the name of one: ``"module:function"``, ``"model2vec:FOLDER"`` and
+        others (`dual_jax.views.embedders`).
+    images, series : "views", callable or str
         Of columns of paths: a code learnt from the files without labels (`dual_jax.views.encoder`), or a
-        function from a list of paths to one row of numbers for each.
+        function from a list of paths to one row of numbers for each, or the name of one.
     folder : str
         Where relative paths begin.
     scale : {"standard", "global", "l2", "none"}
@@ -212,7 +215,8 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
     def _fit(self, X: Any) -> Float[np.ndarray, "n q"]:
         self._check()
         table = self._table(X, reset=True)
-        self.columns_ = sort(table, {} if self.columns == "auto" else self.columns, self.folder)
+        asked = {} if self.columns == "auto" else self.columns
+        self.columns_ = with_counts(table, sort(table, asked, self.folder), asked)
         if not any(column.kind in USED for column in self.columns_):
             raise InputError("no column of the pool is a feature: " + "; ".join(map(str, self.columns_[:5])))
         self.skipped_: dict[str, str] = {}
@@ -228,11 +232,19 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
         """Refuse settings that are none of those that there are."""
         for name, own in (("text", LSA), ("images", LEARNT), ("series", LEARNT)):
             value = getattr(self, name)
-            if not (callable(value) or (isinstance(value, str) and value == own)):
+            if not (callable(value) or (isinstance(value, str) and value == own) or is_embedder(value)):
                 what = "texts" if name == "text" else "paths"
-                raise InputError(f'{name}={value!r} is neither "{own}" nor a function of a list of {what}')
+                raise InputError(
+                    f'{name}={value!r} is neither "{own}" nor a function of a list of {what}, nor the name '
+                    "of one"
+                )
         if not (self.columns == "auto" or isinstance(self.columns, Mapping)):
             raise InputError(f'columns={self.columns!r} is neither "auto" nor a dictionary of kinds by name')
+
+    def _embedder(self, setting: str, own: str) -> Embedder | None:
+        """Return the function that a setting is or names; None for what this class does itself."""
+        value = getattr(self, setting)
+        return value if callable(value) else None if value == own else find_embedder(value)
 
     def _named(self, kind: str) -> list[str]:
         return [column.name for column in self.columns_ if column.kind == kind]
@@ -242,13 +254,16 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
         views: list[Any] = []
         if numbers := [c.name for c in self.columns_ if c.kind in ("number", "date")]:
             views.append(Numbers.fit(table, numbers, self._named("date"), self.scale))
+        if counts := self._named("counts"):
+            views.append(Counts.fit(table, counts, self.random_state))
         if categories := self._named("category"):
             views.append(Categories.fit(table, categories))
         for name in self._named("string"):
             views.append(Text.fit(table, name, by_words=False, seed=self.random_state))
+        embedder = self._embedder("text", LSA) if self._named("text") else None
         for name in self._named("text"):
-            if callable(self.text):
-                views.append(Embedded.fit(table, name, self.text))
+            if embedder is not None:
+                views.append(Embedded.fit(table, name, embedder))
             else:
                 views.append(Text.fit(table, name, by_words=True, seed=self.random_state))
         views += [Vectors.fit(table, name) for name in self._named("vector")]
@@ -258,9 +273,9 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
     def _fitted_files(self, table: Any) -> Iterator[tuple[Any, Float[np.ndarray, "n _"]]]:
         """Give the view of each column of paths with its rows, and note what cannot be read."""
         for name, kind in [(name, own) for own in FILES for name in self._named(own)]:
-            embed = self.images if kind == "image" else self.series
-            if callable(embed):
-                view = Embedded.fit(table, name, partial(embed_paths, embed, self.folder))
+            embedder = self._embedder("images" if kind == "image" else "series", LEARNT)
+            if embedder is not None:
+                view = Embedded.fit(table, name, partial(embed_paths, embedder, self.folder))
                 yield view, view.transform(table)
                 continue
             coded, rows, files = CodedFiles.fit(table, name, kind, self.folder, self.random_state)

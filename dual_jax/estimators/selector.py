@@ -196,7 +196,9 @@ class Selector(Picker):
         return is_for_all and not has_costs(self._prepared.limits)
 
     def _begins_with(self, n_select: int) -> bool:
-        return self.is_nested_
+        task: Task = self._prepared.settings
+        is_order = METHODS[task.method].is_order_for(len(self.scores_), self.n_exact_, task.knobs)
+        return is_order and not has_costs(self._prepared.limits)
 
     def _ranked_again(self, n_select: int) -> Int[np.ndarray, " k"]:
         return np.asarray(_picks(self._prepared, n_select).indices)

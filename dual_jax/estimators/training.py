@@ -40,7 +40,8 @@ def plan_training(
     InputError
         A setting is out of range, or the fit would not fit in memory.
     """
-    n_exact = request.n_select if config.readout == "refine" else max(request.n_select, config.n_exact)
+    is_for_budget = config.readout in ("refine", "chain")
+    n_exact = request.n_select if is_for_budget else max(request.n_select, config.n_exact)
     config = dataclasses.replace(config, n_exact=n_exact)
     config.check()
     check_coefficient_optimizer(config)

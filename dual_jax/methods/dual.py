@@ -60,7 +60,8 @@ def dual(
     pretrain_steps, steps
         Full-batch steps of the autoencoder and of the joint stage, at most, static.
     readout
-        ``"greedy"``, ``"refine"`` (swaps for this one budget) or ``"norms"`` (the paper's), static.
+        ``"greedy"``, ``"refine"`` (swaps for this one budget), ``"chain"`` (swaps for this budget, half of it
+        and so on) or ``"norms"`` (the paper's), static.
     dictionary_size
         Rows that may rebuild others, static; by default as under Cost below.
     limits

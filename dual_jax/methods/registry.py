@@ -91,7 +91,7 @@ class Method:
             name
             for name in self.facts.limits
             if how == "greedy"
-            or (how == "refine" and name == "weights")
+            or (how in ("refine", "chain") and name == "weights")
             or (how == "norms" and name not in ("weights", "costs"))
         ]
         missing = [name for name in limits.asked() if name not in kept]
@@ -131,7 +131,15 @@ class Method:
             from dual_jax.dual import readout
 
             return readout.is_nested(how, n, n_select)
-        return self.facts.nested and how != "refine"
+        return self.facts.nested and how not in ("refine", "chain")
+
+    def is_order_for(self, n: int, n_select: int, knobs: Mapping[str, Any]) -> bool:
+        """Return whether the first of ``n_select`` picks among n rows are good picks for a smaller budget.
+
+        They are where the method is nested; the picks of a chain are meant to be cut, although another budget
+        has another chain.
+        """
+        return knobs.get("readout") == "chain" or self.is_nested_for(n, n_select, knobs)
 
 
 METHODS: dict[str, Method] = {name: Method(name, facts) for name, facts in FACTS.items()}

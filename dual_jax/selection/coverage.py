@@ -135,18 +135,31 @@ def remaining_gains(cover: Cover, indices: Int[Array, " k"]) -> Float[Array, " n
 
 
 @functools.partial(jax.jit, static_argnames=("n_select", "block_size"))
-def greedy_picks(cover: Cover, opening: Int[Array, " 2"] | None, n_select: int, block_size: int) -> Selection:
+def greedy_picks(
+    cover: Cover,
+    opening: Int[Array, " 2"] | None,
+    n_select: int,
+    block_size: int,
+    tiers: Int[Array, " n"] | None = None,
+) -> Selection:
     """Return the greedy picks; they begin with ``opening`` where that is given and not negative.
 
-    ``block_size`` is a multiple of `TILE`.
+    ``block_size`` is a multiple of `TILE`. With ``tiers`` open rows of a lower tier are picked before all
+    others.
     """
     places = jnp.arange(len(cover.u)) if cover.shortlist is None else cover.shortlist
     atoms = cover.centred if cover.shortlist is None else cover.centred[places]
     ceiling = ceiling_cost(cover)
 
+    def turn(is_open: Array) -> Array:
+        """Return the open rows whose turn it is."""
+        if tiers is None:
+            return is_open
+        return is_open & (tiers == jnp.min(tiers, where=is_open, initial=len(cover.u) + 1))
+
     def choose(now: Progress) -> tuple[Array, Array, Array]:
         gains = update_gains(cover, atoms, now, block_size)
-        gains, best = best_gain(cover, places, now._replace(gains=gains))
+        gains, best = best_gain(cover, places, now._replace(gains=gains, is_open=turn(now.is_open)))
         return gains, now.covered, best
 
     def pick(now: Progress, given: Array) -> tuple[Progress, tuple[Array, Array]]:
@@ -156,7 +169,8 @@ def greedy_picks(cover: Cover, opening: Int[Array, " 2"] | None, n_select: int, 
             given < 0, choose, lambda now: (now.gains, now.counted, given), now
         )
         squared = cover.squared(best)
-        best = jnp.argmax(now.is_open & _is_equal(cover, best, squared))  # the lowest of equal rows
+        is_equal = turn(now.is_open) & _is_equal(cover, best, squared)
+        best = jnp.argmax(is_equal)  # the lowest of equal rows
         column = cover.cost(squared)
         before = jnp.where(jnp.isinf(now.covered), ceiling, now.covered)
         gain = cover.value(saved(before, column))

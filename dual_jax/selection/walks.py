@@ -36,7 +36,7 @@ def walk(
     Examples
     --------
     >>> order = Selection(jnp.array([2, 1, 0]), jnp.array([3.0, 2.0, 1.0]))
-    >>> limits = check_limits(Limits(groups=[0, 1, 1], per_group=1), 3)
+    >>> limits = Limits(groups=jnp.array([0, 1, 1]), per_group=1)
     >>> x, nothing = jnp.array([[0.0], [1.0], [5.0]]), jnp.zeros(3, bool)
     >>> walk(limits, x, order, nothing, ~nothing, 3).indices.tolist()
     [2, 0, -1]

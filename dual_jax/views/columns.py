@@ -9,7 +9,7 @@ Text that holds numbers is numbers, as in `dual_jax.data.columns`.
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,8 @@ from dual_jax.data.errors import InputError
 from dual_jax.data.media import IMAGES, NOUNS, SERIES, begins_as, kind_of_file
 
 FILES = {"image": IMAGES, "series": SERIES}  # kinds of columns of paths
-USED = ("number", "date", "category", "string", "text", "vector", *FILES)  # kinds that become features
+# Kinds that become features.
+USED = ("number", "counts", "date", "category", "string", "text", "vector", *FILES)
 KINDS = (*USED, "id", "exclude")
 LABEL_NAMES = ("label", "labels", "class", "target")  # no label is ever read
 MAX_LEVELS = 40  # distinct texts that are categories however seldom each is; more have to repeat
@@ -82,6 +83,25 @@ def sort(table: Any, asked: Mapping[str, str], folder: str | None = None) -> tup
         else Column(name, *_found(name, table[name], folder))
         for name in table.column_names
     )
+
+
+def column_to_read(table: Any, columns: Sequence[Column]) -> str | None:
+    """Return the column that a person reads: of those taken for text the one with the longest cells.
+
+    Where there is none, of those of short text; None where there is neither.
+    """
+    for kind in ("text", "string"):
+        names = [column.name for column in columns if column.kind == kind]
+        if names:
+            return max(names, key=lambda name: mean_length(table[name]))
+    return None
+
+
+def mean_length(column: Any) -> float:
+    """Return the characters of a cell of text on average, over the cells that are there."""
+    from pyarrow import compute as pc
+
+    return float(pc.mean(pc.utf8_length(without_missing(column))).as_py() or 0.0)
 
 
 def without_missing(column: Any) -> Any:

@@ -4,13 +4,14 @@ Tf-idf weights, rows at length 1, the first 100 directions of their singular val
 length 1 again, as for text. Standardised, each rare word would have the weight of a common one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from dual_jax.data.errors import InputError
+from dual_jax.views.columns import Column
 from dual_jax.views.numbers import number_cells
 from dual_jax.views.text import WIDTH
 
@@ -85,6 +86,30 @@ class Counts(NamedTuple):
     def restored(cls, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """Return the view from its `state`."""
         return cls(tuple(about["columns"]), arrays["idf"], arrays["directions"])
+
+
+def with_counts(table: Any, columns: Sequence[Column], asked: Collection[str] = ()) -> tuple[Column, ...]:
+    """Return what columns are, numbers that are clearly counts of words or the like as counts.
+
+    Columns in ``asked`` stay what they were said to be. See `are_counts`.
+    """
+    names = [column.name for column in columns if column.kind == "number" and column.name not in asked]
+    if len(names) < MIN_COLUMNS:
+        return tuple(columns)
+    rows = np.stack([number_cells(name, table[name]) for name in names], axis=1)
+    if not are_counts(rows):
+        return tuple(columns)
+    reason = about_counts(rows)
+    found = set(names)
+    return tuple(
+        column._replace(kind="counts", reason=reason) if column.name in found else column
+        for column in columns
+    )
+
+
+def about_counts(rows: Shaped[np.ndarray, "n d"]) -> str:
+    """Return why columns are taken for counts, in a few words."""
+    return f"whole numbers up to {int(rows.max()):,}, {100 * float(np.mean(rows == 0)):.0f} % of the cells 0"
 
 
 def are_counts(rows: Shaped[np.ndarray, "n d"]) -> bool:

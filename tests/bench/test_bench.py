@@ -195,6 +195,18 @@ def test_the_ratio_of_imports_is_that_of_pairs_in_turn(monkeypatch):
     assert found == {"base_s": 1.0, "ours_s": 1.2, "ratio": 1.2, "is_within_bar": False}
 
 
+def test_a_command_that_fails_is_not_timed(tmp_path):
+    with pytest.raises(subprocess.CalledProcessError):
+        start.command_seconds(["select"], str(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_known_table_takes_less_cpu_than_a_new_one():
+    _, new, cached = start.commands([(20, 3)])
+    assert (new["programs"], cached["programs"]) == ("new", "cached")
+    assert cached["cpu_s"] < new["cpu_s"]
+
+
 @pytest.mark.slow
 def test_tracing_and_compiling_are_told_apart_from_running():
     parts = list(start.measure(30, 4))

@@ -23,6 +23,15 @@ SMALL = {"hidden": (9, 7), "latent_dim": 4, "n_clusters": 5, "n_exact": 8}
 SIMPLEX, FREE = dj.DualConfig(**SMALL), dj.DualConfig.paper(**SMALL)
 
 
+@pytest.fixture(autouse=True)
+def no_cache():
+    """Keep no compiled program: JAX 0.7.2 warns that it cannot write one that is not for this machine."""
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    yield
+    jax.config.update("jax_enable_compilation_cache", before)
+
+
 @pytest.mark.parametrize("config", [SIMPLEX, FREE], ids=lambda config: config.objective)
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_every_stage_of_a_fit_compiles(topology, config):

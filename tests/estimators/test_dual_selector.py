@@ -118,6 +118,16 @@ def test_refined_picks_are_computed_anew_for_each_budget():
     assert len(set(fitted.select(7))) == 7
 
 
+def test_a_chain_can_be_cut_and_goes_on_beyond_its_budget():
+    fitted = selector(readout="chain").fit(X)
+    assert (fitted.n_exact_, fitted.is_nested_) == (5, False)
+    longer = {budget: fitted.select(budget).tolist() for budget in (3, 7, 9)}
+    assert longer[3] == fitted.sample_indices_.tolist()[:3]
+    assert longer[9][:7] == longer[7]
+    assert longer[7][:5] == fitted.sample_indices_.tolist()
+    assert len(set(longer[9])) == 9
+
+
 def test_transform_gives_the_encoders_codes_for_any_number_of_rows():
     fitted = selector().fit(X)
     codes = fitted.transform(X)

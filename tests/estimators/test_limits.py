@@ -64,6 +64,7 @@ def test_costs_bound_the_picks_which_are_then_for_this_total_cost_alone(make):
     assert not selector.is_nested_
 
 
+@pytest.mark.slow  # a program for a mesh takes half a minute to compile
 def test_on_two_devices_the_padding_of_the_last_share_is_in_no_group_and_never_picked():
     limits = dj.Limits(0.05, 0.2, PATIENTS[:33], 1, np.ones(33), np.ones(33), 20)
 

@@ -237,3 +237,36 @@ def test_a_function_of_paths_can_embed_pictures(tmp_path):
 def test_numbers_are_no_paths(tmp_path):
     with pytest.raises(InputError, match="holds int64, not paths"):
         dj.PoolEncoder({"age": "image"}).fit({"age": [1, 2, 3]})
+
+
+def test_counts_of_words_have_a_vote_of_their_own_and_survive_a_file(tmp_path):
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(1.2 / np.arange(1, 61) ** 0.9, (N, 60))
+    pool = {"age": columns()["age"], **{f"w{i}": column.tolist() for i, column in enumerate(counts.T)}}
+
+    encoder = dj.PoolEncoder()
+    rows = encoder.fit_transform(pool)
+
+    from dual_jax.views.counts import Counts
+
+    directions = Counts.fit_rows(counts).transform_rows(counts)
+    age = StandardScaler().fit_transform(np.array(pool["age"])[:, None])
+    expected = np.hstack([as_they_are(age), as_they_are(directions)]) * np.sqrt((1 + directions.shape[1]) / 2)
+    np.testing.assert_allclose(rows, expected, atol=1e-5)
+    assert {column.kind for column in encoder.columns_} == {"number", "counts"}
+    encoder.save(tmp_path / "encoder.npz")
+    np.testing.assert_array_equal(dj.load(tmp_path / "encoder.npz").transform(pool), rows)
+    asked = dj.PoolEncoder({f"w{i}": "number" for i in range(60)}).fit(pool)
+    assert {column.kind for column in asked.columns_} == {"number"}
+
+
+def test_an_embedder_can_be_named():
+    pool = {"notes": columns()["notes"]}
+    by_name = dj.PoolEncoder(text="dual_jax.testing_embedder:none")
+    with pytest.raises(InputError, match="No module named"):
+        by_name.fit(pool)
+    with pytest.raises(InputError, match="neither"):
+        dj.PoolEncoder(text="lsi").fit(pool)
+    rows = dj.PoolEncoder(text="numpy:char.str_len").fit  # one number for each text is no row
+    with pytest.raises(InputError, match="one row for each"):
+        rows(pool)

@@ -135,10 +135,11 @@ def test_every_nested_method_keeps_until_and_no_other_does():
     }
 
 
+@pytest.mark.parametrize("how", ["refine", "chain"])
 @pytest.mark.parametrize("name", ["dual", "medoids"])
-def test_swaps_keep_weights_alone(name):
-    with pytest.raises(ValueError, match=f"{name} with readout='refine' cannot keep until; it keeps weights"):
-        METHODS[name](KEY, POOL, K, limits=Limits(until=0.5), readout="refine")
+def test_swaps_keep_weights_alone(name, how):
+    with pytest.raises(ValueError, match=f"{name} with readout='{how}' cannot keep until; it keeps weights"):
+        METHODS[name](KEY, POOL, K, limits=Limits(until=0.5), readout=how)
 
 
 def test_dual_and_the_covering_read_outs_keep_everything():
