@@ -308,7 +308,8 @@ def test_picks_are_explained_in_the_learnt_space_on_any_devices():
     assert alone.n_represented.sum() < 31  # the labelled row stands for itself
     assert alone.nearest[0] == 3
     assert alone.cluster.max() < 10  # min(2 sqrt(31), 31 / 3)
-    np.testing.assert_array_equal(spread.distance, alone.distance)
+    # The fits have the same bits; the program that explains them is split by the compiler.
+    np.testing.assert_allclose(spread.distance, alone.distance, rtol=1e-6)
     np.testing.assert_array_equal(spread.n_represented, alone.n_represented)
 
 
