@@ -35,11 +35,11 @@ def measure(n_devices: int, size: tuple[int, int], objective: str) -> dict[str, 
     mesh = dj.make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
     config = dataclasses.replace(CONFIGURATIONS[objective], dictionary_size=m, n_targets=n, n_clusters=8)
     sizes = config.sizes(n, n_devices=n_devices)
-    no_row, every_row = (shard_rows(np.full(n, value), mesh) for value in (False, True))
-    rows = Rows(shard_rows(pool(n), mesh), every_row)
+    no_row, every_row = (shard_rows(np.full(n, value), mesh, sizes.n_tiles) for value in (False, True))
+    rows = Rows(shard_rows(pool(n), mesh, sizes.n_tiles), every_row)
     state = dj.init(jax.random.key(1), rows.x, config)
     state = begin_selection(jax.random.key(2), state, rows, config, no_row, every_row, sizes, mesh)
-    program = advance.lower(state, math.inf, STEPS, rows, config, "train", mesh, 1).compile()
+    program = advance.lower(state, math.inf, STEPS, rows, config, "train", mesh, sizes).compile()
     times = []
     for _ in range(1 + REPEATS):
         start = time.perf_counter()

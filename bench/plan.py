@@ -54,7 +54,9 @@ def measured(n: int, d: int, config: dj.DualConfig) -> dict[str, float]:
     def steps(stage: str) -> None:
         nonlocal state
         n_steps = REPEATS[stage][1]
-        state = jax.block_until_ready(advance(state, math.inf, n_steps, rows, config, stage, None, 1)).state
+        state = jax.block_until_ready(
+            advance(state, math.inf, n_steps, rows, config, stage, None, None)
+        ).state
 
     def start() -> dj.TrainState:
         begun = begin_selection(key, state, rows, config, no_row, ~no_row, sizes, None)

@@ -34,6 +34,7 @@ PAGES = (
     RESULTS / "quality" / "README.md",
     RESULTS / "quality" / "embeddings.md",
     ROOT / "dual_jax" / "methods" / "README.md",
+    ROOT / "dual_jax" / "views" / "README.md",
 )
 PLACE = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
@@ -138,6 +139,26 @@ def tpu() -> str:
             )
         )
     head = ("topology", "largest n", "a chip", "of its memory", "temporaries / C", "plan / compiler")
+    return markdown(head, rows)
+
+
+def passes() -> str:
+    """Return what the compilers of a GPU and of a TPU say of DUAL's programs."""
+    rows = []
+    for r in results("passes")["records"]:
+        name = {"step": "a step", "chunk": "a step of the fit's loop"}[r["program"]]
+        rows.append(
+            (
+                f"{r['devices']}, {r['objective']}, n = {r['n']:,}, {name}",
+                str(r["n_blocks"]),
+                f"{r['passes']:.1f}",
+                f"{r['kernels']:,}",
+                f"{r['temporaries_of_c']:.2f}",
+                f"{r['cycles_per_register']:.0f}" if "cycles_per_register" in r else "",
+                f"{r['compile_cpu_s']:.0f} s",
+            )
+        )
+    head = ("program", "blocks", "passes", "kernels", "temporaries / C", "cycles a register", "compile, CPU")
     return markdown(head, rows)
 
 
@@ -291,6 +312,22 @@ def embedding() -> str:
     return table(read(RESULTS / "embedding.jsonl.gz"))
 
 
+def spaces() -> str:
+    """Return what text and categories give beside numbers, of the encoder of today."""
+    from bench.columns import table
+
+    shown = ("random", "numbers", "encoder")
+    return table([r for r in read(RESULTS / "columns.jsonl") if r["space"] in shown])
+
+
+def spectra() -> str:
+    """Return what the log spectrum gives on series."""
+    from bench.embedding import table
+
+    records = read(RESULTS / "embedding.jsonl.gz")
+    return table([r for r in records if r["data"] == "semg" and r["method"] in ("random", "medoids")])
+
+
 def choices() -> str:
     """Return the results of ways to choose a dictionary, and of a full C."""
     from bench.dictionary import table
@@ -317,6 +354,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "ladder": ladder,
     "choices": choices,
     "embedding": embedding,
+    "spaces": spaces,
+    "spectra": spectra,
     "large": large,
     "mnist": mnist,
     "paper": paper,
@@ -327,6 +366,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "method_cost": method_cost,
     "plan": plan_check,
     "tpu": tpu,
+    "passes": passes,
     "step": step,
     "step_gpu": partial(step, "step_gpu"),
     "devices": devices,

@@ -2,11 +2,16 @@
 
 Most tests compile a program to run it once, on a handful of numbers, so the compiler's optimisations are off
 (and fusions, which take half of its time) unless ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` asks for them, as the
-full run does. Flags and variables must be set before JAX is imported.
+full run does. What is compiled is kept for the run in a temporary folder, for the other workers, for child
+processes and for later tests; ``JAX_COMPILATION_CACHE_DIR`` names another folder, which outlives the run.
+Flags and variables must be set before JAX is imported.
 """
 
+import atexit
 import builtins
 import os
+import shutil
+import tempfile
 from importlib.metadata import version
 
 import pytest
@@ -19,6 +24,11 @@ if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
         FLAGS += ["--xla_cpu_use_fusion_emitters=false"]
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS]).strip()
 os.environ.setdefault("DUAL_JAX_NO_COMPILE_CACHE", "1")  # a cache would outlive the test of a command
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the first process of the run; workers inherit it
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="dual_jax_programs_")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 @pytest.fixture(autouse=True)

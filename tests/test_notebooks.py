@@ -26,7 +26,7 @@ def asked_for(source):
 
 
 def test_every_notebook_installs_in_the_same_way():
-    assert len(NOTEBOOKS) == 4
+    assert len(NOTEBOOKS) == 7
     assert len({install_cell(notebook) for notebook in NOTEBOOKS}) == 1
     assert PIP in install_cell(NOTEBOOKS[0])
 

@@ -12,10 +12,9 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from dual_jax import __version__
-from dual_jax.cli import compare, data, plan, reproduce, select
+from dual_jax.cli import compare, data, embed, plan, reproduce, select, spread
 from dual_jax.data.errors import InputError
 
 OK, FAILURE, INVALID, INTERRUPTED = 0, 1, 2, 130
@@ -84,10 +83,20 @@ def _complain(error: Exception, status: int, with_traceback: bool) -> None:
     print(f"dual-jax: error: {text}", file=sys.stderr)
 
 
+class _Version(argparse.Action):
+    """Show the version, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from dual_jax import __version__
+
+        print(f"dual-jax {__version__}")
+        parser.exit()
+
+
 def _parser() -> Parser:
     parser = Parser("dual-jax", description="Say which samples of an unlabelled pool to label.")
-    parser.add_argument("--version", action="version", version=f"dual-jax {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (select, compare, plan, reproduce, data):
+    for command in (select, embed, spread, compare, plan, reproduce, data):
         command.add(commands)
     return parser

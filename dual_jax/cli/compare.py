@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dual_jax.cli import embeddings, outputs, pools
 from dual_jax.cli.options import (
+    AUTO,
     NO_CACHE,
+    SCALE,
     SCALINGS,
     add_common,
     check_results,
@@ -23,6 +26,7 @@ from dual_jax.methods.facts import FACTS
 
 if TYPE_CHECKING:
     from dual_jax.data.datasets import Dataset
+    from dual_jax.data.tables import Pool
     from dual_jax.evaluation.paper.study import Study
 
 DEFAULT = "dual,medoids,facility,kmeans,ted,random"
@@ -39,7 +43,8 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("compare", help="compare methods on a labelled table", description=_COMPARE)
     add = parser.add_argument
-    add("pool", metavar="POOL", help=".npy, .npz, .csv, .tsv or .parquet file, or a built-in data set")
+    text = "a table, an array, a folder of pictures or .wav files, or the name of a built-in data set"
+    add("pool", metavar="POOL", help=text)
     add("--label-column", metavar="NAME", help="the column that holds the classes")
     add("--labels", type=Path, metavar="FILE", help="the classes, one per sample (.npy)")
     add("--methods", default=DEFAULT, metavar="NAME,...", help="default: %(default)s; random always runs too")
@@ -47,13 +52,13 @@ def add(commands: Any) -> None:
     add("--repeats", type=int, default=5, help="random halves; default: %(default)s")
     add("--judge", choices=JUDGES, default="svm", help="the classifier; default: %(default)s")
     add("--metric", choices=METRICS, default="accuracy", help="default: %(default)s")
-    add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
-    add("--impute", choices=("median",), help="fill missing and infinite cells")
-    add("--id-column", metavar="NAME", help="a column of ids, which is no feature")
+    add("--scale", choices=SCALINGS, default=AUTO, help=SCALE)
+    pools.add(parser)
+    embeddings.add(parser)
     add("--out", type=Path, required=True, metavar="DIR", help="the folder of results")
     add("--seed", type=seed_number, default=0, help="default: %(default)s")
     add_common(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, labeled=[], stream=False, features=None, quiet=True)
 
 
 def _run(args: argparse.Namespace, command: str) -> None:
@@ -104,34 +109,49 @@ def _budgets(text: str | None) -> tuple[int, ...]:
 
 
 def _labelled(args: argparse.Namespace) -> tuple["Dataset", str]:
-    """Return the table with its classes, and the sum of both."""
+    """Return the pool with its classes and its embedding, if any, and the sum of both.
+
+    Rows whose file cannot be read are left out. ``args.scale`` becomes what is still to be done.
+    """
     import hashlib
 
     from dual_jax.data import datasets
     from dual_jax.data.checks import check_pool
-    from dual_jax.data.tables import read_column, read_pool
 
     if args.label_column is not None and args.labels is not None:
         raise InputError("give --label-column or --labels, not both")
-    is_file = os.path.isfile(args.pool)
-    exclude = [args.label_column] if args.label_column is not None else []
-    pool = read_pool(args.pool, id_column=args.id_column, exclude=exclude, data_dir=args.data_dir)
-    if args.label_column is not None:
-        labels = read_column(args.pool, args.label_column)
-    elif args.labels is not None:
-        labels = _from_npy(args.labels)
-    elif not is_file:
-        own = datasets.load(args.pool, args.data_dir)
-        labels = np.array(own.class_names)[own.y]
-    else:
-        raise InputError(
-            f"{args.pool} needs labels to compare by: name their --label-column or give --labels FILE"
-        )
-    x = np.asarray(check_pool(pool.x, impute=args.impute, dtype=np.float64))
-    y, class_names = _classes(labels, len(x))
+    rows = pools.read(args)
+    pool = rows.pool
+    y, class_names = _classes(_labels(args, pool), len(pool.x))
+    x, args.scale, embedding = pools.in_one_table(args, rows)
+    if pool.unread is not None:
+        x, y = x[~pool.unread], y[~pool.unread]
+    x = np.asarray(check_pool(x, impute=args.impute, dtype=np.float64))
+    for line in (*outputs.taken(pool, rows.taken), *embeddings.summary(embedding)):
+        print(line)
     digest = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
     name = Path(args.pool).stem
     return datasets.Dataset(name, x, y, class_names, pool.feature_names, ""), f"sha256 {digest}"
+
+
+def _labels(args: argparse.Namespace, pool: "Pool") -> np.ndarray:
+    """Return the class of each row: of a column, a file, a built-in set, or the folders of pictures."""
+    from dual_jax.data import datasets
+    from dual_jax.data.tables import read_column
+
+    if args.label_column is not None:
+        return read_column(args.pool, args.label_column)
+    if args.labels is not None:
+        return _from_npy(args.labels)
+    if not os.path.exists(args.pool):
+        own = datasets.load(args.pool, args.data_dir)
+        return np.array(own.class_names)[own.y]
+    if pool.media and pool.ids is not None and all("/" in name for name in pool.ids):
+        print("classes: the folders of the files")
+        return np.array([name.rpartition("/")[0] for name in pool.ids])
+    raise InputError(
+        f"{args.pool} needs labels to compare by: name their --label-column or give --labels FILE"
+    )
 
 
 def _from_npy(path: Path) -> np.ndarray:

@@ -44,19 +44,27 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse forms that are not known; without --out the picks go to picks.csv."""
-    from dual_jax.data.exports import FORMS, MAX_TASKS, TASKS
+    from dual_jax.data.exports import FORMS, TASKS
 
     args.out = args.out or [DEFAULT_OUT]
     for path in args.out:
         suffix = path.suffix.lower()
         if suffix not in (*FORMS, TASKS):
             raise InputError(f"--out {path} must end in one of {', '.join((*FORMS, TASKS))}")
-        if suffix == TASKS and args.n_to_select > MAX_TASKS:
-            raise InputError(f"--out {path}: Label Studio takes {MAX_TASKS:,} tasks at most; write .jsonl")
+        if suffix == TASKS and isinstance(args.n_to_select, int):
+            _check_tasks(path, args.n_to_select)
     if len({path.name for path in args.out}) < len(args.out):
         raise InputError("--out names a file twice: give each form a name of its own")
     if args.copy_to is not None:
         _check_copies(args.copy_to)
+
+
+def _check_tasks(path: Path, n_picks: int) -> None:
+    """Refuse more tasks than a labelling tool takes."""
+    from dual_jax.data.exports import MAX_TASKS
+
+    if n_picks > MAX_TASKS:
+        raise InputError(f"--out {path}: Label Studio takes {MAX_TASKS:,} tasks at most; write .jsonl")
 
 
 def _check_copies(folder: Path) -> None:
@@ -109,17 +117,39 @@ def wanted_columns(args: argparse.Namespace, file: "PoolFile") -> tuple[list[str
 
 
 def _guessed(args: argparse.Namespace, file: "PoolFile") -> str | None:
-    """Return the first column of paths, else the first of text; None where the ids are all there is."""
+    """Return the first column of paths, else the one of text; None where the ids are all there is.
+
+    Of several columns of text it is the one that `dual_jax.PoolEncoder` reads by words, that with the longest
+    cells if there are more.
+    """
     from dual_jax.data.exports import kind_of
     from dual_jax.data.owncolumns import list_ids, text_columns
 
-    if args.copy_to is None and all(path.suffix.lower() in (".csv", ".parquet") for path in args.out):
+    if not _shows_payload(args):
         return None
-    columns: dict[str | None, list[str]] = dict(text_columns(file).items())
-    columns.pop(file.pool.id_name, None)
+    columns = text_columns(file)
+    columns.pop(file.pool.id_name or "", None)
     columns.pop(args.label_column, None)
-    columns[None] = list_ids(file.pool)
-    return next((name for name, cells in columns.items() if kind_of(cells[0]) != "text"), next(iter(columns)))
+    candidates: dict[str | None, list[str]] = dict(columns.items()) | {None: list_ids(file.pool)}
+    paths = [name for name, cells in candidates.items() if kind_of(cells[0]) != "text"]
+    return paths[0] if paths else _text_to_read(columns)
+
+
+def _shows_payload(args: argparse.Namespace) -> bool:
+    """Return whether an output holds what is to be labelled under a name of its own, or files are copied."""
+    return args.copy_to is not None or any(p.suffix.lower() not in (".csv", ".parquet") for p in args.out)
+
+
+def _text_to_read(columns: Mapping[str, list[str]]) -> str | None:
+    """Return the column of text that a person reads; of others that with the longest cells."""
+    if not columns:
+        return None
+    import pyarrow as pa
+
+    from dual_jax.views.columns import column_to_read, mean_length, sort
+
+    table = pa.table({name: pa.array(cells, pa.large_string()) for name, cells in columns.items()})
+    return column_to_read(table, sort(table, {})) or max(columns, key=lambda name: mean_length(table[name]))
 
 
 def _texts(file: "PoolFile", column: str | None, rows: Any = None) -> list[str]:
@@ -135,10 +165,13 @@ def _texts(file: "PoolFile", column: str | None, rows: Any = None) -> list[str]:
 
 def gather(args: argparse.Namespace, picked: "Picked", columns: Mapping[str, Sequence[Any]]) -> "Picks":
     """Return the picks with the pool's own columns, which are read again from its file."""
-    from dual_jax.data.exports import Picks, kind_of
+    from dual_jax.data.exports import TASKS, Picks, kind_of
     from dual_jax.data.owncolumns import read_columns
 
     source = picked.source
+    for path in args.out:  # a share is a number of rows only now
+        if path.suffix.lower() == TASKS:
+            _check_tasks(path, len(picked.indices))
     own = read_columns(source.file, source.keep, picked.indices).to_pydict()
     payload = _texts(source.file, source.payload, picked.indices)
     key = (args.task_key or "").partition("=")[0] or (kind_of(payload[0]))
@@ -172,6 +205,8 @@ def summary(args: argparse.Namespace, picked: "Picked") -> Iterator[str]:
     from dual_jax.data.receipt import is_receipt
 
     source = picked.source
+    if source.payload is not None and _shows_payload(args) and "=" not in (args.task_key or ""):
+        yield f"shown to the labeller: column {source.payload!r} (--task-key NAME=COLUMN chooses another)"
     for count in source.labels.counts:
         if is_receipt(count.file):
             yield f"{count.file}: a receipt; this is batch {source.labels.n_batches + 1}"

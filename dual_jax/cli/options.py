@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from dual_jax.evaluation.paper.jobs import Job
 
 NO_CACHE = "DUAL_JAX_NO_COMPILE_CACHE"
-SCALINGS = ("standard", "global", "l2", "none")
+AUTO, COUNTS = "auto", "counts"
+SCALINGS = (AUTO, COUNTS, "standard", "global", "l2", "none")
+SCALE = (
+    f"of the inputs; {COUNTS}: tf-idf and latent semantic analysis; {AUTO}, the default: {COUNTS} where all "
+    "columns clearly are counts of words or the like, otherwise standard"
+)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

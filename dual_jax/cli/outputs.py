@@ -3,19 +3,22 @@
 import argparse
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dual_jax.cli import exchange
+from dual_jax.cli import budgets, embeddings, exchange
 from dual_jax.cli.options import check_writable
 from dual_jax.cli.picked import Picked
-from dual_jax.cli.report import pool_picture, report, title
+from dual_jax.cli.report import place_rows, pool_picture, report, title
 from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.data.storage import as_json, versions, write_atomically
+
+if TYPE_CHECKING:
+    from dual_jax.data.tables import Pool
 
 SHOWN_NAMES = 8  # columns named in the summary
 
@@ -42,6 +45,10 @@ def check(args: argparse.Namespace) -> None:
         from dual_jax.plots.maps import NEEDS_UMAP
 
         raise MissingPackageError(NEEDS_UMAP)
+    if args.features is not None:
+        if args.features.suffix.lower() != ".npz":
+            raise InputError(f"--features {args.features} must end in .npz")
+        outputs.append(args.features)
     for path in outputs:
         check_writable(path)
         for given in filter(None, (args.pool, *args.labeled, *args.forbid, args.embedding)):
@@ -60,13 +67,26 @@ def _check_replaced(path: Path, args: argparse.Namespace) -> None:
     receipt = exchange.receipt_path(args.out)
     if path == receipt:
         is_known = is_receipt(path)
+    elif path == args.features:
+        is_known = _are_features(path)
     else:
         is_known = is_ours(path, receipt) if path in args.out else _is_picture_or_page(path)
     if not is_known:
         raise InputError(
             f"{path} is there and was not written by dual-jax: move it, or give another name with --out, "
-            "--plot or --report"
+            "--plot, --report or --features"
         )
+
+
+def _are_features(path: Path) -> bool:
+    """Return whether a file is of features that were learnt; new ones may replace it."""
+    from dual_jax.views.keeping import load
+
+    try:
+        load(path)
+    except InputError:
+        return False
+    return True
 
 
 def _is_picture_or_page(path: Path) -> bool:
@@ -98,6 +118,8 @@ def write(
     receipt = as_json(about | {"batch": picks.batch} | _receipt(args, picked, sums, times))
     write_atomically(exchange.receipt_path(args.out), receipt)
     exchange.write_tasks(args, picked, picks, receipt)
+    if args.features is not None and (embedding := picked.source.embedding) is not None:
+        embeddings.write_features(args.features, embedding, picked.source.pool)
     if args.plot is not None or args.report is not None:
         _draw(args, picked, receipt)
     if not args.quiet:
@@ -108,11 +130,13 @@ def _draw(args: argparse.Namespace, picked: Picked, receipt: str) -> None:
     """Draw the map once, for its own file and for the page."""
     from dual_jax.plots import maps
 
-    picture = pool_picture(args, picked)
+    placed = place_rows(args, picked)
+    picture = pool_picture(args, picked, placed)
     if args.plot is not None:
         maps.write(picture, args.plot)
     if args.report is not None:
-        write_atomically(args.report, report(args, picked, picture, _columns(picked, True), receipt))
+        page = report(args, picked, placed, picture, _columns(picked, True), receipt)
+        write_atomically(args.report, page)
 
 
 def _columns(picked: Picked, with_why: bool) -> list[tuple[str, Any]]:
@@ -150,6 +174,7 @@ def _receipt(
         "is_nested": picked.is_nested,
         "knobs": picked.knobs,
         "seed": args.seed,
+        "limits": budgets.as_receipt(args, picked),
         "configuration": picked.settings,
         "input": {
             "source": pool.source,
@@ -159,6 +184,7 @@ def _receipt(
             "columns": source.columns,
             "note": pool.note,
             "guesses": pool.guesses,
+            "skipped": pool.skipped,
             "id_column": pool.id_name,
             "imputed_cells": source.n_imputed,
             "scaling": args.scale,
@@ -189,18 +215,15 @@ def _summary(args: argparse.Namespace, picked: Picked, times: dict[str, float]) 
     lines = [
         title(picked),
         *_used(args, picked),
-        *(f"taken as: {guess}" for guess in source.pool.guesses),
-        *(f"column {name}: {taken}" for name, taken in source.columns.items()),
-        *(
-            f"left out: {name} ({reason})"
-            for name, reason in source.pool.dropped.items()
-            if name not in source.columns
-        ),
+        *embeddings.summary(source.embedding),
+        *taken(source.pool, source.columns),
         *([f"filled: {source.n_imputed:,} cells by the column's median"] if args.impute else []),
+        *budgets.summary(args, picked),
         *exchange.summary(args, picked),
         f"picks: {', '.join(map(str, args.out))}   receipt: {exchange.receipt_path(args.out)}"
         + (f"   map: {args.plot}" if args.plot else "")
-        + (f"   report: {args.report}" if args.report else ""),
+        + (f"   report: {args.report}" if args.report else "")
+        + (f"   features: {args.features}" if args.features else ""),
         f"time: {times['total']:.1f} s, of which {times['compile']:.1f} s to compile",
     ]
     return "\n".join(lines)
@@ -212,9 +235,30 @@ def _used(args: argparse.Namespace, picked: Picked) -> list[str]:
     names = f" ({_listed(pool.feature_names)})" if pool.feature_names else ""
     embedded = f"{embedding.table.shape[1]:,} features ({args.embedding})" if embedding else ""
     if args.embedding_alone:
-        return [f"used: {embedded} alone"]
+        n, m = len(pool.x), picked.settings.get("n_places", len(pool.x))
+        few = f", with C of {m:,} of {n:,} rows (--knob dictionary_size={n} for all)" if m < n else ""
+        return [f"used: {embedded} alone{few}"]
     inputs = f"used: {pool.x.shape[1]:,} features{names}"
     return [inputs, *([f"beside them: {embedded}"] if embedded else [])]
+
+
+def taken(pool: "Pool", columns: Mapping[str, str]) -> list[str]:
+    """Return lines on what was guessed of a pool, what its columns were taken for, and what was left out."""
+    return [
+        *(f"taken as: {guess}" for guess in pool.guesses),
+        *(f"column {name}: {what}" for name, what in columns.items()),
+        *(f"left out: {name} ({reason})" for name, reason in pool.dropped.items() if name not in columns),
+        *_skipped(pool.skipped),
+    ]
+
+
+def _skipped(skipped: Mapping[str, str]) -> list[str]:
+    """Return a line for each of the first files that could not be read, after one with their number."""
+    if not skipped:
+        return []
+    shown = [f"  {name or 'an empty cell'}: {reason}" for name, reason in [*skipped.items()][:SHOWN_NAMES]]
+    rest = ["  ... (the receipt names all)"] if len(skipped) > SHOWN_NAMES else []
+    return [f"skipped: {len(skipped):,} of the files cannot be read", *shown, *rest]
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dual_jax.data.owncolumns import PoolFile
     from dual_jax.data.tables import Pool
     from dual_jax.selection.explanation import Explanation
+    from dual_jax.selection.limits import Limits
 
 
 class Source(NamedTuple):
@@ -17,7 +18,7 @@ class Source(NamedTuple):
 
     ``is_forbidden`` are rows never to pick; ``keep`` are the pool's columns that go with the picks, and
     ``payload`` is the one to be labelled, None for the ids. ``columns`` says what each column was taken for
-    and why, where some are no numbers.
+    and why, where some are no numbers. ``limits`` are those of the picks, with their columns as read.
     """
 
     file: "PoolFile"
@@ -29,6 +30,7 @@ class Source(NamedTuple):
     keep: list[str]
     payload: str | None
     columns: dict[str, str]
+    limits: "Limits | None" = None
 
     @property
     def is_labeled(self) -> np.ndarray:
@@ -40,16 +42,17 @@ class Source(NamedTuple):
         """The rows that may be picked, but for those with a label."""
         return ~(self.is_forbidden | self.labels.is_skipped)
 
-    def scale(self, asked: str) -> str:
-        """Return how the rows are still to be scaled: those of encoded columns are."""
-        return "none" if self.columns else asked
+    def scale(self, asked: str, *, is_embedding_alone: bool) -> str:
+        """Return how what is picked in is still to be scaled: rows of encoded columns are."""
+        return "none" if self.columns and not is_embedding_alone else asked
 
 
 class Picked(NamedTuple):
     """What came out, in pick order, and how.
 
     ``used`` are the rows as the method used them, None for a pool that stays on disk. ``settings`` are all
-    settings in force, ``history`` the terms of DUAL's loss at each step, ``norms`` DUAL's row norms.
+    settings in force, ``history`` the terms of DUAL's loss at each step, ``norms`` DUAL's row norms,
+    ``end`` how limits ended the picks.
     """
 
     source: Source
@@ -62,3 +65,4 @@ class Picked(NamedTuple):
     history: dict[str, dict[str, np.ndarray]] = {}  # noqa: RUF012
     why: "Explanation | None" = None
     norms: dict[str, np.ndarray] = {}  # noqa: RUF012
+    end: str = ""

@@ -9,7 +9,6 @@ from dual_jax.data.errors import InputError, input_errors
 if TYPE_CHECKING:
     from dual_jax.devices.hardware import Device
     from dual_jax.dual.ahead import Memory
-    from dual_jax.dual.config import DualConfig
     from dual_jax.dual.plan import Plan
 
 _PLAN = "Say what memory and time DUAL takes on a pool, on this machine or on another, before it runs."
@@ -34,7 +33,7 @@ def _run(args: argparse.Namespace, command: str) -> None:
     """Check the whole request, then print the plan."""
     from dual_jax.devices.hardware import parse_devices
     from dual_jax.devices.machine import free_memory
-    from dual_jax.dual.ahead import devices_for
+    from dual_jax.dual.ahead import in_child, memory_of_fit
     from dual_jax.dual.config import DualConfig
     from dual_jax.dual.plan import plan
 
@@ -47,8 +46,10 @@ def _run(args: argparse.Namespace, command: str) -> None:
         expected = expected.on(expected.device._replace(memory=free, preset=free))
     if args.calibrate:
         _check_is_here(expected.device)
-    chips = devices_for(args.devices) if args.compile else None
-    _show(args, expected, chips, config)
+    compiled: dict[str, Memory | None] = {}
+    if args.compile:
+        compiled = in_child(memory_of_fit, expected.shape, config, args.devices)
+    _show(args, expected, compiled)
 
 
 def _check_is_here(device: "Device") -> None:
@@ -61,17 +62,11 @@ def _check_is_here(device: "Device") -> None:
         )
 
 
-def _show(args: argparse.Namespace, expected: "Plan", chips: Any, config: "DualConfig") -> None:
+def _show(args: argparse.Namespace, expected: "Plan", compiled: dict[str, "Memory | None"]) -> None:
     if args.calibrate:
         from dual_jax.devices.machine import calibrated
 
         expected = expected.on(calibrated(expected.device, expected.n_devices))
-    compiled: dict[str, Memory | None] = {}
-    if chips is not None:
-        from dual_jax.dual.ahead import lower, memory_of
-
-        programs = lower(expected.shape, config, chips)
-        compiled = {name: memory_of(program) for name, program in programs.items()}
     print(_table(args, expected, compiled))
 
 

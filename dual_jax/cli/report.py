@@ -11,9 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dual_jax.cli.picked import Picked
+    from dual_jax.plots.maps import Placed
     from dual_jax.plots.page import Picture
-
-MIN_SIDE = 4  # pixels; what is narrower is a series in channels
 
 
 def title(picked: "Picked") -> str:
@@ -23,7 +22,18 @@ def title(picked: "Picked") -> str:
     return f"{Path(pool.source).name}: {len(picked.indices):,} of {len(pool.x):,} rows picked{before}"
 
 
-def pool_picture(args: argparse.Namespace, picked: "Picked") -> "Figure":
+def place_rows(args: argparse.Namespace, picked: "Picked") -> "Placed":
+    """Return the rows that the map and the page draw, and where."""
+    from dual_jax.plots.hover import MAX_ROWS, rows_drawn
+    from dual_jax.plots.maps import MAX_SHOWN, place, sample
+
+    how = args.map or "pca"
+    n_rows = MAX_ROWS if how == "pca" and args.report is not None else MAX_SHOWN
+    rows = rows_drawn(sample(len(picked.used), n_rows), picked.indices, picked.source.is_labeled)
+    return place(picked.used, rows, how)
+
+
+def pool_picture(args: argparse.Namespace, picked: "Picked", placed: "Placed") -> "Figure":
     """Return the pool as a map, coloured by a few clusters, with the picks in order."""
     import jax
 
@@ -33,35 +43,59 @@ def pool_picture(args: argparse.Namespace, picked: "Picked") -> "Figure":
     rows, labeled = picked.used, picked.source.is_labeled
     n_clusters = min(len(CLUSTERS), max(1, len(rows) // 3))
     clusters = np.asarray(kmeans(jax.random.key(args.seed), rows, n_clusters).labels)
-    how = args.map or "pca"
-    return pool_map(rows, picked.indices, labeled=labeled, clusters=clusters, how=how, title=title(picked))
+    return pool_map(
+        rows, picked.indices, labeled=labeled, clusters=clusters, title=title(picked), placed=placed
+    )
 
 
 def report(
     args: argparse.Namespace,
     picked: "Picked",
+    placed: "Placed",
     picture: "Figure",
     columns: list[tuple[str, Iterable[Any]]],
     receipt: str,
 ) -> str:
-    """Return the selection as one page; ``picture`` is its map."""
+    """Return the selection as one page; ``placed`` are the rows of its map, ``picture`` is it drawn."""
+    from dual_jax.cli.showing import cards_of, cloud_of, find_looks
     from dual_jax.plots.page import as_html
 
     rows = list(zip(*(values for _, values in columns), strict=True))
-    pictures = list(_pictures(args, picked, picture))
-    summary = f"Method {args.method}, seed {args.seed}, features scaled: {args.scale}."
-    return as_html(title(picked), summary, pictures, [name for name, _ in columns], rows, receipt)
+    looks = find_looks(args, picked.source)
+    return as_html(
+        title(picked),
+        [f"Method {args.method}, seed {args.seed}, features scaled: {args.scale}.", *_of_rounds(picked)],
+        list(_pictures(args, picked, picture)),
+        [name for name, _ in columns],
+        rows,
+        receipt,
+        picks=cards_of(picked, looks),
+        cloud=cloud_of(picked, placed, looks),
+    )
+
+
+def _of_rounds(picked: "Picked") -> list[str]:
+    """Return in a sentence how old and new labels share the pool; nothing in a first round."""
+    is_labeled, why = picked.source.is_labeled, picked.why
+    if not is_labeled.any() or why is None:
+        return []
+    share = float(np.mean(is_labeled[why.representative]))
+    return [
+        f"{is_labeled.sum():,} rows were labelled before (crosses on the map). They are nearest to "
+        f"{share:.0%} of the pool, the new picks to {1 - share:.0%}."
+    ]
 
 
 def _pictures(args: argparse.Namespace, picked: "Picked", picture: "Figure") -> Iterator["Picture"]:
     """Give what there is to see of a selection."""
+    from dual_jax.cli.showing import is_image
     from dual_jax.plots import diagnostics
     from dual_jax.plots.page import Picture
 
     pool, used = picked.source.pool, picked.used
-    shape = args.sample_shape or pool.sample_shape
     yield Picture(picture, "The pool, coloured by cluster, and the picks in their order.")
-    if len(shape) in (2, 3) and min(shape[:2]) >= MIN_SIDE and shape[2:] in ((), (3,), (4,)):
+    shape = args.sample_shape or pool.sample_shape
+    if is_image(shape):
         sheet = diagnostics.contact_sheet(pool.x[picked.indices].reshape(-1, *shape))
         yield Picture(sheet, "The first picks, in their order.")
     before = np.flatnonzero(picked.source.is_labeled)

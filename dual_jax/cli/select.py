@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import dataclasses
 import os
 import time
 from contextlib import closing, nullcontext
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dual_jax.cli import columns, embeddings, exchange, outputs
+from dual_jax.cli import budgets, embeddings, exchange, outputs, pools
 from dual_jax.cli.options import (
+    AUTO,
     NO_CACHE,
+    SCALE,
     SCALINGS,
     add_common,
     check_folder,
@@ -26,10 +29,10 @@ from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.methods.facts import FACTS, listed
 
 if TYPE_CHECKING:
-    from dual_jax.data.tables import Pool
     from dual_jax.dual.config import DualConfig
 
 KEPT = ("dual", "dual_paper")  # methods whose fits show progress and can be kept
+CODE_DICTIONARY = 1024  # rows of C where picks are made in a learnt code
 IN_MEMORY = (
     "kinds",
     "impute",
@@ -39,6 +42,7 @@ IN_MEMORY = (
     "plot",
     "resume",
     "log",
+    *budgets.OPTIONS,
 )  # options that --stream lacks
 
 _SELECT = "Pick the rows to label; write them, best first, and beside them a receipt (.json) of how."
@@ -48,22 +52,17 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("select", help="pick rows of a pool", description=_SELECT)
     add = parser.add_argument
-    add("pool", metavar="POOL", help="a table, an array, or the name of a built-in data set")
-    add("-n", "--n-to-select", type=int, required=True, metavar="N", help="how many rows to pick")
+    text = "a table, an array, a folder of pictures or .wav files, or the name of a built-in data set"
+    add("pool", metavar="POOL", help=text)
+    budgets.add(parser)
     methods = f"{listed()}; inferred: not printed in the paper; default: %(default)s"
     add("--method", choices=FACTS, default="dual", metavar="NAME", help=methods)
     knobs = "a setting of the method, such as width=2; once for each"
     add("--knob", type=_knob, action="append", default=[], metavar="NAME=VALUE", dest="knobs", help=knobs)
-    add("--id-column", metavar="NAME", help="the pool's column of ids")
-    add("--exclude", metavar="NAME,...", help="columns that are no features, such as a label")
-    add("--use", metavar="NAME,...", help="columns of numbers that are features though they look like ids")
-    columns.add(parser)
-    header = "whether the first line of a text file is a header; found out by default"
-    add("--header", action=argparse.BooleanOptionalAction, default=None, help=header)
-    add("--decimal", choices=(".", ","), help="decimal mark of a text file; found out by default")
-    add("--scale", choices=SCALINGS, default="standard", help="of the inputs; default: %(default)s")
-    add("--impute", choices=("median",), help="fill missing and infinite cells")
+    pools.add(parser)
+    add("--scale", choices=SCALINGS, default=AUTO, help=SCALE)
     embeddings.add(parser)
+    embeddings.add_features(parser)
     stream = "leave a .npy or .parquet pool on disk, read it in pieces, and train on a sample; for DUAL alone"
     add("--stream", action="store_true", help=stream)
     exchange.add(parser)
@@ -114,9 +113,10 @@ def _run(args: argparse.Namespace, command: str) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse options that do not go together, and outputs that cannot be written."""
+    budgets.check(args)
     outputs.check(args)
     if args.stream:
-        asked = [f"--{name}" for name in IN_MEMORY if getattr(args, name)]
+        asked = [f"--{name.replace('_', '-')}" for name in IN_MEMORY if getattr(args, name)]
         asked += [f"--method {args.method}"] if args.method != "dual" else []
         if asked:
             raise InputError(
@@ -142,16 +142,9 @@ def _check_log(args: argparse.Namespace) -> None:
 def _read(args: argparse.Namespace) -> Source:
     """Return the pool, its embedding, the rows with a label and those that are never picked."""
     from dual_jax.data.annotations import read_labels, read_rows
-    from dual_jax.data.checks import impute_median
     from dual_jax.data.owncolumns import PoolFile
 
-    columns.use_ids(args)
-    n_imputed = 0
-    as_read = _read_pool(args)
-    pool, taken = columns.encode(args, as_read)
-    if args.impute:
-        n_imputed = int(pool.x.size - np.isfinite(pool.x).sum())
-        pool = pool._replace(x=np.asarray(impute_median(pool.x)))
+    as_read, pool, taken, n_imputed = pools.read(args)
     file = PoolFile(as_read, args.header, args.decimal)
     labels = read_labels(
         args.labeled,
@@ -161,39 +154,12 @@ def _read(args: argparse.Namespace) -> Source:
         is_empty_labelled=args.empty_is_labeled,
     )
     is_forbidden = read_rows(args.forbid, file, args.id_column)
+    if pool.unread is not None:
+        is_forbidden = is_forbidden | pool.unread
     keep, payload = exchange.wanted_columns(args, file)
+    limits = budgets.read(args, file, ~(is_forbidden | labels.is_skipped | labels.is_labelled))
     embedding = embeddings.prepare(args, pool)
-    return Source(file, pool, n_imputed, embedding, labels, is_forbidden, keep, payload, taken)
-
-
-def _read_pool(args: argparse.Namespace) -> "Pool":
-    """Return the pool; its column of labels is no feature."""
-    from dual_jax.data.owncolumns import column_names
-    from dual_jax.data.tables import map_pool, read_pool
-
-    exclude, use = ([name for name in (names or "").split(",") if name] for names in (args.exclude, args.use))
-
-    def read(exclude: list[str]) -> "Pool":
-        if args.stream:
-            return map_pool(args.pool, args.id_column, exclude)
-        return read_pool(
-            args.pool,
-            id_column=args.id_column,
-            exclude=exclude,
-            use=use,
-            header=args.header,
-            decimal=args.decimal,
-            data_dir=args.data_dir,
-            any_columns=True,
-        )
-
-    label = args.label_column
-    if label is None or label in exclude:
-        return read(exclude)
-    if not args.labeled:  # then it must be here
-        return read([*exclude, label])
-    pool = read(exclude)
-    return read([*exclude, label]) if label in column_names(pool) else pool
+    return Source(file, pool, n_imputed, embedding, labels, is_forbidden, keep, payload, taken, limits)
 
 
 def _pick(args: argparse.Namespace, source: Source) -> Picked:
@@ -207,12 +173,16 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
     selector = Selector(
         args.method,
         args.n_to_select,
-        scale=source.scale(args.scale),
+        scale=source.scale(args.scale, is_embedding_alone=args.embedding_alone),
         random_state=args.seed,
         **dict(args.knobs),
     )
     prepared = selector.prepare(
-        x, embedding=embedding, labeled=source.is_labeled, candidates=source.candidates
+        x,
+        embedding=embedding,
+        labeled=source.is_labeled,
+        candidates=source.candidates,
+        limits=source.limits,
     )
     picks = selector.run(prepared).sample_indices_
     return Picked(
@@ -224,6 +194,7 @@ def _pick(args: argparse.Namespace, source: Source) -> Picked:
         selector.knobs_,
         np.asarray(prepared.x),
         why=selector.explain() if args.explain or args.report else None,
+        end=selector.end_,
     )
 
 
@@ -234,11 +205,14 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
     from dual_jax.estimators.logs import TensorBoard
 
     knobs = _checked_knobs(args)
+    config = _config(args.method, knobs)
+    if source.limits is None:
+        config = _ordering_few(config, len(source.pool.x))
     selector = DUALSelector(
         args.n_to_select,
-        scale=source.scale(args.scale),
+        scale=source.scale(args.scale, is_embedding_alone=args.embedding_alone),
         random_state=args.seed,
-        config=_config(args.method, knobs),
+        config=config,
         verbose=int(not args.quiet),
     )
     prepared = selector.prepare(
@@ -246,6 +220,7 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
         embedding=embedding,
         labeled=source.is_labeled,
         candidates=source.candidates,
+        limits=source.limits,
         checkpoint_dir=args.resume,
     )
     with closing(TensorBoard(args.log)) if args.log else nullcontext() as board:
@@ -262,6 +237,7 @@ def _pick_by_dual(args: argparse.Namespace, source: Source, x: Any, embedding: A
         selector.history_,
         selector.explain() if with_why else None,
         selector.row_norms() if with_why else {},
+        selector.end_,
     )
 
 
@@ -291,12 +267,19 @@ def _pick_from_disk(args: argparse.Namespace, source: Source) -> Picked:
 
 
 def _checked_knobs(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the knobs of DUAL in the types of its method's parameters."""
+    """Return the knobs of DUAL in the types of its method's parameters.
+
+    In a learnt code C has `CODE_DICTIONARY` rows unless another number is asked for: in bench/README.md so
+    many rows give picks as good as all, at a fraction of the time.
+    """
+    own = {}
+    if args.embedding == embeddings.VIEWS and args.embedding_alone and args.method == "dual":
+        own = {"dictionary_size": CODE_DICTIONARY}
     if not args.knobs:
-        return {}
+        return own
     from dual_jax.estimators.selector import check_knobs
 
-    return check_knobs(args.method, dict(args.knobs))
+    return own | check_knobs(args.method, dict(args.knobs))
 
 
 def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
@@ -304,3 +287,15 @@ def _config(method: str, knobs: dict[str, Any]) -> "DualConfig":
 
     # Only the picks are written, so the read-out need not order more than these.
     return DualConfig.paper(n_exact=1, **knobs) if method == "dual_paper" else DualConfig(n_exact=1, **knobs)
+
+
+def _ordering_few(config: "DualConfig", n_rows: int) -> "DualConfig":
+    """Return a configuration that orders all rows of a small pool exactly.
+
+    That takes no longer than to order the picks alone, and its program is smaller and serves every budget.
+    """
+    from dual_jax.dual.ranking import FEW_ROWS
+
+    if n_rows > FEW_ROWS:
+        return config
+    return dataclasses.replace(config, n_exact=max(config.n_exact, n_rows))

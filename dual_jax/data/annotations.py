@@ -94,7 +94,7 @@ def read_labels(
         When a file cannot be read, none of its rows is in the pool, or a table lacks the column of
         labels, and the pool too.
     """
-    how = _reading(file, id_column, label_column, is_empty_labelled)
+    how = reading_of(file, id_column, label_column, is_empty_labelled)
     n = len(file.pool.x)
     is_labelled, is_skipped = np.zeros(n, bool), np.zeros(n, bool)
     counts, batches = [], [0]
@@ -129,18 +129,23 @@ def read_rows(
     """
     is_named = np.zeros(len(file.pool.x), bool)
     for path in paths:
-        entries = read_entries(path, _reading(file, id_column))
+        entries = read_entries(path, reading_of(file, id_column))
         is_named[[row for rows in find_rows(str(path), entries, file) for row in rows]] = True
     return is_named
 
 
-def _reading(
-    file: PoolFile, id_column: str | None, label_column: str | None = None, is_empty_labelled: bool = False
+def reading_of(
+    file: PoolFile,
+    id_column: str | None,
+    label_column: str | None = None,
+    is_empty_labelled: bool = False,
+    needs_classes: bool = False,
 ) -> Reading:
+    """Return how files that speak of the rows of a pool are read."""
     has_ids = file.pool.ids is not None
     names = dict.fromkeys(name for name in (id_column, file.pool.id_name) if name is not None and has_ids)
     is_in_pool = label_column in column_names(file.pool)
-    return Reading(has_ids, tuple(names), label_column, is_empty_labelled, is_in_pool)
+    return Reading(has_ids, tuple(names), label_column, is_empty_labelled, is_in_pool, needs_classes)
 
 
 def _mask(n: int, entries: Sequence[Entry], found: Sequence[Rows], state: str) -> Bool[np.ndarray, " n"]:

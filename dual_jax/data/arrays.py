@@ -10,7 +10,7 @@ from dual_jax.data.delimited import check_column
 from dual_jax.data.errors import InputError
 from dual_jax.data.files import parsing
 
-KEYS = ("x", "X", "embeddings", "features", "data")
+KEYS = ("x", "X", "embeddings", "features", "data", "code")
 OF_SPARSE = {"format", "shape", "data"}  # what scipy.sparse.save_npz always writes
 MAX_DENSE = 1 << 28  # cells of a sparse matrix that is made dense: 2 GiB in float64
 

@@ -127,10 +127,12 @@ def impute_median(x: Float[Table, "n d"]) -> Float[Table, "n d"]:
 def check_n_select(n_select: Any, n_open: int) -> int:
     """Return how many rows to pick, at least one of ``n_open``; half of them, rounded down, for None.
 
+    A float between 0 and 1 is a share of them, rounded to the nearest number.
+
     Raises
     ------
     TypeError
-        When ``n_select`` is not an integer.
+        When ``n_select`` is neither an integer nor a share.
     InputError
         When no row may be picked, or ``n_select`` is not between 1 and ``n_open``.
     """
@@ -138,12 +140,14 @@ def check_n_select(n_select: Any, n_open: int) -> int:
         raise InputError("no candidate is left: every row is labelled or not among the candidates")
     if n_select is None:
         return max(1, n_open // 2)
+    if isinstance(n_select, float | np.floating) and 0 < n_select < 1:
+        return max(1, int(n_select * n_open + 0.5))
     try:
         count = operator.index(n_select)
     except TypeError:
         count = None
     if count is None or isinstance(n_select, bool | np.bool_):
-        raise InputTypeError(f"n_to_select must be an integer, got {n_select!r}")
+        raise InputTypeError(f"n_to_select must be an integer, or a share in (0, 1), got {n_select!r}")
     if not 1 <= count <= n_open:
         raise InputError(f"n_to_select={count} is not between 1 and the {n_open} candidates without a label")
     return count

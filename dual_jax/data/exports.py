@@ -201,11 +201,10 @@ def _cell(value: Any) -> Any:
 def is_ours(path: Path, receipt: Path) -> bool:
     """Return whether a file of picks is ours and holds no labels, so that it may be replaced.
 
-    Lists of paths hold no mark of ours; they are known by the sum in the receipt.
+    Lists of paths hold no mark of ours, and a column beside ours in a table may be the user's labels: such
+    files are known by the sum in the receipt.
     """
-    if path.suffix.lower() == ".csv":
-        return is_picks(path)
-    known = {TASKS: _are_our_tasks, ".jsonl": _is_our_line, ".parquet": _is_our_table}
+    known = {".csv": is_picks, TASKS: _are_our_tasks, ".jsonl": _is_our_line, ".parquet": _is_our_table}
     try:
         return known.get(path.suffix.lower(), lambda _: False)(path) or _is_in_receipt(path, receipt)
     except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):

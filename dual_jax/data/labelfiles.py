@@ -23,13 +23,24 @@ from dual_jax.data.delimited import check_column
 from dual_jax.data.errors import InputError
 from dual_jax.data.files import parsing, suffix_of
 from dual_jax.data.ids import text_of_id
+from dual_jax.data.labelvalues import (
+    LABELS,
+    OF_SHORT,
+    classes_in,
+    of_prodigy,
+    of_responses,
+    of_short_task,
+    of_task,
+)
 from dual_jax.data.rawtable import read_table
 
 LABELLED, SKIPPED, OPEN = "labelled", "skipped", "open"
 ID, INDEX, FILE, STEM, TEXT = "id", "index", "file", "stem", "text"  # kinds of keys
-LABELS = ("label", "labels", "cats", "entities")  # where doccano puts what was labelled
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
 NO_ROWS = ("classes.txt",)  # of a YOLO export: the names of the classes
+OF_PICKS = ("rank", "index", "id", "score", "batch")  # columns of our own files of picks
+OF_IDS = ("id", "path", "file", "filename", "file_name", "image", "photo", "audio")  # columns of ids
+CLASS_NAMES = ("label", "labels", "class", "target")  # what a column of classes is often called
 
 
 class Key(NamedTuple):
@@ -40,18 +51,23 @@ class Key(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A row of an export; ``batch`` is that of the picks it came from, 0 where it does not say."""
+    """A row of an export, and the names of its classes, where the file has them.
+
+    ``batch`` is that of the picks it came from, 0 where it does not say.
+    """
 
     keys: tuple[Key, ...]
     state: str
     batch: int = 0
+    classes: tuple[str, ...] = ()
 
 
 class Reading(NamedTuple):
     """How the user's own columns are called, and whether a listed image without annotations is labelled.
 
     ``id_names`` are names of the column of ids, () where the pool has none; ``label_column`` is that of the
-    labels in tables, which they may lack only where the pool has it.
+    labels in tables, which they may lack only where the pool has it. ``needs_classes``: a table is refused
+    whose column of classes is neither named nor found.
     """
 
     has_ids: bool = False
@@ -59,6 +75,7 @@ class Reading(NamedTuple):
     label_column: str | None = None
     is_empty_labelled: bool = False
     is_label_in_pool: bool = False
+    needs_classes: bool = False
 
 
 def read_entries(path: str | PathLike[str], how: Reading) -> list[Entry]:
@@ -104,14 +121,25 @@ def _from_yolo(folder: Path) -> Iterator[Entry]:
     files = [path for path in files if path.name not in NO_ROWS]
     if not files:
         raise InputError(f"{folder} holds no .txt file: give a file, or a folder of YOLO labels")
+    names = _class_names(folder / NO_ROWS[0]) or _class_names(labels / NO_ROWS[0])
     for path in files:
-        yield Entry((Key(STEM, path.stem),), LABELLED)
+        lines = path.read_text("utf-8", "replace").splitlines()
+        numbers = dict.fromkeys(line.split()[0] for line in lines if line.strip())
+        known = {str(place): name for place, name in enumerate(names)}
+        classes = tuple(known.get(number, number) for number in numbers)
+        yield Entry((Key(STEM, path.stem),), LABELLED, classes=classes)
+
+
+def _class_names(path: Path) -> list[str]:
+    """Return the names of classes by their numbers, where a YOLO export has them."""
+    return path.read_text("utf-8", "replace").splitlines() if path.is_file() else []
 
 
 def _from_cvat(where: str, data: bytes) -> list[Entry]:
     """Return the images of CVAT's XML; those with a child are labelled."""
     names: list[str] = []
     are_labelled: list[bool] = []
+    classes: list[list[str]] = []
     open_elements: list[str] = []
 
     def refuse(*_: Any) -> None:
@@ -121,8 +149,10 @@ def _from_cvat(where: str, data: bytes) -> list[Entry]:
         if element == "image":
             names.append(attributes["name"])
             are_labelled.append(False)
+            classes.append([])
         elif open_elements and open_elements[-1] == "image":
             are_labelled[-1] = True
+            classes[-1].append(attributes.get("label", ""))
         open_elements.append(element)
 
     parser = expat.ParserCreate()
@@ -133,8 +163,8 @@ def _from_cvat(where: str, data: bytes) -> list[Entry]:
     if not names:
         raise InputError(f"{where} holds no element <image>: export as 'CVAT for images'")
     return [
-        Entry(_file_keys(name), LABELLED if is_labelled else OPEN)
-        for name, is_labelled in zip(names, are_labelled, strict=True)
+        Entry(_file_keys(name), LABELLED if is_labelled else OPEN, classes=classes_in(own))
+        for name, is_labelled, own in zip(names, are_labelled, classes, strict=True)
     ]
 
 
@@ -150,11 +180,16 @@ def _from_json(where: str, text: str, is_whole: bool, how: Reading) -> list[Entr
 
 def _from_coco(found: dict[str, Any], how: Reading) -> list[Entry]:
     """Return the images of COCO; those that an annotation names are labelled."""
-    annotated = {annotation["image_id"] for annotation in found.get("annotations", [])}
+    names = {category.get("id"): category.get("name") for category in found.get("categories", [])}
+    annotated: dict[Any, list[Any]] = {}
+    for annotation in found.get("annotations", []):
+        number = annotation.get("category_id")
+        annotated.setdefault(annotation["image_id"], []).append(names.get(number, number))
     return [
         Entry(
             _file_keys(image["file_name"]),
             LABELLED if how.is_empty_labelled or image["id"] in annotated else OPEN,
+            classes=classes_in(annotated.get(image["id"], [])),
         )
         for image in found["images"]
     ]
@@ -170,12 +205,16 @@ def _from_records(where: str, records: Sequence[dict[str, Any]], how: Reading) -
     elif "answer" in known:
         states = {"accept": LABELLED, "reject": LABELLED, "ignore": SKIPPED}
         for record in records:
-            yield Entry(_text_keys(record, how), states.get(record["answer"], OPEN), _batch(record))
+            state = states.get(record["answer"], OPEN)
+            yield Entry(_text_keys(record, how), state, _batch(record), of_prodigy(record))
     elif known.keys() & {"responses", *LABELS} and how.label_column not in known:
         names = ("responses",) if "responses" in known else LABELS
         for record in records:
-            is_labelled = any(_is_filled(record.get(name)) for name in names)
-            yield Entry(_text_keys(record, how), LABELLED if is_labelled else OPEN, _batch(record))
+            state = LABELLED if any(_is_filled(record.get(name)) for name in names) else OPEN
+            classes = classes_in([record.get(name) for name in names])
+            if "responses" in known:
+                classes = of_responses(record.get("responses"), how.label_column)
+            yield Entry(_text_keys(record, how), state, _batch(record), classes)
     else:
         yield from _own_rows(where, records, [*known], how)
 
@@ -191,14 +230,15 @@ def _task(record: dict[str, Any], how: Reading) -> Entry:
     are_skipped = [bool(annotation.get("was_cancelled")) for annotation in annotations]
     state = OPEN if not are_skipped else SKIPPED if all(are_skipped) else LABELLED
     data = record.get("data") or {}
-    return Entry(_task_keys(data, how.id_names, record.get("file_upload")), state, _batch(data))
+    keys = _task_keys(data, how.id_names, record.get("file_upload"))
+    return Entry(keys, state, _batch(data), of_task(annotations, how.label_column))
 
 
 def _short_task(record: dict[str, Any], how: Reading) -> Entry:
     """Return a task of Label Studio's short JSON, CSV or TSV, whose ``id`` is the tool's own."""
     names = [name for name in how.id_names if name != "id"]
     state = LABELLED if _is_filled(record["annotation_id"]) else OPEN
-    return Entry(_task_keys(record, names), state, _batch(record))
+    return Entry(_task_keys(record, names), state, _batch(record), of_short_task(record, how.label_column))
 
 
 def _task_keys(data: dict[str, Any], id_names: Sequence[str], upload: Any = None) -> tuple[Key, ...]:
@@ -244,7 +284,12 @@ def _from_table(path: str | PathLike[str], how: Reading) -> list[Entry]:
     """Return the rows of a table: Label Studio's CSV, or one of the user's own."""
     raw = read_table(path, header=True, decimal=".")
     names = set(raw.table.column_names)
-    wanted = {*how.id_names, "id", "index", "row_id", "annotation_id", "batch", how.label_column} & names
+    wanted = {*how.id_names, *OF_PICKS, *OF_IDS, "row_id", "annotation_id", how.label_column}
+    others = names - wanted
+    if how.needs_classes:
+        named = {name for name in others if name in OF_SHORT or name.lower() in CLASS_NAMES}
+        wanted |= named or (others if len(others) == 1 else set())
+    wanted &= names
     raw = read_table(path, named=sorted(filter(None, wanted)), header=True, decimal=".")
     if "annotation_id" in names:  # then a path may be in any column
         wanted |= {name for name in names if is_textual(plain(raw.table[name]).type)}
@@ -264,18 +309,43 @@ def _own_rows(
     is_picks = "id" in names and (
         any("index" in meta for meta in metas) or (how.has_ids and "index" in names)
     )
-    known = [name for name in (*how.id_names, *(["id"] if is_picks else [])) if name in names]
+    usual = OF_IDS if is_picks or (how.has_ids and "index" not in names) else ()
+    known = [name for name in (*how.id_names, *usual) if name in names]
     if not known and "index" not in names:
-        wanted = " or ".join(repr(name) for name in (*how.id_names[:1], "index"))
+        own = how.id_names[:1] or (("id", "path") if how.has_ids else ())
+        wanted = " or ".join(map(repr, (*own, "index")))
         raise InputError(f"{where} needs a column {wanted}: its columns are {', '.join(map(repr, names))}")
     if how.label_column is not None and not how.is_label_in_pool:
         check_column(where, how.label_column, names)
     kind, name = (ID, known[0]) if known else (INDEX, "index")
     column = how.label_column
+    of_class = _class_column(where, names, name, how) if how.needs_classes else column
     for record in records:
         is_labelled = column is None or column not in names or has_label(record.get(column))
-        key = Key(kind, text_of_id(record.get(name)))
-        yield Entry((key,), LABELLED if is_labelled else OPEN, _batch(record))
+        cell = text_of_id(record.get(name))
+        keys = Key(kind, cell), *(_file_keys(cell) if name in OF_IDS[1:] else ())
+        classes = classes_in(record.get(of_class)) if of_class else ()
+        yield Entry(keys, LABELLED if is_labelled else OPEN, _batch(record), classes)
+
+
+def _class_column(where: str, names: Sequence[str], key: str, how: Reading) -> str | None:
+    """Return the column of classes of a user's own table: as told, by its name, or the only other one.
+
+    Raises
+    ------
+    InputError
+        When none of these is there, and the pool has none either.
+    """
+    if how.label_column is not None:
+        return how.label_column
+    others = [name for name in names if name not in (key, *how.id_names, *OF_PICKS, *OF_IDS)]
+    found = [name for name in others if name.lower() in CLASS_NAMES] or others
+    if len(found) != 1:
+        raise InputError(
+            f"{where}: which column holds the labels is not clear from {', '.join(map(repr, names))}: name "
+            "it by --label-column"
+        )
+    return found[0]
 
 
 def has_label(value: Any) -> bool:

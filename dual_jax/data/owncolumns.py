@@ -29,8 +29,11 @@ class PoolFile(NamedTuple):
 
 
 def column_names(pool: Pool) -> tuple[str, ...]:
-    """Return the names of all columns of the pool's file, features first; of built-in sets there are none."""
-    if not os.path.exists(pool.source):
+    """Return the names of all columns of the pool's file, features first.
+
+    Built-in sets and pools of files have none.
+    """
+    if pool.media or not os.path.exists(pool.source):
         return ()
     features = (pool.vectors,) if pool.vectors else pool.feature_names
     if features is None and suffix_of(pool.source) in ARRAYS:

@@ -33,7 +33,7 @@ def is_receipt(path: str | os.PathLike[str]) -> bool:
 
 
 def is_picks(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file holds picks as dual_jax writes them in delimited text.
+    """Return whether a file of delimited text has the columns of picks, and no other column.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def is_picks(path: str | os.PathLike[str]) -> bool:
     """
     try:
         with open(path, encoding="utf-8") as file:
-            return file.readline().rstrip("\n").split(",")[: len(COLUMNS)] == COLUMNS
+            return file.readline().rstrip("\n").split(",") == COLUMNS
     except (OSError, ValueError):
         return False
 

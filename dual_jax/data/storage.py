@@ -1,6 +1,7 @@
 """Files that survive: a killed run leaves either the old one or the new one, and none holds code.
 
-Arrays go into an uncompressed .npz beside a JSON text that says what they are; reading one runs nothing.
+Arrays go into an uncompressed .npz beside a JSON text that says what they are; reading one runs nothing. JAX
+is imported where a pytree is written or read: the command line's help needs none.
 """
 
 import dataclasses
@@ -16,8 +17,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dual_jax.data.errors import InputError
@@ -113,10 +112,12 @@ def write_arrays(path: str | os.PathLike[str], kind: str, about: dict[str, Any],
     tree : pytree
         Its leaves are stored under the names of `_name`, for instance ``pool/x``.
     """
+    import jax
+
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     arrays = {_name(where): np.asarray(leaf) for where, leaf in leaves}
     # NumPy's files know no bfloat16: such arrays are kept as their bits, and the text names them.
-    halves = [name for name, array in arrays.items() if array.dtype == jnp.bfloat16]
+    halves = [name for name, array in arrays.items() if array.dtype.name == HALVES]
     arrays |= {name: arrays[name].view(np.uint16) for name in halves}
     text = json.dumps(
         {"format": FORMAT, "kind": kind, HALVES: halves, **about}, allow_nan=False, default=_from_numpy
@@ -126,6 +127,8 @@ def write_arrays(path: str | os.PathLike[str], kind: str, about: dict[str, Any],
 
 def _name(where: Any) -> str:
     """Return the keys, fields and places that lead to a leaf of a pytree, joined by ``/``."""
+    import jax
+
     return jax.tree_util.keystr(where, simple=True, separator="/")
 
 
@@ -162,8 +165,14 @@ def read_arrays(
         raise InputError(f"{path} has format {number} and this version reads up to {FORMAT}: upgrade")
     halves = about.pop(HALVES, [])
     return about, {
-        name: array.view(jnp.bfloat16) if name in halves else array for name, array in arrays.items()
+        name: array.view(_bfloat16()) if name in halves else array for name, array in arrays.items()
     }
+
+
+def _bfloat16() -> Any:
+    import jax.numpy as jnp
+
+    return jnp.bfloat16
 
 
 def filled(
@@ -187,6 +196,8 @@ def filled(
     ValueError
         When an array is missing or has another shape or type.
     """
+
+    import jax
 
     def leaf(where: Any, shape: Any) -> np.ndarray:
         name = f"{within}/{_name(where)}"
@@ -238,7 +249,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
+    if hasattr(value, "__array__"):
         return _plain(np.asarray(value).tolist())
     if isinstance(value, float) and not np.isfinite(value):
         return None

@@ -13,15 +13,20 @@ from jaxtyping import Float, Shaped
 
 from dual_jax.data import datasets
 from dual_jax.data.arrays import parse_key, parse_npy, parse_npz
+from dual_jax.data.arrow import is_saved_set
 from dual_jax.data.casts import texts_of
 from dual_jax.data.checks import as_numbers
 from dual_jax.data.columns import Columns, Wishes, feature_names, matrix_of, sort_columns
 from dual_jax.data.errors import InputError
+from dual_jax.data.filepools import is_list, read_file_pool
 from dual_jax.data.files import CONTENT, STDIN, check_kind, find_source, parsing, suffix_of
 from dual_jax.data.ids import check_ids
+from dual_jax.data.media import NOUNS
 from dual_jax.data.rawtable import RawTable, read_table
 from dual_jax.data.rowgroups import RowGroups
 from dual_jax.data.storage import sha256_of
+
+IDS = "ids"  # what an archive of an embedding may call the ids of its rows
 
 
 class Pool(NamedTuple):
@@ -31,7 +36,9 @@ class Pool(NamedTuple):
     the file's bytes, or of the numbers of a built-in set; ``note`` is what else was done; ``sample_shape`` is
     that of an image or a series before it became a row, () where that is not known. ``guesses`` are sentences
     on what the file left open and was decided here; ``vectors`` is the list column that the samples are, if
-    any. ``table`` are all columns as read, where they were asked for.
+    any. ``table`` are all columns as read, where they were asked for. Of a pool of files, ``media`` is
+    "images" or "series", the ids are paths relative to the folder or to the list, and ``skipped`` has the
+    reason for each file that could not be read. ``unread`` marks rows of a table whose file could not be.
     """
 
     x: Any  # (n, d), of NumPy, or rows that stay on disk
@@ -46,6 +53,9 @@ class Pool(NamedTuple):
     guesses: tuple[str, ...] = ()
     vectors: str | None = None
     table: Any = None
+    media: str | None = None
+    skipped: dict[str, str] = {}  # noqa: RUF012
+    unread: Any = None
 
 
 def read_pool(
@@ -65,11 +75,12 @@ def read_pool(
     ----------
     source : path or str
         ``.npy``: one array. ``.npz``: the array under the one key of ``x``, ``X``, ``embeddings``,
-        ``features`` and ``data``, or else the only array of two or more dimensions, or a matrix that SciPy's
-        ``save_npz`` wrote. Tables as in `read_table`: every column of numbers, or the one column of vectors;
-        not a saved index or row ids, which become the ids (rules: `dual_jax.data.columns`). Arrays of more
-        than two dimensions are flattened to one row per sample. Otherwise the name of a built-in data set; a
-        file of that name comes first.
+        ``features``, ``data`` and ``code``, or else the only array of two or more dimensions, or a matrix
+        that SciPy's ``save_npz`` wrote. Tables as in `read_table`: every column of numbers, or the one column
+        of vectors; not a saved index or row ids, which become the ids (rules: `dual_jax.data.columns`).
+        Arrays of more than two dimensions are flattened to one row per sample. A folder of pictures or of
+        ``.wav`` files, or a ``.txt`` file with a path on each line: see `dual_jax.data.filepools`. Otherwise
+        the name of a built-in data set; a file of that name comes first.
     id_column : str, optional
         The column (in ``.npz`` the key) that holds the ids; they keep their text, so ``007`` stays ``007``.
     exclude : collection of str
@@ -86,7 +97,7 @@ def read_pool(
     Returns
     -------
     Pool
-        ``x`` in float64, or in float32 where that holds what was stored.
+        ``x`` in float64, or in float32 where that holds what was stored; of pictures in uint8.
 
     Raises
     ------
@@ -107,6 +118,8 @@ def read_pool(
     wishes = Wishes(id_column, tuple(exclude), tuple(use))
     if os.path.isfile(source) and suffix_of(source) in (".npy", ".npz"):
         return _from_array(source, wishes)
+    if is_list(source) or (os.path.isdir(source) and not is_saved_set(source)):
+        return _from_files(source, wishes)
     raw = read_table(source, named=wishes.named, header=header, decimal=decimal)
     found = _sorted(raw, wishes, needs_numbers=not any_columns)
     has_features = bool(found.numbers) or len(found.vectors) == 1
@@ -159,6 +172,28 @@ def _from_array(source: str | PathLike[str], wishes: Wishes) -> Pool:
     x, shape = _as_matrix(found.where, array)
     note = f"samples of shape {shape} flattened to rows" if shape else ""
     return Pool(x, ids, wishes.id_column, None, dropped, found.where, found.sha256, note, shape)
+
+
+def _from_files(source: str | PathLike[str], wishes: Wishes) -> Pool:
+    """Return the pool of a folder or a list of files."""
+    if wishes.named:
+        raise InputError(f"{source} is a pool of files, and has no column {wishes.named[0]!r}")
+    found = read_file_pool(source)
+    files, other = found.files, f"no {NOUNS[found.files.kind]}"
+    return Pool(
+        files.values.reshape(len(files.values), -1),
+        found.names,
+        None,
+        None,
+        {f"{n:,} {suffix}": other for suffix, n in found.others.items()},
+        str(source),
+        files.sha256,
+        "",
+        files.values.shape[1:],
+        (files.note,),
+        media=files.kind,
+        skipped=files.skipped,
+    )
 
 
 def map_pool(
@@ -239,8 +274,8 @@ def read_embedding(path: str | PathLike[str], pool: Pool) -> Pool:
     Parameters
     ----------
     path : path
-        As for `read_pool`. Where it has the pool's id column its rows are matched by that, and those of other
-        ids are left out; otherwise they are taken to be in the pool's order.
+        As for `read_pool`. Where it has the pool's id column, or one called ``ids``, its rows are matched by
+        that, and those of other ids are left out; otherwise they are taken to be in the pool's order.
     pool : Pool
         What the rows are of.
 
@@ -252,9 +287,11 @@ def read_embedding(path: str | PathLike[str], pool: Pool) -> Pool:
     if not os.path.isfile(path):
         raise InputError(f"there is no file {os.fspath(path)!r} to read an embedding from")
     found = read_pool(path)
-    if pool.ids is None or pool.id_name not in (*(found.feature_names or ()), *found.dropped):
+    names = (*(found.feature_names or ()), *found.dropped)
+    of_ids = next((name for name in (pool.id_name, IDS) if name in names), None)
+    if pool.ids is None or of_ids is None:
         return found
-    found = read_pool(path, id_column=pool.id_name)
+    found = read_pool(path, id_column=of_ids)
     places = {str(name): row for row, name in enumerate(found.ids if found.ids is not None else ())}
     missing = [name for name in map(str, pool.ids) if name not in places]
     if missing:

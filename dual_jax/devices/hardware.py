@@ -65,6 +65,12 @@ def kind_of(name: str) -> str:
     return next((kind for kind in ACCELERATORS if kind in words), "cpu")
 
 
+def platform_name(device: Any) -> str:
+    """Return the platform of one of JAX's devices, "cpu", "gpu" or "tpu"; "cpu" for any that it may add."""
+    names = {"tpu": "tpu", "gpu": "gpu", "cuda": "gpu", "rocm": "gpu"}
+    return names.get(device.platform, "cpu")
+
+
 def at_hand(device: Any, n_devices: int = 1) -> Device:
     """Return one of JAX's devices: the rates of its kind, and the memory that JAX takes of this very one.
 
@@ -78,7 +84,7 @@ def at_hand(device: Any, n_devices: int = 1) -> Device:
     """
     known = ACCELERATORS.get(kind_of(device.device_kind), host(n_devices))
     room = (device.memory_stats() or {}).get("bytes_limit", known.memory)
-    return known._replace(platform=device.platform, memory=room, preset=room)
+    return known._replace(platform=platform_name(device), memory=room, preset=room)
 
 
 def host(n_devices: int = 1) -> Device:

@@ -7,8 +7,12 @@ import importlib.util
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from importlib.metadata import version
+from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +22,7 @@ from jax.sharding import NamedSharding
 
 from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.devices.hardware import ACCELERATORS, kind_of, parse_devices
-from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh, platform_of
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.fitting import Rows, advance, begin_selection
 from dual_jax.dual.layout import specs
@@ -41,6 +45,9 @@ WITHOUT_CHIP = {
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
 }
+
+
+OLDEST_LIBTPU = (0, 0, 23)  # 0.0.21.1 ends the process that compiles with it
 
 
 class Memory(NamedTuple):
@@ -73,6 +80,36 @@ def memory_of(program: jax.stages.Lowered) -> Memory | None:
         raise
     results = found.output_size_in_bytes - found.alias_size_in_bytes
     return Memory(found.argument_size_in_bytes, results, found.temp_size_in_bytes)
+
+
+def memory_of_fit(shape: tuple[int, ...], config: DualConfig, devices: str) -> dict[str, Memory | None]:
+    """Return the bytes of each program of a fit by the compiler; see `lower` and `devices_for`."""
+    programs = lower(shape, config, devices_for(devices))
+    return {name: memory_of(program) for name, program in programs.items()}
+
+
+def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns in a process of its own, which a compiler may end when it fails.
+
+    Raises
+    ------
+    InputError
+        The process ended without a result. Other errors are those of the function.
+
+    Examples
+    --------
+    >>> in_child(math.hypot, 3.0, 4.0)
+    5.0
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(function, *arguments).result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "the compiler ended its process without a word: there may be too little memory for it, or "
+                "its package (libtpu for a TPU) does not suit this version of JAX; leave --compile out to "
+                "plan by formula"
+            ) from error
 
 
 def exchanges(text: str) -> list[Exchange]:
@@ -145,9 +182,20 @@ def _here(kind: str, platform: str) -> list[Any]:
     return [device for device in found if kind_of(device.device_kind) == kind]
 
 
+def _check_libtpu(found: str) -> None:
+    """Raise MissingPackageError for a version of libtpu whose compiler ends the process."""
+    if tuple(map(int, re.findall(r"\d+", found)[:3])) < OLDEST_LIBTPU:
+        oldest = ".".join(map(str, OLDEST_LIBTPU))
+        raise MissingPackageError(
+            f"compiling for a TPU needs libtpu {oldest} or newer, not {found}, whose compiler ends the "
+            f'process: pip install "libtpu>={oldest}"'
+        )
+
+
 def _chips(kind: str, sizes: tuple[int, ...]) -> list[Any]:
     if importlib.util.find_spec("libtpu") is None:
         raise MissingPackageError('compiling for a TPU needs libtpu: pip install "dual-jax[tpu]"')
+    _check_libtpu(version("libtpu"))
     known = {math.prod(shape): shape for shape in (CUBES if kind == "v4" else SQUARES)}
     shape = sizes if len(sizes) > 1 else known.get(sizes[0], ())
     for variable, value in WITHOUT_CHIP.items():
@@ -173,7 +221,7 @@ def lower(
     """Return the programs of a fit, ready to be compiled: "pretrain", "start", "train" and "rank".
 
     They are those that `dual_jax.fit` runs on these devices, with a chunk of steps in one program. k-means
-    walks the rows in the chunks that suit the machine that compiles.
+    orders its restarts, and the rows in chunks, as it suits the machine that compiles.
 
     Parameters
     ----------
@@ -182,7 +230,7 @@ def lower(
     """
     every, n = make_mesh(devices), shape[0]
     mesh, axis_name = (every, AXIS) if every.size > 1 else (None, None)
-    sizes = config.sizes(n, n_devices=every.size)
+    sizes = config.sizes(n, n_devices=every.size, platform=platform_of(every))
 
     def placed(tree: Any) -> Any:
         def place(leaf: Any, spec: Any) -> jax.ShapeDtypeStruct:
@@ -191,7 +239,7 @@ def lower(
         return jax.tree.map(place, tree, specs(tree))
 
     def sharded(n_rows: int, row: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-        n_padded = -(-n_rows // every.size) * every.size
+        n_padded = -(-n_rows // sizes.n_tiles) * sizes.n_tiles
         return jax.ShapeDtypeStruct((n_padded, *row), dtype, sharding=NamedSharding(every, ROWS))
 
     x, n_targets = sharded(n, shape[1:], jnp.float32), sizes.n_targets
@@ -208,12 +256,12 @@ def lower(
         n_exact = n if config.readout == "norms" else min(n, config.n_exact)
         return rank_on_mesh(state, rows.x, config, rows.is_row, n_exact, n, axis_name, mesh)
 
-    def chunk(state: TrainState, rows: Rows, stage: str, n_batches: int = 1) -> jax.stages.Lowered:
-        return advance.lower(state, mean, n_steps, rows, config, stage, mesh, n_batches)
+    def chunk(state: TrainState, rows: Rows, stage: str) -> jax.stages.Lowered:
+        return advance.lower(state, mean, n_steps, rows, config, stage, mesh, sizes)
 
     mean = jax.ShapeDtypeStruct((), jnp.float32)
     return {
-        "pretrain": chunk(fresh, pool, "pretrain", sizes.n_batches),
+        "pretrain": chunk(fresh, pool, "pretrain"),
         "start": begin_selection.lower(key, fresh, targets, config, mask, mask, sizes, mesh),
         "train": chunk(begun, targets, "train"),
         # C and its moments are not read, but they are in memory.

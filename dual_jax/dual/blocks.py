@@ -1,5 +1,6 @@
 """Target blocks of C: how they are cut, initialised, rebuilt and updated, one at a time."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,11 +11,21 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dual_jax.devices.collectives import device_index, gather_rows, own_rows, total
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.objectives import OBJECTIVES
-from dual_jax.dual.objectives.notation import Block, Rebuilt, Space, Targets, masks
+from dual_jax.dual.objectives.notation import Block, Rebuilt, Scales, Space, Targets, masks
 from dual_jax.dual.state import Fixed, Params, TrainState, started
 from dual_jax.numerics.arithmetic import stochastic_round
-from dual_jax.numerics.statistics import moments
-from dual_jax.numerics.xla import by_rows, run_after, zero_entries
+from dual_jax.numerics.statistics import Moments, moments
+from dual_jax.numerics.tiles import (
+    Pairs,
+    Tiles,
+    alone,
+    each_tile,
+    map_rows,
+    rows_of,
+    total_of_pairs,
+    total_of_tiles,
+)
+from dual_jax.numerics.xla import by_rows, run_after, start_after, zero_entries
 
 
 def cuts(n_targets: int, n_centroids: int, block_rows: int) -> list[Block]:
@@ -59,20 +70,90 @@ def initial_coefficients(
     return transpose(blocks)
 
 
+def tiles_of(n_rows: int, params: Params, axis_name: str | None) -> Tiles:
+    """Return the tiles of this device's rows: one for each of its target blocks, if that comes out even."""
+    n_blocks = len(params.C)
+    is_even = len({len(block) for block in params.C}) == 1 and n_rows % n_blocks == 0
+    return Tiles(n_blocks if is_even else 1, axis_name)
+
+
+def encode(network: Any, x: Array, config: DualConfig, tiles: Tiles) -> Float[Array, "n p"]:
+    """Return the codes of this device's rows."""
+    return map_rows(lambda x, encoder: config.modules(x).encoder.apply(encoder, x), x, tiles, network.encoder)
+
+
+def place_dictionary(
+    z_all: Float[Array, "N p"], is_row_all: Bool[Array, " N"], fixed: Fixed, config: DualConfig
+) -> tuple[Space, Moments]:
+    """Return the dictionary in the space of the selection block, and the moments of all codes."""
+    z_moments = moments(z_all, is_row_all)
+    codes = jnp.where(fixed.dictionary[:, None] >= 0, z_all[fixed.dictionary], 0.0)
+    return OBJECTIVES[config.objective].space(fixed.dictionary_x, codes, z_moments, fixed.scales), z_moments
+
+
+def place_samples(
+    rows: tuple[Array, Float[Array, "b p"]], z_moments: Moments, scales: Scales, config: DualConfig
+) -> Space:
+    """Return some rows and their codes in the space of the selection block."""
+    x, z = rows
+    return OBJECTIVES[config.objective].space(flat(x), z, z_moments, scales)
+
+
 def spaces(
-    z_all: Float[Array, "N p"],
+    z: Float[Array, "n p"],
     x: Array,
     is_row: Bool[Array, " n"],
     fixed: Fixed,
     config: DualConfig,
-    axis_name: str | None,
-) -> tuple[Space, Space]:
-    """Return the dictionary and this device's samples as functions of the codes of all devices."""
-    z_moments = moments(z_all, gather_rows(is_row, axis_name))
-    space = OBJECTIVES[config.objective].space
-    codes = jnp.where(fixed.dictionary[:, None] >= 0, z_all[fixed.dictionary], 0.0)
-    dictionary = space(fixed.dictionary_x, codes, z_moments, fixed.scales)
-    return dictionary, space(flat(x), own_rows(z_all, axis_name), z_moments, fixed.scales)
+    tiles: Tiles,
+) -> tuple[Space, Space, Moments]:
+    """Return the dictionary and this device's samples, from their codes, and the moments of all codes."""
+    everywhere = gather_rows(z, tiles.axis_name), gather_rows(is_row, tiles.axis_name)
+    dictionary, z_moments = alone(partial(place_dictionary, config=config), tiles)(*everywhere, fixed)
+    place = partial(place_samples, config=config)
+    return dictionary, map_rows(place, (x, z), tiles, z_moments, fixed.scales), z_moments
+
+
+def pull_spaces(
+    z: Float[Array, "n p"],
+    x: Array,
+    is_row: Bool[Array, " n"],
+    z_moments: Moments,
+    of: tuple[Space, Space],
+    fixed: Fixed,
+    config: DualConfig,
+    tiles: Tiles,
+) -> Float[Array, "n p"]:
+    """Return the gradient of this device's codes from those of the dictionary and of its samples.
+
+    That of the dictionary is the sum over all targets, the same on every device.
+    """
+    of_dictionary, of_samples = of
+    everywhere = gather_rows(z, tiles.axis_name), gather_rows(is_row, tiles.axis_name)
+
+    def varying(space: Space) -> Space:
+        return space._replace(inputs=None)
+
+    def pull_samples(
+        rows: tuple[tuple[Array, Array], Space], z_moments: Moments, scales: Scales
+    ) -> tuple[Array, Moments]:
+        (x, z), of_space = rows
+        place = partial(place_samples, scales=scales, config=config)
+        return jax.vjp(lambda z, z_moments: varying(place((x, z), z_moments)), z, z_moments)[1](of_space)
+
+    def pull_dictionary(
+        z_all: Array, is_row_all: Array, fixed: Fixed, of: tuple[Space, Moments]
+    ) -> Float[Array, "N p"]:
+        def place(z_all: Array) -> tuple[Space, Moments]:
+            dictionary, z_moments = place_dictionary(z_all, is_row_all, fixed, config)
+            return varying(dictionary), z_moments
+
+        return jax.vjp(place, z_all)[1](of)[0]
+
+    of_z, of_moments = each_tile(pull_samples, ((x, z), of_samples), tiles, z_moments, fixed.scales)
+    of_moments = total_of_tiles(of_moments, tiles)
+    of_all = alone(pull_dictionary, tiles)(*everywhere, fixed, (of_dictionary, of_moments))
+    return own_rows(of_all, tiles.axis_name) + rows_of(of_z)
 
 
 class Piece(NamedTuple):
@@ -108,7 +189,7 @@ def _own_places(fixed: Fixed) -> Int[Array, " n"]:
 
 
 def _rebuild(
-    piece: Piece, dictionary: Space, targets: Targets, fixed: Fixed, config: DualConfig
+    raw: Block, dictionary: Space, targets: Targets, fixed: Fixed, config: DualConfig
 ) -> tuple[tuple[Rebuilt, Block], Any]:
     """Return a block's targets as the dictionary rebuilds them, and its share of the sums of squares.
 
@@ -119,7 +200,7 @@ def _rebuild(
         own, free = targets._replace(space=samples), block_masks(targets, fixed)
         return OBJECTIVES[config.objective].rebuild(raw, dictionary, own, free, fixed.scales, config.weights)
 
-    return jax.vjp(rebuild, piece.raw, dictionary, targets.space)
+    return jax.vjp(rebuild, raw, dictionary, targets.space)
 
 
 def block_masks(targets: Targets, fixed: Fixed) -> Block:
@@ -132,29 +213,48 @@ def rebuild_all(
     dictionary: Space,
     fixed: Fixed,
     config: DualConfig,
-    axis_name: str | None,
+    tiles: Tiles,
     *,
     is_kept: bool = False,
+    has_sums: bool = False,
 ) -> tuple[Rebuilt, Block, list[tuple[Piece, Any]]]:
     """Return all own targets as the dictionary rebuilds them, and all devices' sums of squares (m,).
 
-    Beside them, each block as it was read and its function that pulls gradients back. Where C is kept, and
-    clearing a block copies it, no copy is made before its turn.
+    Beside them, each block as it was read, and of one block in all the function that pulls gradients back.
+    Where C is kept, and clearing a block copies it, no copy is made before its turn. Where the caller has the
+    sums, no block waits for those of the block before it, so that nobody computes them.
     """
+
+    def rebuild(raw: Block, atoms: Space, targets: Targets) -> tuple[Rebuilt, Block]:
+        return _rebuild(raw, atoms, targets, fixed, config)[0]
+
     parts: list[tuple[Rebuilt, Block]] = []
-    done = []
+    done, sums = [], Pairs()
     for piece in pieces:
         atoms, targets, c = dictionary, piece.targets, piece.raw.C
         if parts:
-            atoms, targets = run_after(parts[-1], (atoms, targets))
-            c = run_after(parts[-1], c) if is_kept else c
+            before = parts[-1][0] if has_sums else parts[-1]
+            atoms, targets = start_after(before, (atoms, targets))
+            c = start_after(before, c) if is_kept else c
         piece = piece._replace(raw=Block(zero_entries(c, targets.own), piece.raw.P))
-        part, pull = _rebuild(piece, atoms, targets, fixed, config)
+        if tiles.is_whole and len(pieces) == 1:
+            part, pull = _rebuild(piece.raw, atoms, targets, fixed, config)
+        else:
+            part, pull = alone(rebuild, tiles)(piece.raw, atoms, targets), None
         parts.append(part)
+        sums.add(part[1])
         done.append((piece, pull))
-    rebuilt, sums = zip(*parts, strict=True)
-    sums = total(jax.tree.map(lambda *parts: sum(parts), *sums), axis_name)
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *rebuilt), sums, done
+    rebuilt = jax.tree.map(lambda *parts: jnp.concatenate(parts), *[part for part, _ in parts])
+    return rebuilt, total_of_pairs(sums, tiles), done
+
+
+def row_sums(params: Params, axis_name: str | None) -> Block:
+    """Return the sums of squares (m,) of the rows of C and of P over the targets of all devices."""
+
+    def squares(blocks: tuple[Array, ...]) -> Array:
+        return sum(jnp.sum(block**2, axis=0) for block in blocks)  # type: ignore[return-value]
+
+    return total(Block(squares(params.C), squares(params.P)), axis_name)
 
 
 def update_blocks(
@@ -163,31 +263,43 @@ def update_blocks(
     gradient: tuple[Rebuilt, Block],
     state: TrainState,
     config: DualConfig,
+    tiles: Tiles,
 ) -> tuple[list[tuple[Block, Block]], Space, Space]:
     """Return each block and its optimiser state after a step, and the gradients of dictionary and samples.
 
-    A single block reuses its coefficients of the first pass; several blocks compute them again, in order.
+    That of the dictionary is the sum over the targets of all devices. Neither has the inputs, which are
+    constants. One block in all reuses its coefficients of the first pass; several blocks compute them again,
+    in order, and so does each device's only block: a device is to do the same as one that holds more.
     """
     optimizer, fixed = coefficient_optimizer(config, state.step), started(state)
     of_rebuilt, of_sums = gradient
     blocks: list[tuple[Block, Block]] = []
-    of_dictionary, of_own = jax.tree.map(jnp.zeros_like, dictionary), []
+    of_dictionary, of_own = Pairs(), []
+
+    def varying(of: tuple[Block, Space, Space]) -> tuple[Block, Space, Space]:
+        return of[0], of[1]._replace(inputs=None), of[2]._replace(inputs=None)
+
+    def pull_again(raw: Block, atoms: Space, targets: Targets, of: tuple[Rebuilt, Block]) -> Any:
+        return varying(_rebuild(raw, atoms, targets, fixed, config)[1](of))
+
     for (piece, pull), *own in zip(pieces, state.opt_state.C, state.opt_state.P, strict=True):
         of_z, of_u = jax.tree.map(lambda g, cut=piece.cut: g[cut.C], of_rebuilt[:2])
         rows, targets = Rebuilt(of_z, of_u, of_rebuilt.centroids[piece.cut.P]), piece.targets
-        if len(pieces) > 1:
-            done = (blocks[-1][0].C, of_dictionary) if blocks else of_rebuilt.z
-            atoms, targets, rows = run_after(done, (dictionary, targets, rows))
-            _, pull = _rebuild(piece, atoms, targets, fixed, config)
-        of_raw, of_atoms, of_space = pull((rows, of_sums))
-        of_raw = run_after(
-            of_atoms, of_raw
-        )  # what reads a block goes before what writes it, or a copy is kept
+        if pull:
+            of_raw, of_atoms, of_space = varying(pull((rows, of_sums)))
+        else:
+            done = (blocks[-1][0].C, of_dictionary.last()) if blocks else of_rebuilt.z
+            atoms, targets, rows = start_after(done, (dictionary, targets, rows))
+            again = alone(pull_again, tiles)
+            of_raw, of_atoms, of_space = again(piece.raw, atoms, targets, (rows, of_sums))
+        # What reads a block goes before what writes it, or a copy is kept.
+        of_raw = run_after(of_atoms, of_raw)
         free, is_rounded = block_masks(targets, fixed), config.moments_dtype != "float32"
         blocks.append(_update_block(optimizer, of_raw, Block(*own), piece.raw, free, is_rounded=is_rounded))
-        of_dictionary = jax.tree.map(jnp.add, of_dictionary, of_atoms)
+        of_dictionary.add(of_atoms)
         of_own.append(of_space)
-    return blocks, of_dictionary, jax.tree.map(lambda *parts: jnp.concatenate(parts), *of_own)
+    of_samples = jax.tree.map(lambda *parts: jnp.concatenate(parts), *of_own)
+    return blocks, total_of_pairs(of_dictionary, tiles), of_samples
 
 
 def _update_block(

@@ -186,7 +186,8 @@ def _fingerprint(inputs: Any) -> str:
     for array in (jax.random.key_data(key), x, labeled, candidates):
         digest.update(np.ascontiguousarray(array).tobytes() + str(np.shape(array)).encode())
     # Blocks depend on the devices, and the number of exact picks does not affect training.
-    settings = configuration(config) | sizes._asdict() | {"block_rows": None, "n_exact": None}
+    of_devices = {"block_rows": None, "n_tiles": None, "multiple": None, "carries_sums": None}
+    settings = configuration(config) | sizes._asdict() | of_devices | {"n_exact": None}
     told_apart = {name: _identity(value) for name, value in settings.items()}
     digest.update(as_json(told_apart | versions()).encode())
     return digest.hexdigest()

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -17,13 +17,34 @@ from dual_jax.dual.objectives.notation import Weights
 MAX_COEFFICIENTS = 1 << 25
 MIN_DICTIONARY = 1024
 MAX_TARGETS = 1 << 15
-# Bytes of a target block of C, which shares a processor's last cache with its gradient and moments. The
-# temporaries of the simplex exceed the cache in any case, and its blocks compile slowly: 5 s for 4, 12 s for
-# 8.
-BLOCK_BYTES = {"free": 8 << 20, "simplex": 16 << 20}
-MAX_BLOCKS = 64  # blocks are unrolled: more would compile longer
 
-Readout = Literal["greedy", "refine", "norms"]
+
+class Blocks(NamedTuple):
+    """How C is cut into target blocks on a kind of device, for one objective; blocks are unrolled."""
+
+    n_bytes: int  # of a block
+    most: int  # blocks: more compile longer
+    multiple: int = 1  # of columns, and of rows where there are several blocks
+    large: int = 0  # bytes of a block where those of ``n_bytes`` are too many; 0: as small as ``most`` allows
+
+
+# CPU: a block shares a processor's last cache with its gradient and moments. The temporaries of the simplex
+# exceed the cache in any case, and its blocks compile slowly: 5 s for 4, 12 s for 8.
+# TPU: blocks of up to some 50 MB stay on the chip from one use to the next; larger ones gain nothing from
+# more blocks. Each takes some 5 s of a processor to compile: eight take less than a minute. The simplex gains
+# nothing but memory, of which it takes that of five blocks, and a block takes 12 s or more to compile. An
+# array of 500 x 4,000 would be stored by columns, which pads less, and copied to rows; 4,096 columns are not.
+# GPU: no cache to fit; matrix products pad columns to 32. No array may have 2^31 entries.
+BLOCKS = {
+    ("cpu", "free"): Blocks(8 << 20, 64),
+    ("cpu", "simplex"): Blocks(16 << 20, 64),
+    ("tpu", "free"): Blocks(52 << 20, 8, 128, 4 << 30),
+    ("tpu", "simplex"): Blocks(768 << 20, 8, 128),
+    ("gpu", "free"): Blocks(4 << 30, 64, 128),
+    ("gpu", "simplex"): Blocks(160 << 20, 32, 128),
+}
+
+Readout = Literal["greedy", "chain", "refine", "norms"]
 
 
 class Sizes(NamedTuple):
@@ -38,9 +59,16 @@ class Sizes(NamedTuple):
     n_clusters
         K.
     block_rows
-        Targets in a block of C, on each device.
+        Targets in a block of C.
     n_batches
         Steps of stage 1 that use each row of the pool once.
+    multiple
+        The columns of C are padded by unused places to a multiple of this.
+    carries_sums
+        Whether a step of the free objective sums the squares of C as it writes it, for the next step.
+    n_tiles
+        Tiles of rows on all devices together: on a CPU one for each block of C, else one for each device. See
+        `dual_jax.numerics.tiles`.
     """
 
     n_targets: int
@@ -48,6 +76,32 @@ class Sizes(NamedTuple):
     n_clusters: int
     block_rows: int
     n_batches: int
+    multiple: int = 1
+    carries_sums: bool = False
+    n_tiles: int = 1
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of C, with unused places."""
+        return round_up(self.n_places, self.multiple)
+
+    def shared(self, n_devices: int) -> "Sizes":
+        """Return the sizes for devices with as many tiles each; of more devices than tiles each has one."""
+        n_tiles = round_up(self.n_tiles, n_devices)
+        if n_tiles == self.n_tiles:
+            return self
+        return self._replace(n_tiles=n_tiles, block_rows=min(self.block_rows, -(-self.n_targets // n_tiles)))
+
+
+def round_up(n: int, multiple: int) -> int:
+    """Return the least multiple that is not below n.
+
+    Examples
+    --------
+    >>> round_up(4000, 128)
+    4096
+    """
+    return -(-n // multiple) * multiple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +126,8 @@ class DualConfig:
         ``"simplex"`` (ours) or ``"free"`` (the paper's).
     readout
         ``"greedy"``: Eq. (4) solved greedily in the learnt space, nested. ``"refine"``: swaps on top, for one
-        budget. ``"norms"``: the paper's min-max sum of the row norms of C and P.
+        budget. ``"chain"``: swaps for a budget, for half of it, and so on, in one order. ``"norms"``: the
+        paper's min-max sum of the row norms of C and P.
     power
         Of the distance in the greedy read-out, in (0, 2]; Eq. (4)'s l2-norm is 1, ours 1/2.
     latent_dim, hidden
@@ -86,6 +141,7 @@ class DualConfig:
         chunk before; 0 runs all steps.
     n_exact
         Picks that the read-out orders exactly in a full ranking; the others follow by their remaining gain.
+        The largest set of a chain, which the greedy continues.
     optimizer, coefficient_optimizer
         Optax factories ``learning_rate -> GradientTransformation``; the second, for C and P, must work entry
         by entry because it is applied block by block.
@@ -107,8 +163,11 @@ class DualConfig:
         Rows in a step of stage 1. From a larger pool a step takes every k-th row, and the next step starts
         one row later. None for all rows.
     block_rows
-        Targets in a block of C; None for blocks that fit the processor's cache. The temporaries of a step on
-        a CPU are then below a tenth of a full C from 20,000 rows on; with the simplex below a sixth.
+        Targets in a block of C at most; None for blocks that suit the device. On a CPU they fit the
+        processor's cache: the temporaries of a step are then below a tenth of a full C from 20,000 rows on;
+        with the simplex below a sixth. There they are of equal length, a power of two of them, and devices
+        share whole ones: 1, 2, 4, ... devices give the same bits. On a TPU and a GPU there are few blocks,
+        which compile quickly.
     coefficient_seeds
         Seeds of the random start of C and P of the free objective; None draws them from the key.
     """
@@ -180,19 +239,37 @@ class DualConfig:
         decoder = self.decoder or dense((*reversed(self.hidden), math.prod(x.shape[1:])))
         return Autoencoder(encoder, decoder)
 
+    def of_programs(self) -> "DualConfig":
+        """Return these settings with those that no compiled program depends on at their defaults.
+
+        Sizes and numbers of steps are arguments of the programs, so other numbers of steps compile nothing.
+        """
+        default = DualConfig()
+        return dataclasses.replace(self, **{name: getattr(default, name) for name in _ARGUMENTS})
+
     def clusters(self, n: int) -> int:
         """Return K for n targets."""
         return self.n_clusters or max(1, min(int(2 * math.sqrt(n)), n // 3))
 
-    def rows_in_block(self, n_targets: int, m: int) -> int:
-        """Return how many targets a block of C holds, of ``n_targets`` with m coefficients each."""
+    def blocks_on_cpu(self, n_targets: int, m: int) -> int:
+        """Return into how many blocks C is cut, of ``n_targets`` with m coefficients each: a power of two."""
+        most = self.block_rows or max(BLOCKS["cpu", self.objective].n_bytes // (4 * m), 1)
+        n_blocks = 1 << (-(-n_targets // most) - 1).bit_length()
+        return n_blocks if self.block_rows else min(n_blocks, BLOCKS["cpu", self.objective].most)
+
+    def rows_in_block(self, n_targets: int, m: int, platform: str) -> int:
+        """Return how many targets a block holds on an accelerator that has ``n_targets``."""
         if self.block_rows:
             return self.block_rows
-        most = max(BLOCK_BYTES[self.objective] // (4 * m), 1)
-        n_blocks = min(-(-n_targets // most), MAX_BLOCKS)
-        return -(-n_targets // n_blocks)  # of equal size, because the largest decides the memory
+        rule = BLOCKS[platform, self.objective]
+        small, large = (max(n_bytes // (4 * m), 1) for n_bytes in (rule.n_bytes, rule.large))
+        n_blocks = -(-n_targets // small)
+        if n_blocks > rule.most:
+            n_blocks = -(-n_targets // large) if rule.large else rule.most
+        rows = -(-n_targets // n_blocks)  # of equal size, because the largest decides the memory
+        return min(round_up(rows, rule.multiple), n_targets)
 
-    def sizes(self, n: int, n_usable: int | None = None, n_devices: int = 1) -> Sizes:
+    def sizes(self, n: int, n_usable: int | None = None, n_devices: int = 1, platform: str = "cpu") -> Sizes:
         """Return the sizes of a fit to a pool of n rows: what was asked, or what a rule decides.
 
         Parameters
@@ -203,12 +280,16 @@ class DualConfig:
             Rows among the targets that may rebuild others, labelled rows and candidates; all by default. The
             dictionary has the next power of two as places, so that a few rows more or less compile nothing.
         n_devices
-            Devices that share the targets.
+            Devices that share the targets. On a CPU more than there are blocks get a block each.
+        platform
+            Of the devices, "cpu", "gpu" or "tpu": it decides blocks and unused places, not which rows count.
 
         Examples
         --------
-        >>> DualConfig().sizes(178)
-        Sizes(n_targets=178, n_places=178, n_clusters=26, block_rows=178, n_batches=1)
+        >>> DualConfig().sizes(178)[:5]
+        (178, 178, 26, 178, 1)
+        >>> DualConfig().sizes(178, platform="tpu").n_columns
+        256
         """
         n_targets = n
         if self.readout != "norms":
@@ -216,12 +297,23 @@ class DualConfig:
         limit = self.dictionary_size or max(MIN_DICTIONARY, MAX_COEFFICIENTS // n_targets)
         n_usable = n_targets if n_usable is None else n_usable
         n_places = max(1, min(1 << max(n_usable - 1, 0).bit_length(), n_targets, limit))
+        n_batches = 1 if self.batch_rows is None else -(-n // self.batch_rows)
+        multiple, local = BLOCKS[platform, self.objective].multiple, -(-n_targets // n_devices)
+        n_columns = round_up(n_places, multiple)
+        if platform == "cpu":
+            n_tiles = round_up(self.blocks_on_cpu(n_targets, n_columns), n_devices)
+            block_rows = -(-n_targets // n_tiles)
+        else:
+            n_tiles, block_rows = n_devices, self.rows_in_block(local, n_columns, platform)
         return Sizes(
             n_targets,
             n_places,
             self.clusters(n_targets),
-            self.rows_in_block(-(-n_targets // n_devices), n_places),
-            1 if self.batch_rows is None else -(-n // self.batch_rows),
+            block_rows,
+            n_batches,
+            multiple,
+            platform == "tpu" and self.objective == "free",  # a TPU sums what it writes in the same kernel
+            n_tiles,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -263,7 +355,7 @@ class DualConfig:
         _check_range("power", self.power, 0.0, 2.0, inclusive=False)
         for name, choices in (
             ("objective", tuple(OBJECTIVES)),
-            ("readout", ("greedy", "refine", "norms")),
+            ("readout", get_args(Readout)),
             ("moments_dtype", ("float32", "bfloat16")),
         ):
             if getattr(self, name) not in choices:
@@ -313,6 +405,10 @@ def _check_range(name: str, value: Any, low: float, high: float = math.inf, *, i
         raise InputError(f"{name}={value!r} is out of range: it must be finite and {wanted}.")
 
 
+_ARGUMENTS = (  # what they decide is given to the compiled programs, as `Sizes` or as a number of steps
+    *("n_clusters", "dictionary_size", "n_targets", "batch_rows", "block_rows"),
+    *("pretrain_steps", "steps", "n_exact"),
+)
 _FUNCTIONS = {"optimizer", "coefficient_optimizer", "encoder", "decoder"}
 _LEAVES = (
     *("alpha", "beta", "gamma", "eta", "temperature", "power"),

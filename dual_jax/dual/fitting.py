@@ -13,9 +13,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.data.errors import InputError
 from dual_jax.devices.collectives import device_index
-from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, on_mesh, put, shard_rows
+from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, on_mesh, platform_of, put, shard_rows
+from dual_jax.dual.blocks import row_sums
 from dual_jax.dual.config import DualConfig, Sizes
-from dual_jax.dual.layout import in_blocks, in_one_piece, specs
+from dual_jax.dual.layout import in_blocks, in_one_piece, specs, with_columns
 from dual_jax.dual.loop import (
     Advanced,
     Callbacks,
@@ -35,11 +36,14 @@ from dual_jax.dual.steps import init, pretrain_step, start_selection, train_step
 from dual_jax.numerics.draws import draw_rows
 from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.scaling import check_spread
+from dual_jax.numerics.tiles import Tiles
 from dual_jax.numerics.xla import OneOff
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection, row_mask
 
 ENTRYWISE = (optax.adam, optax.adamw, optax.sgd, optax.rmsprop)  # known to look at one entry at a time
 FEW_CELLS = 1 << 16  # of a pool whose selection starts in less time than that program takes to be optimised
+FEW_ROWS = 384  # of a pool whose steps, all of them, take less time than their program takes to be optimised
 
 
 class Checkpointer(Protocol):
@@ -84,6 +88,7 @@ def fit(
     sizes: Sizes | None = None,
     callbacks: Callbacks = (),
     checkpointer: Checkpointer | None = None,
+    limits: Limits | None = None,
 ) -> Fitted:
     """Return DUAL trained on a pool, and its ranking of all candidates.
 
@@ -96,7 +101,10 @@ def fit(
     config
         `DualConfig()` or `DualConfig.paper()`, or your own.
     mesh
-        Devices to spread the rows over, from `make_mesh`; None for one device.
+        Devices to spread the rows over, from `make_mesh`; None for one device. On a CPU 1, 2, 4, ... devices
+        give the same bits, up to as many as there are blocks of C, ``config.sizes(n).n_tiles``. More devices
+        than that, or another number, cut the rows finer, and some picks may differ: `DUALSelector` uses only
+        the devices that `dual_jax.devices.mesh.sharing` leaves.
     labeled, candidates
         Rows that have a label, and rows that may be ranked; see `dual_jax.selection.protocol`.
     sizes
@@ -105,6 +113,8 @@ def fit(
         Called with a `Chunk` after every 50 steps.
     checkpointer
         Saves the fit after chunks of steps, so that it can continue later: see `dual_jax.dual.checkpoint`.
+    limits
+        What else is asked of the picks, see `dual_jax.selection.limits`; the ranking then holds them alone.
 
     Raises
     ------
@@ -121,10 +131,9 @@ def fit(
     40
     """
     callbacks, x = tuple(callbacks), _checked(x)
-    pool = _on_devices(x, mesh)
-    state, history = _train(key, x, pool, config, mesh, labeled, candidates, sizes, callbacks, checkpointer)
+    state, history, pool = _train(key, x, config, mesh, labeled, candidates, sizes, callbacks, checkpointer)
     tell(callbacks, Chunk("rank", 0, 1, {}))
-    ranking = jax.block_until_ready(rank(state, pool.x, config, is_row=pool.is_row, mesh=mesh))
+    ranking = jax.block_until_ready(rank(state, pool.x, config, is_row=pool.is_row, mesh=mesh, limits=limits))
     tell(callbacks, Chunk("rank", 1, 1, {}))
     n_exact = len(ranking.indices) if config.readout == "norms" else config.n_exact
     return Fitted(state, ranking, min(n_exact, len(ranking.indices)), history)
@@ -153,8 +162,9 @@ def _on_host(array: Any) -> Any:
     return array if is_traced or jax.default_backend() != "cpu" else np.asarray(array)
 
 
-def _on_devices(x: Any, mesh: Mesh | None) -> Rows:
-    return Rows(shard_rows(x, mesh), shard_rows(np.ones(len(x), bool), mesh))
+def on_devices(x: Any, mesh: Mesh | None, n_tiles: int = 1) -> Rows:
+    """Return rows on the devices of a mesh, padded as `dual_jax.devices.mesh.shard_rows` does."""
+    return Rows(shard_rows(x, mesh, n_tiles), shard_rows(np.ones(len(x), bool), mesh, n_tiles))
 
 
 @in_float32
@@ -171,15 +181,13 @@ def train(
     checkpointer: Checkpointer | None = None,
 ) -> tuple[TrainState, dict[str, dict[str, Any]]]:
     """Return the state after the three stages, and the history; parameters are those of `fit`."""
-    x = _checked(x)
-    pool = _on_devices(x, mesh)
-    return _train(key, x, pool, config, mesh, labeled, candidates, sizes, tuple(callbacks), checkpointer)
+    x, callbacks = _checked(x), tuple(callbacks)
+    return _train(key, x, config, mesh, labeled, candidates, sizes, callbacks, checkpointer)[:2]
 
 
 def _train(
     key: Key[Array, ""],
     x: Any,
-    pool: Rows,
     config: DualConfig,
     mesh: Mesh | None,
     labeled: Any,
@@ -187,7 +195,8 @@ def _train(
     sizes: Sizes | None,
     callbacks: Callbacks,
     checkpointer: Checkpointer | None,
-) -> tuple[TrainState, dict[str, dict[str, Any]]]:
+) -> tuple[TrainState, dict[str, dict[str, Any]], Rows]:
+    """Return the state after the three stages, the history, and the pool on its devices."""
     config.check()
     check_coefficient_optimizer(config)
     key_init, key_selection = jax.random.split(key)
@@ -205,25 +214,29 @@ def _train(
     targets = (x, labeled, candidates)
     if rows is not None:
         targets = x[np.asarray(rows) if isinstance(x, np.ndarray) else rows], labeled[rows], candidates[rows]
-    sizes = sizes or config.sizes(n, count_rows(targets[1] | targets[2]), n_devices)
+    n_usable = count_rows(targets[1] | targets[2])
+    sizes = (sizes or config.sizes(n, n_usable, n_devices, platform_of(mesh))).shared(n_devices)
     if sizes.n_clusters > n_targets:
         raise InputError(f"n_clusters={config.n_clusters} exceeds the {n_targets} rows: ask for fewer.")
     check_memory(x.shape, config, mesh, sizes)
+    n_tiles = sizes.n_tiles
+    pool = on_devices(x, mesh, n_tiles)
     saved = _Saved(checkpointer, sizes, mesh)
     progress = saved.open((key, x, config, sizes, labeled, candidates), targets[0], config)
     progress = progress or Progress("pretrain", 0, init(key_init, x, config), math.inf, False, {})
-    stage = partial(_run, config=config, mesh=mesh, callbacks=callbacks, saved=saved)
+    stage = partial(_run, config=config, mesh=mesh, callbacks=callbacks, saved=saved, sizes=sizes)
     if progress.stage == "pretrain":
-        progress = stage(progress, pool, config.pretrain_steps, n_batches=sizes.n_batches)
-    own = pool if rows is None else _on_devices(targets[0], mesh)
-    masks = [shard_rows(mask, mesh) for mask in targets[1:]]
+        progress = stage(progress, pool, config.pretrain_steps)
+    own = pool if rows is None else on_devices(targets[0], mesh, n_tiles)
+    masks = [shard_rows(mask, mesh, n_tiles) for mask in targets[1:]]
     if progress.stage == "pretrain":
-        state = begin_selection(key_selection, progress.state, own, config, *masks, sizes, mesh)
+        settings = config.of_programs()
+        state = begin_selection(key_selection, progress.state, own, settings, *masks, sizes, mesh)
         progress = progress.next_stage("train", state)
     progress = stage(progress, own, config.steps)
     saved.save(progress, at_once=True)
-    state = progress.state if rows is None else _in_pool(progress.state, rows, labeled, candidates, mesh)
-    return state, progress.history
+    state = progress.state if rows is None else _in_pool(progress.state, rows, labeled, candidates, n_tiles)
+    return state, progress.history, pool
 
 
 def drawn_targets(
@@ -243,7 +256,7 @@ def _in_pool(
     rows: Int[Array, " t"],
     labeled: Bool[Array, " n"],
     candidates: Bool[Array, " n"],
-    mesh: Mesh | None,
+    n_tiles: int,
 ) -> TrainState:
     """Return a state of some rows of a pool with positions and masks of the whole pool, for its ranking."""
     fixed = started(state)
@@ -251,7 +264,7 @@ def _in_pool(
     def position(places: Array) -> Array:
         return jnp.where(places >= 0, rows[places], -1).astype(jnp.int32)
 
-    n_missing = -len(labeled) % mesh.size if mesh else 0
+    n_missing = -len(labeled) % n_tiles
     is_labeled, is_candidate = (jnp.pad(mask, (0, n_missing)) for mask in (labeled, candidates & ~labeled))
     fixed = fixed._replace(
         dictionary=position(fixed.dictionary),
@@ -275,13 +288,13 @@ class _Saved(NamedTuple):
         progress = self.checkpointer.open(inputs, partial(shapes, x, config, self.sizes))
         if progress is None:
             return None
-        return progress._replace(state=laid_out(progress.state, self.sizes.block_rows, self.mesh))
+        return progress._replace(state=with_sizes(progress.state, self.sizes, self.mesh))
 
     def save(self, progress: Progress, *, at_once: bool = False) -> None:
         if self.checkpointer is not None:
             n_shares = self.mesh.size if self.mesh else 1
-            n, k = self.sizes.n_targets, self.sizes.n_clusters
-            whole = partial(in_one_piece, progress.state, n, k, n_shares)
+            n, k, m = self.sizes.n_targets, self.sizes.n_clusters, self.sizes.n_places
+            whole = partial(in_one_piece, progress.state, n, k, n_shares, n_places=m)
             self.checkpointer.save(lambda: progress._replace(state=whole()), at_once=at_once)
 
     def save_now(self, progress: Progress) -> None:
@@ -289,9 +302,19 @@ class _Saved(NamedTuple):
             self.save(progress, at_once=True)
 
 
-def laid_out(state: TrainState, block_rows: int, mesh: Mesh | None) -> TrainState:
-    """Return a state that is in one piece as it is on the devices of a mesh."""
-    state = in_blocks(state, mesh.size if mesh else 1, block_rows)
+def with_sizes(state: TrainState, sizes: Sizes, mesh: Mesh | None) -> TrainState:
+    """Return a state that is in one piece as a fit with these sizes has it on the devices of a mesh."""
+    state = laid_out(with_columns(state, sizes.n_columns), sizes.n_tiles, mesh, sizes.block_rows)
+    if state.fixed is None or not sizes.carries_sums:
+        return state
+    axis_name = AXIS if mesh else None
+    summed = on_mesh(partial(row_sums, axis_name=axis_name), mesh, (specs(state).params,), EVERYWHERE)
+    return state._replace(sums=jax.jit(summed)(state.params))
+
+
+def laid_out(state: TrainState, n_tiles: int, mesh: Mesh | None, block_rows: int | None = None) -> TrainState:
+    """Return a state that is in one piece as it is on the devices of a mesh; see `in_blocks`."""
+    state = in_blocks(state, mesh.size if mesh else 1, n_tiles, block_rows)
     if mesh is None:
         return jax.tree.map(jnp.asarray, state)
     return jax.tree.map(lambda leaf, spec: put(leaf, NamedSharding(mesh, spec)), state, specs(state))
@@ -299,7 +322,8 @@ def laid_out(state: TrainState, block_rows: int, mesh: Mesh | None) -> TrainStat
 
 def shapes(x: Array, config: DualConfig, sizes: Sizes, stage: str) -> TrainState:
     """Return the shapes of a state in one piece."""
-    key, sizes = jax.random.key(0), sizes._replace(block_rows=len(x))
+    key = jax.random.key(0)
+    sizes = sizes._replace(block_rows=len(x), multiple=1, carries_sums=False, n_tiles=1)
     state = jax.eval_shape(init, key, x, config)
     if stage == "pretrain":
         return state
@@ -363,7 +387,7 @@ def _begin_selection(
         return start(*arguments)
     # The layout is that of one device's share, whatever the number of clusters.
     own = jax.ShapeDtypeStruct((len(rows.x) // mesh.size, *rows.x.shape[1:]), rows.x.dtype)
-    one_cluster = sizes._replace(n_clusters=1)
+    one_cluster = sizes._replace(n_clusters=1, n_tiles=sizes.n_tiles // mesh.size)
     begun = jax.eval_shape(partial(start_selection, sizes=one_cluster), key, state, own, config)
     where = (EVERYWHERE, EVERYWHERE, ROWS, EVERYWHERE, ROWS, ROWS)
     return on_mesh(start, mesh, where, specs(begun))(*arguments)
@@ -384,12 +408,12 @@ def _advance(
     config: DualConfig,
     stage: str,
     mesh: Mesh | None,
-    n_batches: int,
+    sizes: Sizes,
 ) -> Advanced:
     """Return the fit after ``n_steps`` steps of a stage, at most a chunk."""
 
     def run(state: TrainState, mean_loss: Array, n_steps: Array, rows: Rows, config: DualConfig) -> Any:
-        step = stage_step(stage, rows, config, n_batches, AXIS if mesh else None)
+        step = stage_step(stage, rows, config, sizes, mesh)
         return tuple(run_chunk(step, state, mean_loss, n_steps, config.tolerance))
 
     where = specs(state)
@@ -398,7 +422,11 @@ def _advance(
     return Advanced(*run(state, mean_loss, n_steps, rows, config))
 
 
-advance = jax.jit(_advance, static_argnames=("stage", "mesh", "n_batches"), donate_argnums=0)
+def _has_few_rows(_: Any, __: Any, ___: Any, rows: Rows, *____: Any) -> bool:
+    return len(rows.x) <= FEW_ROWS and rows.x.size <= FEW_CELLS
+
+
+advance = OneOff(_advance, _has_few_rows, static_argnums=(5, 6, 7), donate_argnums=0)
 
 
 def _whole_stage(
@@ -408,12 +436,12 @@ def _whole_stage(
     n_steps: int,
     stage: str,
     mesh: Mesh | None,
-    n_batches: int,
+    sizes: Sizes,
 ) -> tuple[TrainState, dict[str, Array]]:
     """Return the state after a stage under an outer `jit`, and its values, 0 after the last step."""
 
     def run(state: TrainState, rows: Rows, config: DualConfig) -> tuple[TrainState, dict[str, Array]]:
-        step = stage_step(stage, rows, config, n_batches, AXIS if mesh else None)
+        step = stage_step(stage, rows, config, sizes, mesh)
         return run_stage(step, state, n_steps, config.tolerance)[:2]
 
     where = specs(state)
@@ -421,16 +449,21 @@ def _whole_stage(
 
 
 def stage_step(
-    stage: str, rows: Rows, config: DualConfig, n_batches: int = 1, axis_name: str | None = None
+    stage: str, rows: Rows, config: DualConfig, sizes: Sizes | None = None, mesh: Mesh | None = None
 ) -> Step:
-    """Return a step of stage 1 or stage 3 for `dual_jax.dual.loop`.
+    """Return a step of stage 1 or stage 3 for `dual_jax.dual.loop`, of one device's rows.
 
-    A step of stage 1 uses one of ``n_batches`` parts of the rows, the next step the next one.
+    A step of stage 1 uses one of ``sizes.n_batches`` parts of the rows, the next step the next one. Without
+    sizes there is one part, and one tile.
     """
+    axis_name, n_devices = (AXIS, mesh.size) if mesh else (None, 1)
+    n_tiles, n_batches = (sizes.n_tiles // n_devices, sizes.n_batches) if sizes else (1, 1)
 
     def pretrain(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
-        batch = rows if n_batches == 1 else _batch(rows, state.step, n_batches, axis_name)
-        state, terms = pretrain_step(state, batch.x, config, is_row=batch.is_row, axis_name=axis_name)
+        batch = rows if n_batches == 1 else _batch(rows, state.step, n_batches, Tiles(n_tiles, axis_name))
+        state, terms = pretrain_step(
+            state, batch.x, config, is_row=batch.is_row, axis_name=axis_name, n_tiles=n_tiles
+        )
         return state, {**terms._asdict(), "loss": terms.reconstruction}
 
     def train(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
@@ -440,15 +473,22 @@ def stage_step(
     return {"pretrain": pretrain, "train": train}[stage]
 
 
-def _batch(rows: Rows, step: Array, n_batches: int, axis_name: str | None) -> Rows:
-    """Return every ``n_batches``-th row of the pool, from another one at each step; padding at the end.
+def _batch(rows: Rows, step: Array, n_batches: int, tiles: Tiles) -> Rows:
+    """Return every ``n_batches``-th row of the pool, from another one at each step; each tile padded.
 
     Positions count over all devices, so the batches do not depend on the layout.
     """
-    n = len(rows.x)
-    first = jnp.mod(step - device_index(axis_name) * n, n_batches)
-    places = first + n_batches * jnp.arange(-(-n // n_batches))
-    return jax.tree.map(lambda of_rows: of_rows.at[places].get(mode="fill", fill_value=0), rows)
+    n = len(rows.x) // tiles.n
+    tile = device_index(tiles.axis_name) * tiles.n + jnp.arange(tiles.n)
+    first = jnp.mod(step - tile * n, n_batches)
+    places = first[:, None] + n_batches * jnp.arange(-(-n // n_batches))
+
+    def drawn(of_rows: Array) -> Array:
+        of_tiles = of_rows.reshape(tiles.n, n, *of_rows.shape[1:])
+        some = jax.vmap(lambda own, at: own.at[at].get(mode="fill", fill_value=0))(of_tiles, places)
+        return some.reshape(-1, *of_rows.shape[1:])
+
+    return jax.tree.map(drawn, rows)
 
 
 def _run(
@@ -460,17 +500,18 @@ def _run(
     mesh: Mesh | None,
     callbacks: Callbacks,
     saved: _Saved,
-    n_batches: int = 1,
+    sizes: Sizes,
 ) -> Progress:
     """Return the progress after the remaining steps of a stage; its history has one number per step."""
     stage, history = progress.stage, progress.history
     if n_steps == 0:
         return progress._replace(history={**history, stage: {}})
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((progress.state, rows, config))):
-        state, values = _whole_stage(progress.state, rows, config, n_steps, stage, mesh, n_batches)
+        state, values = _whole_stage(progress.state, rows, config, n_steps, stage, mesh, sizes)
         return Progress(stage, n_steps, state, math.inf, True, {**history, stage: values})
 
     def go_on(state: TrainState, mean_loss: float, n_now: int) -> Advanced:
-        return advance(state, mean_loss, n_now, rows, config, stage, mesh, n_batches)
+        return advance(state, mean_loss, n_now, rows, settings, stage, mesh, sizes)
 
+    settings = config.of_programs()
     return run_in_chunks(go_on, progress, n_steps, callbacks, saved.save, saved.save_now)

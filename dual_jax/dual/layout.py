@@ -58,13 +58,20 @@ def specs(state: TrainState) -> TrainState:
     if state.fixed is None:
         return TrainState(params, opt_state, where.step)
     sharded = {name: ROWS for name, kind in ROWS_OF.items() if kind != "pool"}
-    return TrainState(params, opt_state, where.step, where.fixed._replace(**sharded))
+    return TrainState(params, opt_state, where.step, where.fixed._replace(**sharded), where.sums)
 
 
 def in_one_piece(
-    state: TrainState, n: int, n_clusters: int, n_shares: int, n_pool: int | None = None
+    state: TrainState,
+    n: int,
+    n_clusters: int,
+    n_shares: int,
+    n_pool: int | None = None,
+    n_places: int | None = None,
 ) -> TrainState:
     """Return a state as arrays of NumPy, with one block of C (n, m) and of P (K, m), and without padding.
+
+    Sums of squares that a step carries are left out: they follow from C and P.
 
     Parameters
     ----------
@@ -74,8 +81,10 @@ def in_one_piece(
         Targets and clusters, without padding.
     n_pool
         Rows of the pool, if the targets are only some of them.
+    n_places
+        Columns to keep, if the state has unused ones for a device's sake.
     """
-    state = on_host(state)
+    state = with_columns(on_host(state), n_places)
     if state.fixed is None:
         return state
 
@@ -95,16 +104,36 @@ def in_one_piece(
     return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 
 
-def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
+def with_columns(state: TrainState, m: int | None) -> TrainState:
+    """Return a state in one piece or in blocks on the host with m places, the last ones cut or unused."""
+    if state.fixed is None or m is None or m == len(state.fixed.dictionary):
+        return state
+
+    def sized(leaf: Any) -> Any:
+        return leaf if np.ndim(leaf) != 2 else _resized(leaf.T, m).T
+
+    def both(tree: Any) -> Any:
+        return tree._replace(C=jax.tree.map(sized, tree.C), P=jax.tree.map(sized, tree.P))
+
+    fixed = state.fixed._replace(
+        dictionary=_resized(state.fixed.dictionary, m, -1),
+        dictionary_x=_resized(state.fixed.dictionary_x, m),
+    )
+    return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
+
+
+def in_blocks(state: TrainState, n_shares: int, n_tiles: int, block_rows: int | None = None) -> TrainState:
     """Return a state that is in one piece as it is on ``n_shares`` devices; the inverse of `in_one_piece`.
 
-    Each block of C and P holds the shares of all devices in order, as a mesh shards them.
+    Each block of C and P holds the shares of all devices in order, as a mesh shards them. Rows are padded to
+    a multiple of ``n_tiles``, which is one of ``n_shares``. Blocks are tiles, or have ``block_rows``.
     """
     if state.fixed is None:
         return state
     n, n_clusters = len(state.fixed.targets), len(state.fixed.sizes)
-    n_local, k_local = -(-n // n_shares), -(-n_clusters // n_shares)
-    blocks = cuts(n_local, k_local, block_rows)
+    own, rows = n_tiles // n_shares, -(-n // n_tiles)
+    n_local, k_local = own * rows, own * -(-n_clusters // n_tiles)
+    blocks = cuts(n_local, k_local, block_rows or rows)
 
     def split(whole: Any, rows: list[slice], n_own: int) -> tuple[Any, ...]:
         def leaf(array: np.ndarray, own: slice) -> np.ndarray:
@@ -119,7 +148,7 @@ def in_blocks(state: TrainState, n_shares: int, block_rows: int) -> TrainState:
         of_c = split(tree.C[0], [block.C for block in blocks], n_local)
         return tree._replace(C=of_c, P=split(tree.P[0], [block.P for block in blocks], k_local))
 
-    n_pool = -(-len(state.fixed.is_labeled) // n_shares) * n_shares
+    n_pool = -(-len(state.fixed.is_labeled) // n_tiles) * n_tiles
     fixed = _resized_fixed(state.fixed, RowCounts(n_local * n_shares, k_local * n_shares, n_pool))
     return TrainState(both(state.params), both(state.opt_state), state.step, fixed)
 

@@ -1,5 +1,6 @@
 """The autoencoder: encoder and decoder as pure functions over plain pytrees of parameters."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -42,16 +43,49 @@ def dense(widths: tuple[int, ...]) -> Module:
     >>> encoder.apply(encoder.init(jax.random.key(0), x), x).shape
     (5, 32)
     """
+    return _dense(tuple(map(int, widths)))
 
+
+@functools.lru_cache  # the same functions each time, which JAX traces once for a shape
+def _dense(widths: tuple[int, ...]) -> Module:
     def network(shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Sequential:
         layers: list[Callable] = []
         for fan_in, fan_out in zip((math.prod(shape), *widths[:-1]), widths, strict=True):
-            layers += [_linear(fan_in, fan_out, rngs), nnx.relu]
+            layers += [nnx.Linear(fan_in, fan_out, rngs=rngs), nnx.relu]
         return nnx.Sequential(*layers[:-1])
 
+    def init(key: Key[Array, ""], x: Array) -> PyTree:
+        shapes = nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: network(x.shape[1:], nnx.Rngs(0)))))
+        layers, structure = jax.tree.flatten(shapes, is_leaf=lambda node: "kernel" in node)
+        return jax.tree.unflatten(structure, _uniform_layers(key, layers))
+
     module = pure(network)
+
     # A number of rows that is a symbol, under jax.export, has no len.
-    return Module(module.init, lambda params, x: module.apply(params, x.reshape(x.shape[0], -1)))
+    def apply(params: PyTree, x: Array) -> Array:
+        return module.apply(params, x.reshape(x.shape[0], -1))
+
+    return Module(init, jax.jit(apply, inline=True))
+
+
+def _uniform_layers(key: Key[Array, ""], layers: list[Any]) -> list[dict[str, Array]]:
+    """Return kernel and bias of each layer, uniform in +-1/sqrt(fan in), with the keys that NNX would use.
+
+    All are cut from one array with a row for each, because a draw is long to compile and quick to run: a
+    number depends only on the key of its row and on its place there.
+    """
+    names = ("kernel", "bias")  # in the order in which a layer draws them
+    shapes = [layer[name].shape for layer in layers for name in names]
+    bounds = [layer["kernel"].shape[0] ** -0.5 for layer in layers for _ in names]
+    most = max(map(math.prod, shapes))
+
+    def draw(of: tuple[Array, Array]) -> Array:
+        place, bound = of
+        return jax.random.uniform(jax.random.fold_in(key, place), (most,), jnp.float32, -bound, bound)
+
+    rows = jax.lax.map(draw, (jnp.arange(len(shapes)), jnp.array(bounds, jnp.float32)))
+    arrays = [row[: math.prod(shape)].reshape(shape) for row, shape in zip(rows, shapes, strict=True)]
+    return [dict(zip(names, arrays[i : i + 2], strict=True)) for i in range(0, len(arrays), 2)]
 
 
 def pure(network: Callable[[tuple[int, ...], nnx.Rngs], Callable]) -> Module:
@@ -67,12 +101,3 @@ def pure(network: Callable[[tuple[int, ...], nnx.Rngs], Callable]) -> Module:
         return nnx.merge(graph, state)(x)
 
     return Module(init, apply)
-
-
-def _linear(fan_in: int, fan_out: int, rngs: nnx.Rngs) -> nnx.Linear:
-    bound = fan_in**-0.5
-
-    def init(key: Key[Array, ""], shape: Any, dtype: Any = jnp.float32, *_: Any, **__: Any) -> Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return nnx.Linear(fan_in, fan_out, kernel_init=init, bias_init=init, rngs=rngs)

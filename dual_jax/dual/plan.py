@@ -26,23 +26,32 @@ from dual_jax.numerics.chunks import CPU_SCORES, SCORES
 from dual_jax.numerics.statistics import MAX_INPUTS, SCALE_SAMPLE
 from dual_jax.selection.cover import TILE
 from dual_jax.selection.gains import LEADERS
-from dual_jax.selection.swaps import MAX_SWEEPS
+from dual_jax.selection.swaps import FINAL_PER_PICK, MAX_SWEEPS, MIN_FINAL
+from dual_jax.selection.targets import number_of_targets
 
 FLOAT = 4  # bytes
 MAX_DEVICES = 1 << 12  # times the number that was asked for: advice goes up to that
 
 # Arrays of a target block's size that compiled programs hold at once: while the block is rebuilt and updated,
-# by objective; in addition with moments in bfloat16; while it is drawn at random; while only its
-# norms are wanted. A GPU is assumed to need the same as a CPU.
+# by objective, and if it is the only one of the simplex; in addition with moments in bfloat16; while it is
+# drawn at random; while only its norms are wanted. Those of GPUs and TPUs are by their compilers, as
+# `python -m bench.passes` shows.
 BLOCKS = {
     "cpu": {"free": 1.1, "simplex": 4.2, "bfloat16": 0.1, "drawn": 3.0, "normed": 1.2},
-    "tpu": {"free": 0.1, "simplex": 5.5, "bfloat16": 0.1, "drawn": 0.0, "normed": 1.2},
+    "gpu": {"free": 0.1, "simplex": 7.5, "bfloat16": 0.1, "drawn": 0.0, "normed": 1.2, "only": 4.4},
+    "tpu": {"free": 0.1, "simplex": 5.0, "bfloat16": 0.1, "drawn": 0.0, "normed": 1.2},
 }
-# Bytes up to which a TPU's compiler uses the chip's own memory, and not main memory: a block's arrays, the
-# others of a step, and those of another stage.
-ON_CHIP = {"target block": 100e6, "train": 10e6, "other": 64e6}
+# Bytes for which a TPU's compiler uses the chip's own memory, and not main memory: of a block's arrays, and
+# all if they are no more, of the others of a step, and of those of another stage.
+ON_CHIP = {"target block": 146e6, "train": 10e6, "other": 64e6}
 # Bytes an entry of C and step, with those of the block's arrays; Adam's moments in float32 are among them.
-TRAFFIC, ADAM = {"free": 40, "simplex": 84}, 8
+# Four for each pass that `python -m bench.passes` counts in a GPU's and a TPU's programs.
+TRAFFIC = {
+    "cpu": {"free": 40, "simplex": 84},
+    "gpu": {"free": 36, "simplex": 142},
+    "tpu": {"free": 32, "simplex": 100},
+}
+ADAM = 8
 FEATURES = 3  # copies of its rows in the space of the selection block that a step or a read-out holds
 RANKED = 2.5  # the same in the ranking
 VECTOR = 8  # an operation outside of matrix products takes the time of this many inside
@@ -279,7 +288,7 @@ def plan_for(
     sizes: Sizes | None = None,
 ) -> Plan:
     """Return `plan` for devices with their own numbers; every argument is checked."""
-    sizes = sizes or config.sizes(shape[0], n_devices=n_devices)
+    sizes = sizes or config.sizes(shape[0], n_devices=n_devices, platform=device.platform)
     pool, targets = (_counts(n, shape, config, sizes, n_devices) for n in (shape[0], sizes.n_targets))
     batch = -(-pool.local // sizes.n_batches)
     network = _network(
@@ -287,7 +296,7 @@ def plan_for(
     )
     moments = _bytes_an_entry(config.coefficient_optimizer, config.moments_dtype)
     arrays = _arrays(pool, targets, batch, config, network, moments, device.platform)
-    costs = _costs(pool, targets, batch, config, network, moments, outside(device.platform))
+    costs = _costs(pool, targets, batch, config, network, moments, device.platform)
     if n_devices == 1:
         costs = {name: cost._replace(exchanged=0.0) for name, cost in costs.items()}
     n_steps = {"pretrain": config.pretrain_steps, "start": 1, "train": config.steps, "rank": 1}
@@ -300,7 +309,7 @@ def plan_for(
 def _counts(n: int, shape: tuple[int, ...], config: DualConfig, sizes: Sizes, n_devices: int) -> _Counts:
     """Return the numbers of rows and columns for ``n`` rows of the pool."""
     d, p, local = math.prod(shape[1:]), config.latent_dim, -(-n // n_devices)
-    m, k = sizes.n_places, sizes.n_clusters
+    m, k = sizes.n_columns, sizes.n_clusters
     inputs = 0 if config.objective == "free" else min(d, MAX_INPUTS)
     wide = d if 0 < inputs < d else 0
     block = min(local, sizes.block_rows)
@@ -373,9 +382,12 @@ def _arrays(
 
 def _off_chip(stage: str, own: Arrays) -> Arrays:
     """Return what a TPU's main memory holds of a stage's own arrays."""
-    if stage == "train" and own["target block"] <= ON_CHIP["target block"]:
-        own = {name: n_bytes for name, n_bytes in own.items() if name != "target block"}
-    return own if sum(own.values()) > ON_CHIP.get(stage, ON_CHIP["other"]) else {}
+    least: Arrays = {}
+    if stage == "train":
+        of_block = own["target block"]
+        least = {"target block": of_block / BLOCKS["tpu"]["simplex"]}  # one of the five arrays of the simplex
+        own = own | {"target block": max(least["target block"], of_block - ON_CHIP["target block"])}
+    return own if sum(own.values()) > ON_CHIP.get(stage, ON_CHIP["other"]) else least
 
 
 def _selection(counts: _Counts, moments: int) -> Arrays:
@@ -394,11 +406,13 @@ def _selection(counts: _Counts, moments: int) -> Arrays:
 def _temporary(counts: _Counts, config: DualConfig, network: _Network, platform: str) -> dict[str, Arrays]:
     """Return what each stage needs in addition."""
     s, block = counts, FLOAT * counts.block * counts.m
-    n_blocks = BLOCKS["tpu" if platform == "tpu" else "cpu"]
+    n_blocks = BLOCKS[platform]
     features = FLOAT * FEATURES * s.q * (s.local + s.m)
     rows = FLOAT * s.local * (s.d + s.wide)
     activations: Arrays = {"activations": network.activations * s.local}
     n_arrays = n_blocks[config.objective] + n_blocks.get(config.moments_dtype, 0.0)
+    if config.objective == "simplex" and s.block == s.local:
+        n_arrays += n_blocks.get("only", n_blocks["simplex"]) - n_blocks["simplex"]
     centred = (s.n if s.local == s.n else 2 * s.n) - s.m  # rows, in the place of those of the dictionary
     scores = min(CPU_SCORES if platform == "cpu" else SCORES, RESTARTS * s.k * s.local)
     rank: Arrays = {"features": FLOAT * RANKED * s.q * s.n + rows, "read-out": FLOAT * TILE * s.n}
@@ -427,17 +441,18 @@ def _costs(
     config: DualConfig,
     network: _Network,
     moments: int,
-    others: dict[str, int],
+    platform: str,
 ) -> dict[str, Cost]:
     """Return what a step of each stage takes on a device."""
     s, gradients = targets, 2 * FLOAT * network.n_parameters
+    moved, others = TRAFFIC[platform][config.objective], outside(platform)
     pretrain = Cost(2 * network.activations * batch, gradients, 6 * network.n_parameters * batch)
     of_network = Cost(2 * network.activations * s.local, gradients, 6 * network.n_parameters * s.local)
     is_twice = s.block < s.local  # several blocks are rebuilt once more before they are updated
     products = 6 * s.p if config.objective == "free" else (8 if is_twice else 6) * s.q + 12 * s.p
     an_entry, n_entries = products + VECTOR * others[config.objective], s.m * (s.local + s.local_k)
     train = Cost(
-        of_network.traffic + (TRAFFIC[config.objective] + 2 * (moments - ADAM)) * n_entries,
+        of_network.traffic + (moved + 2 * (moments - ADAM)) * n_entries,
         gradients + FLOAT * (2 * s.n * s.p + 4 * s.m),
         of_network.operations + an_entry * n_entries + 2 * MAX_INPUTS * s.wide * (s.local + s.m),
     )
@@ -451,22 +466,25 @@ def _costs(
         FLOAT * (s.n * (s.d + s.p + s.q) + RESTARTS * ITERATIONS * s.k * (s.q + 1)),
         differences * s.n * min(s.n, SCALE_SAMPLE) + RESTARTS * (seeds + lloyd) + drawn,
     )
-    rank = _cost_of_ranking(pool, config, others["distance"])
+    rank = _cost_of_ranking(pool, config, moved, others["distance"])
     return {"pretrain": pretrain, "start": start, "train": train, "rank": rank}
 
 
-def _cost_of_ranking(counts: _Counts, config: DualConfig, per_distance: int) -> Cost:
+def _cost_of_ranking(counts: _Counts, config: DualConfig, moved: int, per_distance: int) -> Cost:
     s = counts
     if config.readout == "norms":
         n_entries = s.m * s.local
-        return Cost(TRAFFIC[config.objective] / 2 * n_entries, FLOAT * 2 * s.m, 2 * s.q * n_entries)
+        return Cost(moved / 2 * n_entries, FLOAT * 2 * s.m, 2 * s.q * n_entries)
     n_picks = min(s.n, config.n_exact)
     atoms, targets = s.n, s.n
     if s.n > MAX_EXACT:
         atoms, targets = max(PER_PICK * n_picks, MIN_SHORTLIST), N_TARGETS
     distances = s.local * (atoms * (1 + math.log(n_picks)) + targets)
-    if config.readout == "refine":  # the largest number of sweeps, which devices do not share
-        distances += MAX_SWEEPS * atoms * s.n
+    if config.readout in ("refine", "chain"):  # the largest number of sweeps, which devices do not share
+        counted = number_of_targets(s.n, n_picks)
+        final = 0 if counted == s.n else min(atoms, max(MIN_FINAL, FINAL_PER_PICK * n_picks))
+        halves = 2 * n_picks if config.readout == "chain" else 0  # members of all smaller sets
+        distances += MAX_SWEEPS * (atoms * counted + (final + halves) * s.n)
     exact = s.n * n_picks * (1 + LEADERS)
     return Cost(
         FLOAT * (2 * distances + s.q * exact),

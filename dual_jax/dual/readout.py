@@ -1,8 +1,8 @@
-"""From a trained selection block to a ranking: the three read-outs.
+"""From a trained selection block to a ranking: the four read-outs.
 
 `by_norms` is the paper's: one score per sample, so near-duplicates are picked together. `greedily` solves
 Eq. (4) with one-hot coefficients in the learnt space, and is the default; `refined` adds swaps for one
-budget.
+budget, and `chained` swaps for a budget, half of it, and so on.
 """
 
 from typing import NamedTuple
@@ -13,10 +13,13 @@ from jaxtyping import Array, Bool, Float, Int
 from dual_jax.numerics.arithmetic import min_max
 from dual_jax.numerics.chunks import assign
 from dual_jax.numerics.draws import spread_along_clusters
+from dual_jax.selection.chain import chain
 from dual_jax.selection.cover import Cover, build_cover, power_cost
 from dual_jax.selection.coverage import greedy, remaining_gains
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection, top
 from dual_jax.selection.swaps import refine
+from dual_jax.selection.walks import cut, walk
 
 MAX_EXACT = 100_000  # rows up to which the greedy uses every candidate
 PER_PICK, MIN_SHORTLIST = 8, 8192  # candidates beyond that
@@ -51,20 +54,46 @@ def by_norms(
     return top(jnp.zeros(len(is_candidate)).at[places].set(scores, mode="drop"), is_candidate, n_select)
 
 
-def greedily(pool: Pool, power: float | Array, n_select: int, axis_name: str | None = None) -> Selection:
+def by_norms_within(
+    c_norms: Float[Array, " m"],
+    p_norms: Float[Array, " m"],
+    dictionary: Int[Array, " m"],
+    pool: Pool,
+    n_select: int,
+    limits: Limits,
+) -> Selection:
+    """Return `by_norms` without the rows that the limits exclude, by distances of the learnt space."""
+    order = by_norms(c_norms, p_norms, dictionary, pool.is_candidate, len(pool.u))
+    picks = walk(limits, pool.u, order, pool.is_labeled, pool.is_candidate, n_select, pool.is_row)
+    return cut(limits, pool.u, picks, pool.is_labeled, pool.is_row)
+
+
+def greedily(
+    pool: Pool,
+    power: float | Array,
+    n_select: int,
+    axis_name: str | None = None,
+    limits: Limits | None = None,
+) -> Selection:
     """Return the candidates that greedily lower ``sum_i min_{j in S} ||u_i - u_j||^power``; nested.
 
     Labelled rows are in S from the start, and every row of the pool is a target. Without them the first two
     picks are chosen together (see `dual_jax.selection.coverage.greedy`). Up to `MAX_EXACT` rows all
     candidates are used. In a larger pool it is a short list, drawn by `spread_out`: `PER_PICK` candidates for
-    each pick, at least `MIN_SHORTLIST`; see `is_nested`.
+    each pick, at least `MIN_SHORTLIST`; see `is_nested`. With limits, -1 stands for picks that they leave
+    none for.
     Source: Li et al., IJCAI 2020, Eq. (4), its l2-norm to the power ``power``, its coefficients one-hot.
     """
-    return greedy(_cover(pool, power, _shortlist(pool, n_select), axis_name), n_select, pair_first=True)
+    cover = _cover(pool, power, _shortlist(pool, n_select), axis_name, limits)
+    return greedy(cover, n_select, pair_first=True)
 
 
 def _cover(
-    pool: Pool, power: float | Array, shortlist: Int[Array, " m"] | None, axis_name: str | None
+    pool: Pool,
+    power: float | Array,
+    shortlist: Int[Array, " m"] | None,
+    axis_name: str | None,
+    limits: Limits | None = None,
 ) -> Cover:
     """Return the problem of covering every row of the pool by candidates."""
     return build_cover(
@@ -75,13 +104,15 @@ def _cover(
         weights=pool.is_row.astype(jnp.float32),
         shortlist=shortlist,
         axis_name=axis_name,
+        limits=limits,
     )
 
 
 def is_nested(how: str, n: int, n_select: int) -> bool:
     """Return whether the picks of each budget up to ``n_select`` are the first of those of a larger one.
 
-    Swaps are for one budget, and the short list of a large pool grows with large budgets.
+    Swaps are for one budget, a chain is for its largest, and the short list of a large pool grows with large
+    budgets.
     """
     return how == "norms" or (how == "greedy" and (n <= MAX_EXACT or PER_PICK * n_select <= MIN_SHORTLIST))
 
@@ -93,13 +124,45 @@ def _shortlist(pool: Pool, n_select: int) -> Int[Array, " m"] | None:
     return spread_out(pool, pool.is_candidate, size) if is_short else None
 
 
-def refined(pool: Pool, power: float | Array, n_select: int, axis_name: str | None = None) -> Selection:
+def refined(
+    pool: Pool,
+    power: float | Array,
+    n_select: int,
+    axis_name: str | None = None,
+    limits: Limits | None = None,
+) -> Selection:
     """Return `greedily`'s picks after k-medoids swaps at this budget: a lower objective, not nested.
 
-    Swaps are among the candidates that the greedy uses. Devices do not share this work.
+    Swaps are among the candidates that the greedy uses. Devices do not share this work. Of the limits swaps
+    keep the weights alone.
     """
-    cover = _cover(pool, power, _shortlist(pool, n_select), axis_name)
+    cover = _cover(pool, power, _shortlist(pool, n_select), axis_name, limits)
     return refine(cover, greedy(cover, n_select, pair_first=True).indices)
+
+
+def chained(
+    pool: Pool,
+    power: float | Array,
+    n_select: int,
+    axis_name: str | None = None,
+    limits: Limits | None = None,
+    *,
+    largest: int,
+) -> Selection:
+    """Return the order of `dual_jax.selection.chain` for ``largest`` picks, which the greedy continues.
+
+    Of fewer picks the chain is for their number. Swaps and order are among the candidates that the greedy
+    uses, and keep of the limits the weights alone.
+    """
+    size = min(n_select, largest)
+    cover = _cover(pool, power, _shortlist(pool, size), axis_name, limits)
+    picks = chain(cover, size, pair_first=True)
+    if size == n_select:
+        return picks
+    is_picked = jnp.zeros(len(pool.u), bool).at[picks.indices].set(True)
+    known = pool._replace(is_labeled=pool.is_labeled | is_picked, is_candidate=pool.is_candidate & ~is_picked)
+    more = greedily(known, power, n_select - size, axis_name, limits)
+    return Selection(*(jnp.concatenate(parts) for parts in zip(picks, more, strict=True)))
 
 
 def with_rest(

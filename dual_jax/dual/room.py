@@ -7,6 +7,7 @@ from jax.sharding import Mesh
 
 from dual_jax.data.errors import InputError
 from dual_jax.devices.machine import free_memory
+from dual_jax.devices.mesh import platform_of
 from dual_jax.dual.config import DualConfig, Sizes
 from dual_jax.dual.plan import here, refusal
 
@@ -44,7 +45,7 @@ def sizes_with_room(
 
     def sized(places: int | None) -> Sizes:
         asked = dataclasses.replace(config, dictionary_size=places or config.dictionary_size)
-        return asked.sizes(shape[0], n_usable, mesh.size if mesh else 1)
+        return asked.sizes(shape[0], n_usable, mesh.size if mesh else 1, platform_of(mesh))
 
     sizes = sized(n_places)
     expected = here(shape, config, mesh, free_memory(), sizes)

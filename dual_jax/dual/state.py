@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from dual_jax.dual.network import Autoencoder
@@ -39,12 +40,17 @@ class Fixed(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Everything that a step needs and returns; ``fixed`` is None until the selection starts."""
+    """Everything that a step needs and returns; ``fixed`` is None until the selection starts.
+
+    ``sums`` holds the sums of squares (m,) of the rows of C and of P over the targets of all devices, as
+    C and P are now; None where a step computes them from C when it reads it: see `Sizes.carries_sums`.
+    """
 
     params: Params
     opt_state: OptState
     step: Int[Array, ""]
     fixed: Fixed | None = None
+    sums: Any = None
 
 
 def started(state: TrainState) -> Fixed:
@@ -56,4 +62,7 @@ def started(state: TrainState) -> Fixed:
 
 def count_rows(mask: Array) -> int | None:
     """Return how many rows are in a mask; None while it is traced."""
-    return None if isinstance(mask, jax.core.Tracer) else int(mask.sum())
+    if isinstance(mask, jax.core.Tracer):
+        return None
+    is_here = getattr(mask, "is_fully_addressable", True)
+    return int((np.asarray(mask) if is_here else mask).sum())  # on the host a sum compiles nothing

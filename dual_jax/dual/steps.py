@@ -13,29 +13,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from dual_jax.devices.collectives import device_index, gather_rows, n_devices, own_rows, scatter_rows, total
+from dual_jax.devices.collectives import device_index, gather_rows, n_devices, own_rows, total
+from dual_jax.devices.mesh import platform_of
 from dual_jax.dual.blocks import (
     all_targets,
     apply_update,
     coefficient_optimizer,
+    encode,
     flat,
     initial_coefficients,
     pieces_of,
+    pull_spaces,
     rebuild_all,
+    row_sums,
     spaces,
+    tiles_of,
     transpose,
     update_blocks,
 )
 from dual_jax.dual.config import DualConfig, Sizes
 from dual_jax.dual.network import Autoencoder
 from dual_jax.dual.objectives import OBJECTIVES
-from dual_jax.dual.objectives.notation import Block, Rebuilt, Scales, Space, Terms, total_loss
+from dual_jax.dual.objectives.notation import Block, Rebuilt, Scales, Space, Targets, Terms, total_loss
 from dual_jax.dual.state import Fixed, OptState, Params, TrainState, started
 from dual_jax.numerics.arithmetic import TINY, principal_directions, squared_norms
 from dual_jax.numerics.draws import draw_rows
 from dual_jax.numerics.kmeans import kmeans
 from dual_jax.numerics.precision import as_float32, in_float32
 from dual_jax.numerics.statistics import MAX_INPUTS, moments, neighbour_scale, robust_moments
+from dual_jax.numerics.tiles import Tiles, each_tile, isolated, rows_of, total_of_tiles
 from dual_jax.numerics.xla import OneOff
 
 
@@ -75,7 +81,7 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
         raise ValueError(
             f"The decoder returns shape {row.shape} for one code: it must hold {sample.size} values."
         )
-    network, opt_state = _new_network(key, x[:1], config)
+    network, opt_state = _new_network(key, x[:1], config.of_programs())
     return TrainState(Params(network), OptState(opt_state), jnp.zeros((), jnp.int32))
 
 
@@ -94,7 +100,7 @@ def _start_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: D
 _new_network = OneOff(_start_network, lambda *_: True)
 
 
-@partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
+@partial(jax.jit, static_argnames=("axis_name", "n_tiles"), donate_argnums=0)
 @in_float32
 def pretrain_step(
     state: TrainState,
@@ -103,6 +109,7 @@ def pretrain_step(
     *,
     is_row: Bool[Array, " n"] | None = None,
     axis_name: str | None = None,
+    n_tiles: int = 1,
 ) -> tuple[TrainState, PretrainTerms]:
     """Return the state after one step of stage 1, and its mean squared error over all entries of ``x``.
 
@@ -120,17 +127,23 @@ def pretrain_step(
         Which rows of ``x`` are real; the others are padding. All by default.
     axis_name
         Of the devices that hold the other rows, under `jax.pmap` or `jax.shard_map`; static.
+    n_tiles
+        Equal parts of this device's rows, static: see `dual_jax.numerics.tiles`.
     """
     x, config = as_float32((x, config))
     is_row = jnp.ones(len(x), bool) if is_row is None else is_row
-    modules = config.modules(x)
+    modules, tiles = config.modules(x), Tiles(n_tiles, axis_name)
     n_values = total(jnp.sum(is_row), axis_name) * flat(x).shape[1]
 
-    def loss(network: Autoencoder) -> Array:
+    def loss(network: Autoencoder, x: Array, is_row: Array) -> Array:
         rebuilt = modules.decoder.apply(network.decoder, modules.encoder.apply(network.encoder, x))
         return is_row @ squared_norms(flat(x) - flat(rebuilt)) / n_values
 
-    value, gradient = total(jax.value_and_grad(loss)(state.params.network), axis_name)
+    def share(rows: tuple[Array, Array], network: Autoencoder) -> tuple[Array, Autoencoder]:
+        return jax.value_and_grad(loss)(network, *rows)
+
+    shares = each_tile(share, (x, is_row), tiles, state.params.network)
+    value, gradient = total_of_tiles(shares, tiles)
     optimizer = config.optimizer(config.pretrain_learning_rate)
     network, network_state = apply_update(optimizer, gradient, state.opt_state.network, state.params.network)
     state = state._replace(
@@ -185,7 +198,9 @@ def start_selection(
     key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
     x, config = as_float32((x, config))
     is_row = jnp.ones(len(x), bool) if is_row is None else is_row
-    sizes = sizes or config.sizes(n_devices(axis_name) * len(x), n_devices=n_devices(axis_name))
+    count = n_devices(axis_name)
+    sizes = sizes or config.sizes(count * len(x), n_devices=count, platform=platform_of(None))
+    sizes = sizes.shared(count)
     is_labeled = is_row & (jnp.zeros(len(x), bool) if labeled is None else labeled)
     is_candidate = is_row & ~is_labeled & (jnp.ones(len(x), bool) if candidates is None else candidates)
     position = device_index(axis_name) * len(x) + jnp.arange(len(x))
@@ -193,10 +208,15 @@ def start_selection(
     is_labeled, is_candidate = gather_rows(is_labeled, axis_name), gather_rows(is_candidate, axis_name)
     if dictionary is None:
         dictionary = _dictionary(key_dictionary, is_labeled | is_candidate, sizes.n_places)
+    n_unused = -len(dictionary) % sizes.multiple
+    dictionary = jnp.pad(dictionary, (0, n_unused), constant_values=-1)
 
     objective = OBJECTIVES[config.objective]
-    z = config.modules(x).encoder.apply(state.params.network.encoder, x)
-    z_all, rows, is_row_all = (gather_rows(a, axis_name) for a in (z, flat(x), is_row))
+    n_tiles = sizes.n_tiles // count
+    tiles = Tiles(1 if len(x) % n_tiles else n_tiles, axis_name)
+    z = encode(state.params.network, x, config, tiles)
+    everywhere = [gather_rows(a, axis_name) for a in (z, flat(x), is_row)]
+    z_all, rows, is_row_all = isolated(everywhere, tiles)
     x_moments = robust_moments(rows, is_row_all)
     centred = jnp.where(is_row_all[:, None], rows - x_moments.mean, 0.0)
     is_wide = rows.shape[1] > MAX_INPUTS
@@ -207,14 +227,15 @@ def start_selection(
         x_sumsq=jnp.sum(squared_norms(rows), where=is_row_all) + TINY,
         neighbour=jnp.ones(()),
     )
-    u_all = objective.space(rows, z_all, moments(z_all, is_row_all), scales).u
-    scales = scales._replace(neighbour=neighbour_scale(key_scale, u_all, is_row_all))
+    u_all = isolated(objective.space(rows, z_all, moments(z_all, is_row_all), scales).u, tiles)
+    scales = isolated(scales._replace(neighbour=neighbour_scale(key_scale, u_all, is_row_all)), tiles)
     clusters = kmeans(
         key_kmeans,
         own_rows(u_all, axis_name),
         sizes.n_clusters,
         weights=is_row.astype(jnp.float32),
         axis_name=axis_name,
+        n_tiles=tiles.n,
     )
     fixed = Fixed(
         dictionary=dictionary.astype(jnp.int32),
@@ -222,8 +243,8 @@ def start_selection(
         targets=targets,
         is_labeled=is_labeled,
         is_candidate=is_candidate,
-        centroids=_share_out(clusters.centroids, axis_name),
-        sizes=_share_out(clusters.sizes, axis_name),
+        centroids=_share_out(clusters.centroids, tiles),
+        sizes=_share_out(clusters.sizes, tiles),
         scales=scales,
     )
     coefficients = initial_coefficients(key_coefficients, fixed, config, sizes.block_rows, axis_name)
@@ -231,7 +252,8 @@ def start_selection(
     network_state = config.optimizer(config.learning_rate).init(params.network)
     start = coefficient_optimizer(config, jnp.zeros((), jnp.int32)).init
     opt_state = OptState(network_state, tuple(map(start, params.C)), tuple(map(start, params.P)))
-    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), fixed)
+    sums = row_sums(params, axis_name) if sizes.carries_sums else None
+    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), fixed, sums)
 
 
 def _dictionary(key: Key[Array, ""], may_rebuild: Bool[Array, " N"], size: int) -> Int[Array, " m"]:
@@ -241,10 +263,10 @@ def _dictionary(key: Key[Array, ""], may_rebuild: Bool[Array, " N"], size: int) 
     return jnp.where(positions < len(may_rebuild), positions, -1)
 
 
-def _share_out(rows: Array, axis_name: str | None) -> Array:
-    """Return this device's share of rows that all devices hold, padded by zeros to equal shares."""
-    padding = -len(rows) % n_devices(axis_name)
-    return own_rows(jnp.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1)), axis_name)
+def _share_out(rows: Array, tiles: Tiles) -> Array:
+    """Return this device's share of rows that all devices hold, padded by zeros to as many for each tile."""
+    padding = -len(rows) % (tiles.n * n_devices(tiles.axis_name))
+    return own_rows(jnp.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1)), tiles.axis_name)
 
 
 @partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
@@ -260,8 +282,10 @@ def train_step(
     """Return the state after one full-batch step of stage 3, and the terms of Eq. (10) before it.
 
     C is read once to rebuild the targets and once more to be updated, a block at a time. Its gradient, of
-    rank p plus a term per row, exists for one block only. Devices exchange the codes and their gradient
-    (n x p), the sums of squares of the rows of C and P, the network's gradient, and the terms.
+    rank p plus a term per row, exists for one block only. Devices exchange the codes (n x p), the
+    gradient of the dictionary (2p + 1 numbers a row), the sums of squares of the rows of C and P, the
+    gradient of the network, and the terms. Sums are over tiles, one for each block of C, in a fixed order:
+    see `dual_jax.numerics.tiles`.
     Source: Li et al., IJCAI 2020, Eq. (10), with the objective that the configuration names.
 
     Parameters
@@ -288,42 +312,92 @@ def train_step(
     (1, ['cluster_expression', 'cluster_sparsity'])
     """
     x, config = as_float32((x, config))
-    modules = config.modules(x)
     params, opt_state, step, fixed = *state[:3], started(state)
     is_row = fixed.targets >= 0 if is_row is None else is_row
-    z, pull_encoder = jax.vjp(lambda encoder: modules.encoder.apply(encoder, x), params.network.encoder)
-    z_all = gather_rows(z, axis_name)
-    (dictionary, samples), pull_spaces = jax.vjp(
-        lambda z: spaces(z, x, is_row, fixed, config, axis_name), z_all
-    )
+    tiles = tiles_of(len(x), params, axis_name)
+    z = encode(params.network, x, config, tiles)
+    dictionary, samples, z_moments = spaces(z, x, is_row, fixed, config, tiles)
     targets = all_targets(samples, x, fixed)
-    rebuilt, sums, done = rebuild_all(pieces_of(params, targets), dictionary, fixed, config, axis_name)
-    may_shrink = (fixed.dictionary >= 0) & ~fixed.is_labeled[fixed.dictionary]
+    pieces, is_carried = pieces_of(params, targets), state.sums is not None
+    rebuilt, sums, done = rebuild_all(pieces, dictionary, fixed, config, tiles, has_sums=is_carried)
+    sums = state.sums if is_carried else sums
+    terms, of_rebuilt, of_sums, of_samples, of_decoder = _terms(
+        targets, rebuilt, sums, params, fixed, config, tiles
+    )
+    blocks, of_dictionary, of_own = update_blocks(
+        done, dictionary, (of_rebuilt, of_sums), state, config, tiles
+    )
+    of_samples = jax.tree.map(jnp.add, of_samples, of_own)
+    of_codes = pull_spaces(z, x, is_row, z_moments, (of_dictionary, of_samples), fixed, config, tiles)
 
-    def loss(rebuilt: Rebuilt, sums: Block, samples: Space, decoder: Any) -> tuple[Array, Terms]:
+    def pull_encoder(rows: tuple[Array, Array], encoder: Any) -> Any:
+        x, of_codes = rows
+        apply = config.modules(x).encoder.apply
+        return jax.vjp(lambda encoder: apply(encoder, x), encoder)[1](of_codes)[0]
+
+    of_encoder = total_of_tiles(each_tile(pull_encoder, (x, of_codes), tiles, params.network.encoder), tiles)
+    network, network_state = apply_update(
+        config.optimizer(config.learning_rate),
+        Autoencoder(of_encoder, of_decoder),
+        opt_state.network,
+        params.network,
+    )
+    params = Params(network, *transpose([raw for raw, _ in blocks]))
+    opt_state = OptState(network_state, *transpose([state for _, state in blocks]))
+    carried = row_sums(params, axis_name) if is_carried else None
+    return TrainState(params, opt_state, step + 1, fixed, carried), terms
+
+
+def _terms(
+    targets: Targets,
+    rebuilt: Rebuilt,
+    sums: Block,
+    params: Params,
+    fixed: Fixed,
+    config: DualConfig,
+    tiles: Tiles,
+) -> tuple[Terms, Rebuilt, Block, Space, Any]:
+    """Return the terms of Eq. (10), and its gradients: of targets rebuilt, sums, samples and decoder.
+
+    The gradients of ``sums`` and of the decoder are those of all devices.
+    """
+    may_shrink = (fixed.dictionary >= 0) & ~fixed.is_labeled[fixed.dictionary]
+    decode = config.modules(targets.x).decoder.apply
+
+    def loss(
+        rebuilt: Rebuilt, sums: Block, samples: Space, decoder: Any, targets: Targets, scales: Scales
+    ) -> tuple[Array, Terms]:
         terms = OBJECTIVES[config.objective].terms(
             targets._replace(space=samples),
             rebuilt,
             jax.tree.map(lambda s: jnp.where(may_shrink, s, 0.0), sums),
-            lambda z: flat(modules.decoder.apply(decoder, z)),
-            fixed.scales,
+            lambda z: flat(decode(decoder, z)),
+            scales,
         )
         return total_loss(terms, config.weights), terms
 
-    gradient, terms = jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True)(
-        rebuilt, sums, samples, params.network.decoder
+    def of_tile(rows: tuple[Targets, Rebuilt], sums: Block, decoder: Any, scales: Scales) -> Any:
+        targets, rebuilt = rows
+        gradient = jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True)
+        (of_rebuilt, of_sums, of_space, of_decoder), terms = gradient(
+            rebuilt, sums, targets.space, decoder, targets, scales
+        )
+        return (of_rebuilt, of_sums, of_space._replace(inputs=None), of_decoder), terms
+
+    shared = sums, params.network.decoder, fixed.scales
+    (of_rebuilt, of_sums, of_samples, of_decoder), terms = each_tile(
+        of_tile, (targets, rebuilt), tiles, *shared
     )
-    of_rebuilt, of_sums, of_samples, of_decoder = gradient
-    blocks, of_dictionary, of_own = update_blocks(done, dictionary, (of_rebuilt, of_sums), state, config)
-    of_samples = jax.tree.map(jnp.add, of_samples, of_own)
-    (of_codes,) = pull_spaces((of_dictionary, of_samples))
-    (of_encoder,) = pull_encoder(scatter_rows(of_codes, axis_name))
-    local = terms.reconstruction, terms.self_expression, terms.cluster_expression
-    of_network, local = total((Autoencoder(of_encoder, of_decoder), local), axis_name)
-    network, network_state = apply_update(
-        config.optimizer(config.learning_rate), of_network, opt_state.network, params.network
+    rows = terms.reconstruction, terms.self_expression, terms.cluster_expression
+    of_decoder, rows = total_of_tiles((of_decoder, rows), tiles)
+    of_sums, sparsity = jax.tree.map(
+        lambda leaf: leaf[0], (of_sums, (terms.sparsity, terms.cluster_sparsity))
     )
-    params = Params(network, *transpose([raw for raw, _ in blocks]))
-    opt_state = OptState(network_state, *transpose([state for _, state in blocks]))
-    terms = Terms(local[0], local[1], terms.sparsity, local[2], terms.cluster_sparsity)
-    return TrainState(params, opt_state, step + 1, fixed), terms
+    of_rebuilt, of_samples = jax.tree.map(rows_of, (of_rebuilt, of_samples))
+    return (
+        Terms(rows[0], rows[1], sparsity[0], rows[2], sparsity[1]),
+        of_rebuilt,
+        of_sums,
+        of_samples,
+        of_decoder,
+    )

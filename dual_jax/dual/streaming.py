@@ -31,6 +31,7 @@ from dual_jax.numerics.draws import spread_along_clusters
 from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.scaling import Scaler, apply, fit_scaler
 from dual_jax.numerics.statistics import Moments
+from dual_jax.selection.chain import chain
 from dual_jax.selection.cover import build_cover, power_cost
 from dual_jax.selection.coverage import greedy
 from dual_jax.selection.protocol import Selection
@@ -93,7 +94,7 @@ def stream(
     n_select
         Number of picks.
     config
-        Of the fit; its read-out is ``"greedy"`` or ``"refine"``.
+        Of the fit; its read-out is not ``"norms"``.
     scale
         See `dual_jax.numerics.scaling.fit_scaler`; fitted to the sample.
     labeled, candidates
@@ -153,7 +154,7 @@ def prepare(
     Parameters are those of `stream`; nothing is trained.
     """
     if config.readout == "norms":
-        raise InputError('readout="norms" needs C for every row of the pool: use "greedy" or "refine".')
+        raise InputError('readout="norms" needs C for every row of the pool: use another read-out.')
     config.check()
     _check(x)
     n = len(x)
@@ -193,7 +194,8 @@ Placed = tuple[Float[Array, "m q"], Int[Array, " m"], Float[Array, " m"]]
 def _placed(state: TrainState, codes: Moments, config: DualConfig, x: Float[Array, "m d"]) -> Placed:
     """Return rows in the learnt space, their clusters, and the squared distances from these."""
     u = space_of(state, x, codes, config)
-    return u, *assign(u, started(state).centroids)
+    centroids, is_real = started(state).centroids, started(state).sizes > 0
+    return u, *assign(u, jnp.where(is_real[:, None], centroids, centroids[jnp.argmax(is_real)]))
 
 
 def _picks(
@@ -224,7 +226,10 @@ def _picks(
         weights=jnp.asarray(np.isin(rows, targets) * (n / len(targets)), jnp.float32),
         shortlist=jnp.asarray(np.searchsorted(rows, candidates)),
     )
-    picks = greedy(cover, n_select, pair_first=True)
+    if config.readout == "chain":
+        picks = chain(cover, n_select, pair_first=True)
+    else:
+        picks = greedy(cover, n_select, pair_first=True)
     if config.readout == "refine":
         picks = refine(cover, picks.indices)
     return Selection(rows[np.asarray(picks.indices)], picks.scores)

@@ -9,10 +9,12 @@ from dual_jax.dual.blocks import (
     Piece,
     all_targets,
     block_masks,
+    encode,
     flat,
     pieces_of,
     rebuild_all,
     spaces,
+    tiles_of,
     transpose,
 )
 from dual_jax.dual.config import DualConfig
@@ -21,6 +23,7 @@ from dual_jax.dual.objectives.notation import Block, Space
 from dual_jax.dual.state import TrainState, started
 from dual_jax.numerics.precision import as_float32, in_float32
 from dual_jax.numerics.statistics import Moments, moments
+from dual_jax.numerics.tiles import isolated
 
 
 def _frozen(
@@ -28,8 +31,9 @@ def _frozen(
 ) -> tuple[Space, list[Piece]]:
     """Return the dictionary and the target blocks of a state."""
     fixed, (x, config) = started(state), as_float32((x, config))
-    z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
-    dictionary, samples = spaces(z, x, fixed.targets >= 0, fixed, config, axis_name)
+    tiles = tiles_of(len(x), state.params, axis_name)
+    z = encode(state.params.network, x, config, tiles)
+    dictionary, samples, _ = spaces(z, x, fixed.targets >= 0, fixed, config, tiles)
     return dictionary, pieces_of(state.params, all_targets(samples, x, fixed))
 
 
@@ -43,8 +47,10 @@ def coefficients(state: TrainState, x: Float[Array, "n ..."], config: DualConfig
         The fit is sharded over devices, or C rebuilds a sample of a larger pool.
     """
     own = getattr(state.params.C[0], "sharding", None)
-    if (own is not None and len(own.device_set) > 1) or len(started(state).targets) != len(x):
+    n, n_padded = len(x), len(started(state).targets)
+    if (own is not None and len(own.device_set) > 1) or not 0 <= n_padded - n < len(state.params.C):
         raise ValueError("C can be read from a fit on one device whose targets are the rows of x alone.")
+    x = jnp.pad(x, [(0, n_padded - n)] + [(0, 0)] * (x.ndim - 1))
     dictionary, pieces = _frozen(state, x, config, None)
     of = OBJECTIVES[config.objective].coefficients
     blocks = [
@@ -58,7 +64,8 @@ def coefficients(state: TrainState, x: Float[Array, "n ..."], config: DualConfig
         )
         for p in pieces
     ]
-    return Block(*(jnp.concatenate(parts).T for parts in transpose(blocks)))
+    c, p = (jnp.concatenate(parts).T for parts in transpose(blocks))
+    return Block(c[:, :n], p[:, : config.clusters(n)])
 
 
 @in_float32
@@ -71,7 +78,8 @@ def row_norms(
     and over the centroids by their sizes.
     """
     dictionary, pieces = _frozen(state, x, config, axis_name)
-    _, sums, _ = rebuild_all(pieces, dictionary, started(state), config, axis_name, is_kept=True)
+    tiles = tiles_of(len(x), state.params, axis_name)
+    _, sums, _ = rebuild_all(pieces, dictionary, started(state), config, tiles, is_kept=True)
     return jax.tree.map(jnp.sqrt, sums)
 
 
@@ -87,8 +95,9 @@ def learnt_space(
     """Return all rows in the space of the selection block: codes, or inputs and codes."""
     x, config = as_float32((x, config))
     is_row = jnp.ones(len(x), bool) if is_row is None else is_row
-    z = gather_rows(config.modules(x).encoder.apply(state.params.network.encoder, x), axis_name)
-    return gather_rows(spaces(z, x, is_row, started(state), config, axis_name)[1].u, axis_name)
+    tiles = tiles_of(len(x), state.params, axis_name)
+    z = encode(state.params.network, x, config, tiles)
+    return isolated(gather_rows(spaces(z, x, is_row, started(state), config, tiles)[1].u, axis_name), tiles)
 
 
 @in_float32

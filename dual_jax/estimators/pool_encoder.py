@@ -1,7 +1,9 @@
 """From a frame of any columns to rows in which every kind of column has a vote."""
 
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -12,46 +14,65 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from dual_jax.data.errors import InputError
+from dual_jax.data.filepools import Files
 from dual_jax.data.frames import as_table
+from dual_jax.data.media import SkippedFilesWarning
 from dual_jax.data.storage import write_arrays
 from dual_jax.dual.config import DualConfig
 from dual_jax.estimators.picker import ARCHIVE
 from dual_jax.numerics.scaling import Scaler, fit_parts, join
 from dual_jax.views.categories import Categories
-from dual_jax.views.columns import USED, Column, sort
+from dual_jax.views.columns import FILES, USED, Column, sort
+from dual_jax.views.counts import Counts, with_counts
+from dual_jax.views.embedders import Embedder, find_embedder, is_embedder
+from dual_jax.views.files import CodedFiles, embed_paths
 from dual_jax.views.numbers import Numbers
 from dual_jax.views.text import Embedded, Text
 from dual_jax.views.vectors import Vectors
 
-VIEWS = {kind.__name__: kind for kind in (Numbers, Categories, Text, Vectors)}  # that a file can keep
-LSA = "lsa"
+# Those that a file can keep.
+VIEWS = {kind.__name__: kind for kind in (Numbers, Counts, Categories, Text, Vectors, CodedFiles)}
+LSA, LEARNT = "lsa", "views"
+KEPT_PARAMETERS = ("columns", "folder", "scale", "random_state")
 
 
 class PoolEncoder(TransformerMixin, BaseEstimator):
-    """Turn a frame of numbers, dates, categories, text and vectors into float32 rows for a selector.
+    """Turn a frame of numbers, dates, categories, text, vectors and files into float32 rows for a selector.
 
-    Numbers and dates have one vote together, categories (0/1) and short text (rows of length 1) another, and
-    every column of text and of vectors one. A vote is a share of the mean squared distance between rows
+    Numbers and dates have one vote together, counts of words (50 columns or more that clearly are) another,
+    categories (0/1) and short text (rows of length 1) another, and every column of text, of vectors, and of
+    paths of pictures or recordings one. A vote is a share of the mean squared distance between rows
     (`dual_jax.beside`). The rows are scaled already, so a selector takes them with ``scale="none"``.
 
     Parameters
     ----------
     columns : "auto" or dict
-        What columns are, by name, where it is not to be found out: "number", "date", "category" (one 0/1
-        feature for each level), "string" (short text, by character n-grams), "text" (by words), "vector",
-        "id" or "exclude". Columns that are not named are as found; see `describe`.
-    text : "lsa" or callable
+        What columns are, by name, where it is not to be found out: "number", "counts" (of words or the like),
+        "date", "category" (one 0/1 feature for each level), "string" (short text, by character n-grams),
+        "text" (by words), "vector", "image" (paths of pictures), "series" (paths of ``.wav`` files), "id" or
+        "exclude". Columns that are not named are as found; see `describe`.
+    text : "lsa", callable or str
         Of columns of text: latent semantic analysis in 100 dimensions, or a function from a list of str to
-        one row of numbers for each.
+        one row of numbers for each, or the name of one: ``"module:function"``, ``"model2vec:FOLDER"`` and
+        others (`dual_jax.views.embedders`).
+    images, series : "views", callable or str
+        Of columns of paths: a code learnt from the files without labels (`dual_jax.views.encoder`), or a
+        function from a list of paths to one row of numbers for each, or the name of one.
+    folder : str
+        Where relative paths begin.
     scale : {"standard", "global", "l2", "none"}
         Of the numbers among themselves.
     random_state : int
-        Of the singular value decomposition of text.
+        Of the singular value decomposition of text, and of learnt codes.
 
     Attributes
     ----------
     columns_ : tuple of Column
         For each column of the pool ``name``, ``kind`` and ``reason``.
+    skipped_ : dict of str to str
+        The reason for each file of the pool that cannot be read; a warning names the first.
+    unread_ : (n,) bool array
+        Rows of the pool with such a file. They have the mean of the codes.
     views_ : tuple
         The fitted views, in the order of their features.
     n_features_in_ : int
@@ -74,11 +95,17 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
         columns: Any = "auto",
         text: Any = LSA,
         *,
+        images: Any = LEARNT,
+        series: Any = LEARNT,
+        folder: str = ".",
         scale: str = "standard",
         random_state: int = 0,
     ) -> None:
         self.columns = columns
         self.text = text
+        self.images = images
+        self.series = series
+        self.folder = folder
         self.scale = scale
         self.random_state = random_state
 
@@ -107,16 +134,24 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> Float[np.ndarray, "m q"]:
         """Return rows of a frame with the pool's columns as the pool's are.
 
-        Levels of a category and words that the pool did not have are as the rare ones of it, or 0.
+        Levels of a category and words that the pool did not have are as the rare ones of it, or 0. A file
+        that cannot be read has the mean of the codes, and a warning names it.
 
         Raises
         ------
         InputError
-            When a column is missing or is not of the pool's kind.
+            When a column is missing or is not of the pool's kind, or none of its files can be read.
         """
         check_is_fitted(self)
         table = self._table(X, reset=False)
-        rows = [view.transform(table) for view in self.views_]
+        rows = []
+        for view in self.views_:
+            if isinstance(view, CodedFiles):
+                codes, files = view.transform(table, self.folder)
+                _warn(files.skipped)
+                rows.append(codes)
+            else:
+                rows.append(view.transform(table))
         return np.asarray(join(self._parts, *_by_vote(self.views_, rows)))
 
     def describe(self) -> str:
@@ -139,11 +174,11 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if any(isinstance(view, Embedded) for view in self.views_):
-            raise InputError("text=<function> cannot be written to a file: fit again after loading")
+            raise InputError("an embedding function cannot be written to a file: fit again after loading")
         states = [view.state() for view in self.views_]
         about = {
             "class": type(self).__name__,
-            "params": {"columns": self.columns, "scale": self.scale, "random_state": self.random_state},
+            "params": {name: getattr(self, name) for name in KEPT_PARAMETERS},
             "columns": self.columns_,
             "views": [type(view).__name__ for view in self.views_],
             "states": [state for state, _ in states],
@@ -178,39 +213,78 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
         return encoder
 
     def _fit(self, X: Any) -> Float[np.ndarray, "n q"]:
-        if not (self.text == LSA or callable(self.text)):
-            raise InputError(f'text={self.text!r} is neither "{LSA}" nor a function of a list of texts')
-        if not (self.columns == "auto" or isinstance(self.columns, Mapping)):
-            raise InputError(f'columns={self.columns!r} is neither "auto" nor a dictionary of kinds by name')
+        self._check()
         table = self._table(X, reset=True)
-        self.columns_ = sort(table, {} if self.columns == "auto" else self.columns)
+        asked = {} if self.columns == "auto" else self.columns
+        self.columns_ = with_counts(table, sort(table, asked, self.folder), asked)
         if not any(column.kind in USED for column in self.columns_):
             raise InputError("no column of the pool is a feature: " + "; ".join(map(str, self.columns_[:5])))
-        self.views_ = tuple(self._fitted_views(table))
-        rows = [view.transform(table) for view in self.views_]
-        votes = _by_vote(self.views_, rows)
+        self.skipped_: dict[str, str] = {}
+        self.unread_ = np.zeros(table.num_rows, bool)
+        fitted = [*self._fitted_views(table), *self._fitted_files(table)]
+        self.views_ = tuple(view for view, _ in fitted)
+        _warn(self.skipped_)
+        votes = _by_vote(self.views_, [rows for _, rows in fitted])
         self._parts = fit_parts(*votes)
         return np.asarray(join(self._parts, *votes))
 
-    def _fitted_views(self, table: Any) -> Any:
-        """Give the fitted views: numbers with dates, categories, and each column of text and of vectors."""
-        named: dict[str, list[str]] = {kind: [] for kind in USED}
-        for column in self.columns_:
-            if column.kind in USED:
-                named[column.kind].append(column.name)
+    def _check(self) -> None:
+        """Refuse settings that are none of those that there are."""
+        for name, own in (("text", LSA), ("images", LEARNT), ("series", LEARNT)):
+            value = getattr(self, name)
+            if not (callable(value) or (isinstance(value, str) and value == own) or is_embedder(value)):
+                what = "texts" if name == "text" else "paths"
+                raise InputError(
+                    f'{name}={value!r} is neither "{own}" nor a function of a list of {what}, nor the name '
+                    "of one"
+                )
+        if not (self.columns == "auto" or isinstance(self.columns, Mapping)):
+            raise InputError(f'columns={self.columns!r} is neither "auto" nor a dictionary of kinds by name')
+
+    def _embedder(self, setting: str, own: str) -> Embedder | None:
+        """Return the function that a setting is or names; None for what this class does itself."""
+        value = getattr(self, setting)
+        return value if callable(value) else None if value == own else find_embedder(value)
+
+    def _named(self, kind: str) -> list[str]:
+        return [column.name for column in self.columns_ if column.kind == kind]
+
+    def _fitted_views(self, table: Any) -> Iterator[tuple[Any, Float[np.ndarray, "n _"]]]:
+        """Give each view with its rows: numbers with dates, categories, each column of text or vectors."""
+        views: list[Any] = []
         if numbers := [c.name for c in self.columns_ if c.kind in ("number", "date")]:
-            yield Numbers.fit(table, numbers, named["date"], self.scale)
-        if named["category"]:
-            yield Categories.fit(table, named["category"])
-        for name in named["string"]:
-            yield Text.fit(table, name, by_words=False, seed=self.random_state)
-        for name in named["text"]:
-            if callable(self.text):
-                yield Embedded.fit(table, name, self.text)
+            views.append(Numbers.fit(table, numbers, self._named("date"), self.scale))
+        if counts := self._named("counts"):
+            views.append(Counts.fit(table, counts, self.random_state))
+        if categories := self._named("category"):
+            views.append(Categories.fit(table, categories))
+        for name in self._named("string"):
+            views.append(Text.fit(table, name, by_words=False, seed=self.random_state))
+        embedder = self._embedder("text", LSA) if self._named("text") else None
+        for name in self._named("text"):
+            if embedder is not None:
+                views.append(Embedded.fit(table, name, embedder))
             else:
-                yield Text.fit(table, name, by_words=True, seed=self.random_state)
-        for name in named["vector"]:
-            yield Vectors.fit(table, name)
+                views.append(Text.fit(table, name, by_words=True, seed=self.random_state))
+        views += [Vectors.fit(table, name) for name in self._named("vector")]
+        for view in views:
+            yield view, view.transform(table)
+
+    def _fitted_files(self, table: Any) -> Iterator[tuple[Any, Float[np.ndarray, "n _"]]]:
+        """Give the view of each column of paths with its rows, and note what cannot be read."""
+        for name, kind in [(name, own) for own in FILES for name in self._named(own)]:
+            embedder = self._embedder("images" if kind == "image" else "series", LEARNT)
+            if embedder is not None:
+                view = Embedded.fit(table, name, partial(embed_paths, embedder, self.folder))
+                yield view, view.transform(table)
+                continue
+            coded, rows, files = CodedFiles.fit(table, name, kind, self.folder, self.random_state)
+            self._note(files)
+            yield coded, rows
+
+    def _note(self, files: Files) -> None:
+        self.skipped_ |= files.skipped
+        self.unread_ |= ~files.is_read
 
     def _table(self, X: Any, *, reset: bool) -> Any:
         """Return the checked pool as a table of pyarrow, and note or compare the names of its columns."""
@@ -250,3 +324,15 @@ def _by_vote(
         is_short = isinstance(view, Categories) or (isinstance(view, Text) and not view.by_words)
         votes.setdefault("short" if is_short else view.columns, []).append(own)
     return [np.concatenate(parts, axis=1) for parts in votes.values()]
+
+
+def _warn(skipped: Mapping[str, str]) -> None:
+    """Warn of files that cannot be read."""
+    if skipped:
+        name, reason = next(iter(skipped.items()))
+        warnings.warn(
+            f"{len(skipped):,} files cannot be read, such as {name!r}, which {reason}; their rows have the "
+            "mean of the codes",
+            SkippedFilesWarning,
+            stacklevel=4,
+        )

@@ -14,10 +14,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from dual_jax.data.checks import Table, as_mask, check_embedding, check_n_select, check_pool
-from dual_jax.data.errors import InputError
+from dual_jax.data.errors import InputError, input_errors
 from dual_jax.data.foreign import as_known
+from dual_jax.estimators.codes import is_code, learn_codes, read_samples, width_of_code
 from dual_jax.numerics.scaling import Parts, Scaler, apply, fit_parts, fit_scaler, join
+from dual_jax.selection.limitchecks import MAX_PICKS, check_limits, most_picks
+from dual_jax.selection.limits import Limits
+from dual_jax.views.encoder import Encoder, encode
+from dual_jax.views.keeping import as_arrays, from_arrays
 
+NONE_WITHIN = (
+    "no row may be picked within the limits: every candidate is too near to a labelled row, is of a full "
+    "group, or costs too much"
+)
 MAX_DENSE = 1 << 28  # cells of a sparse pool that is made dense: 1 GiB in float32
 
 
@@ -34,14 +43,21 @@ class Inputs(NamedTuple):
     scaler: Scaler
     parts: Parts | None
     embed: Callable[[Any], Any] | None  # the embedding of new rows, where the caller gave a function
+    encoder: Encoder | None = None  # of images or series, whose codes are the rows
 
     def as_json(self) -> dict[str, Any]:
         """Return what `from_json` needs besides `arrays`."""
-        return {"scale": self.scaler.how, "has_embedding": self.parts is not None}
+        about = {"scale": self.scaler.how, "has_embedding": self.parts is not None}
+        if self.encoder is not None:
+            settings, arrays = as_arrays(self.encoder)
+            about |= {"encoder": settings, "encoder_arrays": [*arrays]}
+        return about
 
     def arrays(self) -> dict[str, Any]:
-        """Return the numbers of the scalers."""
-        return {"scaler": self.scaler[1:], "parts": self.parts and [part[1:] for part in self.parts]}
+        """Return the numbers of the scalers, and of the encoder."""
+        encoder = {} if self.encoder is None else as_arrays(self.encoder)[1]
+        parts = self.parts and [part[1:] for part in self.parts]
+        return {"scaler": self.scaler[1:], "parts": parts, "encoder": encoder}
 
     @classmethod
     def from_json(cls, about: dict[str, Any], arrays: Callable[[str], np.ndarray]) -> Self:
@@ -51,6 +67,9 @@ class Inputs(NamedTuple):
             return Scaler(how, *(arrays(f"{place}/{i}") for i in range(len(Scaler._fields) - 1)))
 
         own = scaler(about["scale"], "scaler")
+        if "encoder" in about:
+            learnt = {name: arrays(f"encoder/{name}") for name in about["encoder_arrays"]}
+            return cls(own, None, None, from_arrays(about["encoder"], learnt))
         if not about["has_embedding"]:
             return cls(own, None, None)
         return cls(own, (scaler("spread", "parts/0"), scaler("spread", "parts/1")), None)
@@ -63,6 +82,7 @@ class Request(NamedTuple):
     is_labeled: Bool[np.ndarray, " n"]
     is_open: Bool[np.ndarray, " n"]
     n_select: int
+    limits: Limits | None = None
 
 
 class Prepared(NamedTuple):
@@ -80,6 +100,7 @@ class Prepared(NamedTuple):
     ids: Any  # a frame's index, or None
     features: dict[str, Any]  # scikit-learn's attributes: number and names of the features
     settings: Any
+    limits: Limits | None = None  # of the picks, as arrays
 
 
 def prepare(
@@ -89,6 +110,8 @@ def prepare(
     labeled: Any,
     candidates: Any,
     decide: Callable[[Request], Any],
+    limits: Limits | None = None,
+    place: Callable[[Any, Any], Any] = lambda x, settings: jnp.asarray(x),
 ) -> Prepared:
     """Return a pool that is ready for a method, after every check; nothing is trained.
 
@@ -97,31 +120,74 @@ def prepare(
     estimator
         With ``n_to_select``, ``scale`` and ``random_state``.
     X, embedding, labeled, candidates
-        As `dual_jax.DUALSelector.prepare` has them; ``X`` and ``embedding`` may also be `Deferred`.
+        As `dual_jax.DUALSelector.prepare` has them; ``X`` and ``embedding`` may also be `Deferred`. Where the
+        embedding is learnt, its codes take the place of ``X``.
     decide
         Checks the estimator's own parameters for a request, and returns its settings.
+    limits
+        What else is asked of the picks.
+    place
+        Puts the scaled rows where a fit with these settings reads them: on JAX's default device by default.
 
     Raises
     ------
     InputError
-        The pool, its embedding, a mask, the number of picks or a parameter cannot be used.
+        The pool, its embedding, a mask, the number of picks, a limit or a parameter cannot be used.
     """
+    seed, learnt = seed_from(estimator.random_state), list[Encoder]()
+    if is_code(embedding):
+        X, embedding = _codes(read_samples(X), embedding, seed, learnt), None
     is_late = isinstance(X, Deferred)
     x, ids, features = (X, None, {}) if is_late else read_table(X)
     n, d = x.shape
     is_labeled = as_mask(labeled, n, ids=ids, name="labeled")
     is_open = as_mask(candidates, n, ids=ids, name="candidates", default=True) & ~is_labeled
-    n_select = check_n_select(estimator.n_to_select, int(is_open.sum()))
+    with input_errors():
+        limits = check_limits(limits, n)
+    n_select = _budget(estimator.n_to_select, limits, is_open, is_labeled)
     rows = None if embedding is None else _embedding_of(X, embedding, n)
     width = d + (0 if rows is None else rows.shape[1])
-    settings = decide(Request((n, width), is_labeled, is_open, n_select))
+    settings = decide(Request((n, width), is_labeled, is_open, n_select, limits))
     if is_late:
         x, ids, features = read_table(X.make())
     if isinstance(rows, Deferred):
         rows = check_embedding(rows.make(), n)
     inputs, x = _fit_inputs(x, estimator.scale, rows, embedding)
-    seed = seed_from(estimator.random_state)
-    return Prepared(jnp.asarray(x), inputs, is_labeled, is_open, n_select, seed, ids, features, settings)
+    inputs = inputs._replace(encoder=learnt[0]) if learnt else inputs
+    x = place(x, settings)
+    return Prepared(x, inputs, is_labeled, is_open, n_select, seed, ids, features, settings, limits)
+
+
+def _budget(
+    asked: Any, limits: Limits | None, is_open: Bool[np.ndarray, " n"], is_labeled: Bool[np.ndarray, " n"]
+) -> int:
+    """Return how many rows to pick at most; without a number what ``until`` or a total cost may need.
+
+    Raises
+    ------
+    InputError
+        The number cannot be used, or the limits leave no row at all.
+    """
+    n_select = check_n_select(asked, int(is_open.sum()))
+    if limits is None:
+        return n_select
+    most = most_picks(limits, is_open, is_labeled)
+    if most == 0:
+        raise InputError(NONE_WITHIN)
+    if limits.costs is not None:
+        return most if asked is None else min(n_select, most)
+    return min(most, MAX_PICKS) if asked is None and limits.until is not None else n_select
+
+
+def _codes(samples: np.ndarray, how: str | Encoder, seed: int, learnt: list[Encoder]) -> Deferred:
+    """Return the codes of images or series, to be made later; then ``learnt`` gets their encoder."""
+
+    def make() -> Array:
+        codes, encoder = learn_codes(samples, how, seed)
+        learnt.append(encoder)
+        return codes
+
+    return Deferred(make, (len(samples), width_of_code(how, len(samples))))
 
 
 def _fit_inputs(
@@ -145,6 +211,11 @@ def read_new_rows(estimator: Any, inputs: Inputs, X: Any, embedding: Any) -> Flo
         The rows or their embedding cannot be used, or the fit had an embedding and there is none now, or the
         other way round.
     """
+    if inputs.encoder is not None:
+        if not (embedding is None or is_code(embedding)):
+            raise InputError("the fit learnt its own embedding: leave embedding= out")
+        codes = encode(inputs.encoder, read_samples(X))
+        X, embedding = codes if isinstance(X, jax.Array) else np.asarray(codes), None
     x, _, _ = read_table(X, like=estimator)
     scaled = apply(inputs.scaler, x)
     if inputs.parts is None:

@@ -17,10 +17,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from dual_jax.data.errors import InputError, InputTypeError, input_errors
 from dual_jax.dual.config import DualConfig
-from dual_jax.estimators.picker import Picker
+from dual_jax.estimators.picker import Picker, has_costs, kept_limits, warn_of_end
 from dual_jax.estimators.prepared import Prepared, Request, prepare
 from dual_jax.methods import METHODS, Method
 from dual_jax.numerics.kmeans import kmeans
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection
 
 MAX_RANKED = 256  # candidates that any method ranks whole in about a second
@@ -49,8 +50,8 @@ class Selector(Picker):
     ----------
     method : str
         A name in `dual_jax.METHODS`; "facility", the most robust of the simple ones, by default.
-    n_to_select : int, optional
-        How many rows to pick; half of the candidates by default.
+    n_to_select : int or float, optional
+        How many rows to pick, or a share of the candidates in (0, 1); half of them by default.
     scale : {"standard", "global", "l2", "none"}
         Scaling of the inputs: each feature, the whole table by one number, each row to unit length, or as is.
     random_state : int, RandomState or None
@@ -74,6 +75,8 @@ class Selector(Picker):
         The method's score of each row in the ranking, NaN for all others.
     n_exact_ : int
         Rows in the ranking.
+    end_ : str
+        Why the limits gave another number of picks than was asked for; "" where they did not.
     is_nested_ : bool
         Whether the first picks are the same for every budget up to ``n_exact_``.
     knobs_ : dict
@@ -90,7 +93,7 @@ class Selector(Picker):
     def __init__(
         self,
         method: str = "facility",
-        n_to_select: int | None = None,
+        n_to_select: float | None = None,
         *,
         scale: str = "standard",
         random_state: Any = 0,
@@ -113,16 +116,32 @@ class Selector(Picker):
         return super().set_params(**own)
 
     def fit(
-        self, X: Any, y: Any = None, *, embedding: Any = None, labeled: Any = None, candidates: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        embedding: Any = None,
+        labeled: Any = None,
+        candidates: Any = None,
+        limits: Limits | None = None,
     ) -> Self:
         """Pick from the pool: `run` on what `prepare` returns, which see.
 
         ``y`` is ignored: no label is ever read.
         """
-        return self.run(self.prepare(X, embedding=embedding, labeled=labeled, candidates=candidates))
+        masks = {"labeled": labeled, "candidates": candidates}
+        self.run(self.prepare(X, embedding=embedding, **masks, limits=limits))
+        warn_of_end(self)
+        return self
 
     def prepare(
-        self, X: Any, *, embedding: Any = None, labeled: Any = None, candidates: Any = None
+        self,
+        X: Any,
+        *,
+        embedding: Any = None,
+        labeled: Any = None,
+        candidates: Any = None,
+        limits: Limits | None = None,
     ) -> Prepared:
         """Return the pool ready for `run`: checked and scaled, and the knobs checked by the method itself.
 
@@ -130,22 +149,28 @@ class Selector(Picker):
 
         Parameters
         ----------
-        X, embedding, labeled, candidates
+        X, embedding, labeled, candidates, limits
             As in `dual_jax.DUALSelector.prepare`.
 
         Raises
         ------
         InputError
-            The method, a knob, the pool, its embedding, a mask or the number of picks cannot be used; the
-            message says what to do. It is a ValueError, and a TypeError where a type is wrong.
+            The method, a knob, the pool, its embedding, a mask, the number of picks or a limit cannot be
+            used, or the method does not keep the limit; the message says what to do. It is a ValueError, and
+            a TypeError where a type is wrong.
         """
-        return prepare(self, X, embedding, labeled, candidates, self._decide)
+        return prepare(self, X, embedding, labeled, candidates, self._decide, limits)
 
     def _decide(self, request: Request) -> Task:
         """Return the method, its knobs after their check, and how many rows to rank."""
         knobs, n = check_knobs(self.method, self._knobs), request.shape[0]
         method, n_open = METHODS[self.method], int(request.is_open.sum())
-        is_whole = n_open <= MAX_RANKED and method.is_nested_for(n, n_open, knobs)
+        if request.limits is not None:
+            with input_errors():
+                method.check_keeps(request.limits, knobs)
+        is_whole = (
+            not has_costs(request.limits) and n_open <= MAX_RANKED and method.is_nested_for(n, n_open, knobs)
+        )
         n_exact = n_open if is_whole else request.n_select
         if knobs:
             with input_errors():
@@ -158,6 +183,7 @@ class Selector(Picker):
         ranking = _picks(prepared, task.n_exact)
         self._prepared = prepared
         self._set_task(task)
+        self.n_exact_ = len(ranking.indices)
         self._set_picks(prepared, ranking)
         return self
 
@@ -166,10 +192,13 @@ class Selector(Picker):
         """Whether the first picks are the same for every budget up to ``n_exact_``."""
         check_is_fitted(self)
         task: Task = self._prepared.settings
-        return METHODS[task.method].is_nested_for(len(self.scores_), self.n_exact_, task.knobs)
+        is_for_all = METHODS[task.method].is_nested_for(len(self.scores_), self.n_exact_, task.knobs)
+        return is_for_all and not has_costs(self._prepared.limits)
 
     def _begins_with(self, n_select: int) -> bool:
-        return self.is_nested_
+        task: Task = self._prepared.settings
+        is_order = METHODS[task.method].is_order_for(len(self.scores_), self.n_exact_, task.knobs)
+        return is_order and not has_costs(self._prepared.limits)
 
     def _ranked_again(self, n_select: int) -> Int[np.ndarray, " k"]:
         return np.asarray(_picks(self._prepared, n_select).indices)
@@ -198,9 +227,12 @@ class Selector(Picker):
         self = cls(**about["parameters"], random_state=about["seed"], **about["knobs"])
         self._restore_picks(about, arrays)
         x, is_labeled, is_open = (arrays[f"pool/{name}"] for name in POOL)
+        limits = kept_limits(arrays)
         task = Task(self.method, check_knobs(self.method, self._knobs), self.n_exact_)
         budget, seed = len(self.sample_indices_), about["seed"]
-        self._prepared = Prepared(jnp.asarray(x), None, is_labeled, is_open, budget, seed, None, {}, task)
+        self._prepared = Prepared(
+            jnp.asarray(x), None, is_labeled, is_open, budget, seed, None, {}, task, limits
+        )
         self._set_task(task)
         return self
 
@@ -250,6 +282,7 @@ def _picks(prepared: Prepared, n_select: int) -> Selection:
         n_select,
         labeled=jnp.asarray(prepared.is_labeled),
         candidates=jnp.asarray(prepared.is_open),
+        limits=prepared.limits,
         **task.knobs,
     )
     if not np.isfinite(picks.scores).all():
@@ -265,7 +298,7 @@ def _knobs_of(method: str) -> dict[str, inspect.Parameter]:
     """Return the keywords of a method that its protocol does not have."""
     parameters = inspect.signature(METHODS[method].select).parameters.values()
     keywords = [knob for knob in parameters if knob.kind is knob.KEYWORD_ONLY]
-    return {knob.name: knob for knob in keywords if knob.name not in ("labeled", "candidates")}
+    return {knob.name: knob for knob in keywords if knob.name not in ("labeled", "candidates", "limits")}
 
 
 def _checked(value: Any, knob: inspect.Parameter) -> Any:

@@ -9,7 +9,7 @@ import jax
 from jax.sharding import Mesh
 
 from dual_jax.data.errors import InputError
-from dual_jax.devices.mesh import make_mesh
+from dual_jax.devices.mesh import make_mesh, sharing
 from dual_jax.dual.checkpoint import Checkpoint
 from dual_jax.dual.config import DualConfig, Sizes
 from dual_jax.dual.fitting import check_coefficient_optimizer
@@ -40,7 +40,8 @@ def plan_training(
     InputError
         A setting is out of range, or the fit would not fit in memory.
     """
-    n_exact = request.n_select if config.readout == "refine" else max(request.n_select, config.n_exact)
+    is_for_budget = config.readout in ("refine", "chain")
+    n_exact = request.n_select if is_for_budget else max(request.n_select, config.n_exact)
     config = dataclasses.replace(config, n_exact=n_exact)
     config.check()
     check_coefficient_optimizer(config)
@@ -48,6 +49,7 @@ def plan_training(
     # A fit that goes on keeps its dictionary, although memory may leave room for another number now.
     n_places = checkpoint.places() if checkpoint and config.dictionary_size is None else None
     n_usable = int((request.is_labeled | request.is_open).sum())
+    mesh = sharing(mesh, config.sizes(request.shape[0], n_usable).n_tiles)
     sizes = sizes_with_room(request.shape, n_usable, config, mesh, n_places)
     if sizes.n_clusters > sizes.n_targets:
         raise InputError(f"n_clusters={sizes.n_clusters} exceeds the {sizes.n_targets} rows: ask for fewer.")
@@ -55,7 +57,10 @@ def plan_training(
 
 
 def mesh_for(n: int, devices: Sequence[jax.Device] | None = None) -> Mesh | None:
-    """Return the devices for a pool of n rows as a mesh, or None for JAX's default device alone."""
+    """Return the devices for a pool of n rows as a mesh, or None for JAX's default device alone.
+
+    Of those of a CPU `dual_jax.devices.mesh.sharing` uses no more than the pool has tiles.
+    """
     if devices is not None:
         if not len(devices):
             raise InputError("devices is empty: name at least one, or None for those that pay.")

@@ -1,115 +1,22 @@
 """Every selection method under one signature: ``METHODS[name](key, x, n_select, *, labeled, ...)``.
 
 A new method is one file with one function that keeps `dual_jax.selection.protocol`'s protocol, one entry in
-`dual_jax.methods.facts`, and one test file. No method is imported before it is called.
+`dual_jax.methods.facts`, and one test file. No method is imported before it is called, and no JAX before
+``METHODS`` is used: the command line's help reads only `dual_jax.methods.facts`.
 """
 
-import dataclasses
-import inspect
-from collections.abc import Callable, Mapping
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+if TYPE_CHECKING:
+    from dual_jax.methods.registry import METHODS, Method
 
-from dual_jax.methods.facts import FACTS, Facts
-from dual_jax.numerics.precision import float32_types
-from dual_jax.numerics.scaling import check_spread
-from dual_jax.selection.protocol import Selection, pickable, row_mask
+__all__ = ["METHODS", "Method"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """A selection method: a function of the protocol, behind the checks that all of them share.
+def __getattr__(name: str) -> Any:
+    """Import the registry when one of its names is first used."""
+    if name not in __all__:
+        raise AttributeError(f"module 'dual_jax.methods' has no attribute {name!r}")
+    from dual_jax.methods import registry
 
-    Attributes
-    ----------
-    name
-        Its name in `METHODS`.
-    facts
-        What is known of it, and where its function is; see `dual_jax.methods.facts`.
-    """
-
-    name: str
-    facts: Facts
-
-    @property
-    def select(self) -> Callable[..., Selection]:
-        """The function; its docstring gives objective, source, knobs, cost, and when it fails."""
-        function = self._found(self.facts.function or self.name)
-        return _with_settings(function, self) if self.facts.settings else function
-
-    @property
-    def reader(self) -> Callable[..., Callable[[int], Selection]] | None:
-        """The picks as a function of their number, after learning once; None where nothing is learnt."""
-        return self._found(self.facts.reader) if self.facts.reader else None
-
-    def _found(self, function: str) -> Callable[..., Any]:
-        return getattr(import_module(f"{__name__}.{self.facts.module}"), function)
-
-    def __call__(
-        self,
-        key: Key[Array, ""],
-        x: Float[Array, "n d"],
-        n_select: int,
-        *,
-        labeled: Bool[Array, " n"] | None = None,
-        candidates: Bool[Array, " n"] | None = None,
-        **knobs: Any,
-    ) -> Selection:
-        """Return the picks; see `dual_jax.selection.protocol` for the arguments.
-
-        Raises
-        ------
-        ValueError
-            When ``x`` is no (n, d) table, a mask has another length, or ``n_select`` is not between 1 and the
-            number of rows that may be picked (which is only known outside ``jit``).
-        """
-        with float32_types():
-            x = jnp.asarray(x, jnp.float32)
-            if x.ndim != 2:
-                raise ValueError(f"x has shape {x.shape}, wanted (n, d): one row a sample.")
-            check_spread(x)
-            labeled = row_mask(labeled, len(x), "labeled")
-            candidates = pickable(len(x), labeled, row_mask(candidates, len(x), "candidates", default=True))
-            _check_budget(n_select, candidates)
-            return self.select(key, x, int(n_select), labeled=labeled, candidates=candidates, **knobs)
-
-    def is_nested_for(self, n: int, n_select: int, knobs: Mapping[str, Any]) -> bool:
-        """Return whether of n rows the picks of each budget up to ``n_select`` begin those of a larger."""
-        how = knobs.get("readout", "greedy")
-        if self.facts.short_listed:
-            from dual_jax.dual import readout
-
-            return readout.is_nested(how, n, n_select)
-        return self.facts.nested and how != "refine"
-
-
-METHODS: dict[str, Method] = {name: Method(name, facts) for name, facts in FACTS.items()}
-
-
-def _with_settings(function: Callable[..., Selection], method: Method) -> Callable[..., Selection]:
-    """Return the general function with the method's settings; its signature lacks the knobs that they fix."""
-    settings = method.facts.settings
-
-    def select(*args: Any, **knobs: Any) -> Selection:
-        return function(*args, **settings, **knobs)
-
-    general, summary = inspect.signature(function), (inspect.getdoc(function) or "").partition("\n")
-    knobs = [knob for name, knob in general.parameters.items() if name not in settings]
-    select.__signature__ = general.replace(parameters=knobs)  # type: ignore[attr-defined]
-    given = ", ".join(f"{name}={value}" for name, value in settings.items())
-    about = f"This is `{function.__name__}` with ``{given}``. Source: {method.facts.source}."
-    select.__name__, select.__doc__ = method.name, f"{summary[0]}\n\n{about}\n{summary[2]}"
-    return select
-
-
-def _check_budget(n_select: Any, is_open: Bool[Array, " n"]) -> None:
-    if isinstance(n_select, bool) or not isinstance(n_select, int | np.integer) or n_select < 1:
-        raise ValueError(f"n_select={n_select!r} is no number of picks: give an integer of at least 1.")
-    n_open = len(is_open) if isinstance(is_open, jax.core.Tracer) else int(is_open.sum())
-    if n_select > n_open:
-        raise ValueError(f"n_select={n_select} exceeds the {n_open} rows that may be picked: ask for fewer.")
+    return getattr(registry, name)

@@ -15,6 +15,7 @@ from dual_jax.dual.config import DualConfig, Readout
 from dual_jax.dual.fitting import train
 from dual_jax.dual.ranking import rank
 from dual_jax.dual.state import TrainState
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection
 
 
@@ -35,6 +36,7 @@ def dual(
     steps: int = 300,
     readout: Readout = "greedy",
     dictionary_size: int | None = None,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return DUAL's picks in the recommended configuration.
 
@@ -58,9 +60,14 @@ def dual(
     pretrain_steps, steps
         Full-batch steps of the autoencoder and of the joint stage, at most, static.
     readout
-        ``"greedy"``, ``"refine"`` (swaps for this one budget) or ``"norms"`` (the paper's), static.
+        ``"greedy"``, ``"refine"`` (swaps for this one budget), ``"chain"`` (swaps for this budget, half of it
+        and so on) or ``"norms"`` (the paper's), static.
     dictionary_size
         Rows that may rebuild others, static; by default as under Cost below.
+    limits
+        See `dual_jax.selection.limits`; distances are those of the learnt space, to the power ``power`` for
+        "mean distance". All are kept by the greedy read-out; swaps keep the weights alone, ``"norms"`` does
+        not use weights and costs.
 
     Returns
     -------
@@ -91,7 +98,7 @@ def dual(
         readout=readout,
         dictionary_size=dictionary_size,
     )
-    return _picks(key, x, n_select, config, labeled, candidates)
+    return _picks(key, x, n_select, config, labeled, candidates, limits)
 
 
 def dual_paper(
@@ -109,6 +116,7 @@ def dual_paper(
     pretrain_steps: int = 5000,
     steps: int = 2500,
     dictionary_size: int | None = None,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return the picks of the released recipe: sums of squares, xavier start, ranking by row norms; nested.
 
@@ -129,6 +137,9 @@ def dual_paper(
         Full-batch steps of both stages, static; the released 5,000 and 2,500.
     dictionary_size
         As in `dual`.
+    limits
+        See `dual_jax.selection.limits`; ``until``, ``min_distance`` and ``per_group`` are kept, by Euclidean
+        distances of the learnt space.
 
     Returns
     -------
@@ -156,7 +167,7 @@ def dual_paper(
         steps=steps,
         dictionary_size=dictionary_size,
     )
-    return _picks(key, x, n_select, config, labeled, candidates)
+    return _picks(key, x, n_select, config, labeled, candidates, limits)
 
 
 def dual_reader(key: Key[Array, ""], x: Float[Array, "n d"], **knobs: Any) -> Callable[[int], Selection]:
@@ -173,10 +184,17 @@ def _picks(
     config: DualConfig,
     labeled: Bool[Array, " n"],
     candidates: Bool[Array, " n"],
+    limits: Limits | None,
 ) -> Selection:
     state, _ = train(key, x, config, labeled=labeled, candidates=candidates)
-    return _read(state, x, n_select, config)
+    return _read(state, x, n_select, config, limits)
 
 
-def _read(state: TrainState, x: Float[Array, "n d"], n_select: int, config: DualConfig) -> Selection:
-    return rank(state, x, dataclasses.replace(config, n_exact=n_select), n_select)
+def _read(
+    state: TrainState,
+    x: Float[Array, "n d"],
+    n_select: int,
+    config: DualConfig,
+    limits: Limits | None = None,
+) -> Selection:
+    return rank(state, x, dataclasses.replace(config, n_exact=n_select), n_select, limits=limits)

@@ -42,6 +42,9 @@ class Facts(NamedTuple):
         once and returns the picks as a function of ``n_select``.
     short_listed
         Whether it reads out as `dual_jax.dual.readout` does, from a short list where the pool is large.
+    limits
+        Which of `dual_jax.selection.limits.NAMES` it keeps. A method without a parameter of that name has a
+        score for each row, and `dual_jax.selection.walks` walks down its order.
     """
 
     module: str
@@ -58,6 +61,7 @@ class Facts(NamedTuple):
     powers: tuple[int, int] = (2, 2)
     reader: str = ""
     short_listed: bool = False
+    limits: tuple[str, ...] = ("until",)
 
 
 FAMILIES = {
@@ -66,6 +70,11 @@ FAMILIES = {
     "deep": "rows picked in a space that a network has learnt",
     "control": "what every method has to beat",
 }
+
+
+APART = ("min_distance", "per_group")  # picks exclude each other, and none of them is needed for a set
+RANKS = ("until", *APART)
+COVERS = (*RANKS, "weights", "costs")
 
 
 def _rebuilding(module: str, cost: str, source: str, **rest: Any) -> Facts:
@@ -79,30 +88,68 @@ def _covering(module: str, cost: str, source: str, **rest: Any) -> Facts:
 WITHOUT_CLUSTERS = {"beta": 0.0, "eta": 0.0, "power": 0.5, "readout": "greedy"}
 FACTS: dict[str, Facts] = {
     "activeft": _covering(
-        "activeft", "n d k a step, 300 steps", "Xie et al., CVPR 2023", nested=False, random=True
+        "activeft",
+        "n d k a step, 300 steps",
+        "Xie et al., CVPR 2023",
+        nested=False,
+        random=True,
+        limits=APART,
     ),
-    "alfs": _rebuilding("alfs", "n d min(n, d) a step", "Li et al., IEEE TPAMI 2019", objective="inferred"),
+    "alfs": _rebuilding(
+        "alfs",
+        "n d min(n, d) a step",
+        "Li et al., IEEE TPAMI 2019",
+        objective="inferred",
+        limits=RANKS,
+    ),
     "alnr": _rebuilding(
-        "alnr", "n^2 d, then n c^3 a sweep (c neighbours)", "Hu et al., IJCAI 2013", objective="inferred"
+        "alnr",
+        "n^2 d, then n c^3 a sweep (c neighbours)",
+        "Hu et al., IJCAI 2013",
+        objective="inferred",
+        limits=RANKS,
     ),
     "alsr": _rebuilding(
         "alsr",
         "n^2 d, then n d (d + c) a step",
         "Li et al., Pattern Recognition Letters 2017",
         objective="inferred",
+        limits=RANKS,
     ),
-    "arss": _rebuilding("arss", "n^2 d, then n d^2 + d^3 a step", "Zhu et al., AAAI 2015"),
+    "arss": _rebuilding(
+        "arss",
+        "n^2 d, then n d^2 + d^3 a step",
+        "Zhu et al., AAAI 2015",
+        limits=RANKS,
+    ),
     "cted": _rebuilding(
         "dcted",
         "n d^2 a sweep",
         "Yu, Zhu, Xu and Gong, SIGIR 2008",
         function="dcted",
         settings={"diversity": 0.0},
+        limits=RANKS,
     ),
-    "dcs": _rebuilding("dcs", "n d min(n, d)", "Papailiopoulos, Kyrillidis and Boutsidis, KDD 2014"),
-    "dcted": _rebuilding("dcted", "n d^2 a sweep", "Shi and Shen, IJCAI 2016", objective="inferred"),
+    "dcs": _rebuilding(
+        "dcs",
+        "n d min(n, d)",
+        "Papailiopoulos, Kyrillidis and Boutsidis, KDD 2014",
+        limits=RANKS,
+    ),
+    "dcted": _rebuilding(
+        "dcted",
+        "n d^2 a sweep",
+        "Shi and Shen, IJCAI 2016",
+        objective="inferred",
+        limits=RANKS,
+    ),
     "dpp": _covering(
-        "dpp", "n k (d + k + 256)", "Chen, Zhang and Zhou, NeurIPS 2018", diverse=True, powers=(3, 3)
+        "dpp",
+        "n k (d + k + 256)",
+        "Chen, Zhang and Zhou, NeurIPS 2018",
+        diverse=True,
+        powers=(3, 3),
+        limits=RANKS,
     ),
     "dual": Facts(
         "dual",
@@ -113,9 +160,16 @@ FACTS: dict[str, Facts] = {
         square=True,
         reader="dual_reader",
         short_listed=True,
+        limits=COVERS,
     ),
     "dual_paper": Facts(
-        "dual", "deep", "m n (d + p) a step", "Li et al., IJCAI 2020", random=True, square=True
+        "dual",
+        "deep",
+        "m n (d + p) a step",
+        "Li et al., IJCAI 2020",
+        random=True,
+        square=True,
+        limits=RANKS,
     ),
     "dual_wo": Facts(
         "dual",
@@ -127,16 +181,27 @@ FACTS: dict[str, Facts] = {
         random=True,
         square=True,
         short_listed=True,
+        limits=COVERS,
     ),
     "facility": _covering(
         "facility",
         "n^2 d log k",
         "Schreiber et al., JMLR 2020; Bae, Noh and Sutherland, ECCV 2024",
         diverse=True,
+        limits=COVERS,
     ),
-    "herding": _covering("herding", "n^2 d, then n d a pick", "Chen, Welling and Smola, UAI 2010"),
+    "herding": _covering(
+        "herding",
+        "n^2 d, then n d a pick",
+        "Chen, Welling and Smola, UAI 2010",
+        limits=RANKS,
+    ),
     "kcenter": _covering(
-        "kcenter", "n d a pick", "Gonzalez, TCS 1985; Sener and Savarese, ICLR 2018", diverse=True
+        "kcenter",
+        "n d a pick",
+        "Gonzalez, TCS 1985; Sener and Savarese, ICLR 2018",
+        diverse=True,
+        limits=RANKS,
     ),
     "kmeans": _covering(
         "kmeans",
@@ -145,6 +210,7 @@ FACTS: dict[str, Facts] = {
         nested=False,
         random=True,
         diverse=True,
+        limits=APART,
     ),
     "llr": _rebuilding(
         "llr", "n^3, then n (n + d + k) a pick", "Zhang et al., IEEE TPAMI 2011", square=True, powers=(3, 3)
@@ -155,27 +221,59 @@ FACTS: dict[str, Facts] = {
         "Cai and He, IEEE TKDE 2012",
         square=True,
         powers=(2, 3),
+        limits=RANKS,
     ),
-    "medoids": _covering("medoids", "n^2 d log k", "ours", diverse=True),
+    "medoids": _covering(
+        "medoids",
+        "n^2 d log k",
+        "ours",
+        diverse=True,
+        limits=COVERS,
+    ),
     "probcover": _covering(
-        "probcover", "n^2 d log k", "Yehuda et al., NeurIPS 2022", random=True, diverse=True
+        "probcover",
+        "n^2 d log k",
+        "Yehuda et al., NeurIPS 2022",
+        random=True,
+        diverse=True,
+        limits=COVERS,
     ),
-    "random": Facts("random", "control", "n log n", "none", random=True),
-    "rrqr": _rebuilding("rrqr", "n d a pick", "Chan, Linear Algebra Appl. 1987", diverse=True),
+    "random": Facts(
+        "random",
+        "control",
+        "n log n",
+        "none",
+        random=True,
+        limits=RANKS,
+    ),
+    "rrqr": _rebuilding(
+        "rrqr",
+        "n d a pick",
+        "Chan, Linear Algebra Appl. 1987",
+        diverse=True,
+        limits=RANKS,
+    ),
     "rrss": _rebuilding(
         "alsr",
         "n^2 d, then n d^2 a step",
         "Nie, Wang, Huang and Ding, IJCAI 2013",
         function="alsr",
         settings={"locality": None, "n_neighbors": 0},
+        limits=RANKS,
     ),
-    "smrs": _rebuilding("smrs", "n d^2 a sweep", "Elhamifar, Sapiro and Vidal, CVPR 2012"),
+    "smrs": _rebuilding(
+        "smrs",
+        "n d^2 a sweep",
+        "Elhamifar, Sapiro and Vidal, CVPR 2012",
+        limits=RANKS,
+    ),
     "ted": _rebuilding(
         "ted",
         "linear n d^2 a pick; RBF n^2 d, n^2 a pick",
         "Yu, Bi and Tresp, ICML 2006",
         diverse=True,
         powers=(2, 3),
+        limits=RANKS,
     ),
     "typiclust": _covering(
         "typiclust",
@@ -184,6 +282,7 @@ FACTS: dict[str, Facts] = {
         nested=False,
         random=True,
         diverse=True,
+        limits=APART,
     ),
     "usl": _covering(
         "usl",
@@ -192,6 +291,7 @@ FACTS: dict[str, Facts] = {
         nested=False,
         random=True,
         diverse=True,
+        limits=APART,
     ),
 }
 
@@ -215,10 +315,11 @@ def listed() -> str:
 
 def table() -> str:
     """Return README.md's table of facts."""
-    head = ("method", "family", "source", "objective", "nested", "random", "copies", "time")
+    head = ("method", "family", "source", "objective", "nested", "random", "copies", "time", "limits")
     rows = []
     for name, facts in FACTS.items():
         nested, random = ("yes" if fact else "no" for fact in (facts.nested, facts.random))
+        limits = "all" if facts.limits == COVERS else ", ".join(facts.limits).replace("_", " ")
         about = (f"`{name}`", facts.family, facts.source, facts.objective)
-        rows.append((*about, nested, random, "apart" if facts.diverse else "", facts.cost))
+        rows.append((*about, nested, random, "apart" if facts.diverse else "", facts.cost, limits))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows))

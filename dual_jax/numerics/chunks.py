@@ -4,14 +4,15 @@ Nothing of size n x K exists beyond a chunk. Rows are centred first (distances o
 survive float32), and the padding of the last chunk has weight 0.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from dual_jax.devices.collectives import total
+from dual_jax.devices.collectives import gather_rows
 from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_norms
+from dual_jax.numerics.tiles import WHOLE, Tiles, alone, each, isolated
 
 FEW_SCORES = 1 << 18  # distances that an argmin reads in less time than the chain takes to compile
 TILE = 64  # centroids compared in one unrolled chain; more only lengthens compilation
@@ -39,7 +40,7 @@ def assign(
     >>> labels.tolist(), squared.tolist()
     ([0, 1], [1.0, 1.0])
     """
-    rows, mean = centred_chunks(x, jnp.ones(len(x), x.dtype), default_chunk(len(centroids)), None)
+    rows, mean = centred_chunks(x, jnp.ones(len(x), x.dtype), default_chunk(len(centroids)))
     labels, distances = nearest_all(rows, centroids - mean)
     return labels.reshape(-1)[: len(x)], distances.reshape(-1)[: len(x)]
 
@@ -50,27 +51,36 @@ def default_chunk(n_scores: int) -> int:
     return max(budget // n_scores, 256)
 
 
-def centred_chunks(x: Array, weights: Array, chunk_size: int, axis_name: str | None) -> tuple[Chunks, Array]:
-    """Return the rows less their weighted mean in even chunks, and that mean."""
-    n, d = x.shape
+def centred_chunks(x: Array, weights: Array, chunk_size: int, tiles: Tiles = WHOLE) -> tuple[Chunks, Array]:
+    """Return the rows less their weighted mean in even chunks, each within one tile, and that mean."""
+    n, d = len(x) // tiles.n, x.shape[1]
     n_chunks = -(-n // chunk_size)
     size = -(-n // n_chunks)
-    n_pads = n_chunks * size - n
-    x = jnp.pad(x, ((0, n_pads), (0, 0))).reshape(n_chunks, size, d)
-    weights = jnp.pad(weights, (0, n_pads)).reshape(n_chunks, size)
-    sums = jnp.einsum("mcd,mc->md", x, weights, precision=jax.lax.Precision.HIGHEST).sum(0)
-    mean = safe_divide(*total((sums, jnp.broadcast_to(weights.sum(1).sum(), sums.shape)), axis_name))
+    missing = (0, 0), (0, n_chunks * size - n)
+    x = jnp.pad(x.reshape(tiles.n, n, d), (*missing, (0, 0))).reshape(-1, size, d)
+    weights = jnp.pad(weights.reshape(tiles.n, n), missing).reshape(-1, size)
+    sums = jnp.einsum("mcd,mc->md", x, weights, precision=jax.lax.Precision.HIGHEST)
+    sums, mass = total_of_chunks((sums, weights.sum(1)), tiles)
+    mean = safe_divide(sums, jnp.broadcast_to(mass, sums.shape))
     return Chunks(x - mean, weights), mean
 
 
-def nearest_all(rows: Chunks, centroids: Array) -> tuple[Int[Array, "m c"], Float[Array, "m c"]]:
+def total_of_chunks(parts: Any, tiles: Tiles) -> Any:
+    """Return the sum of each leaf over the chunks of all devices, in order; it has an entry per own chunk."""
+    everywhere = jax.tree.map(lambda leaf: gather_rows(leaf, tiles.axis_name), isolated(parts, tiles))
+    return alone(lambda parts: jax.tree.map(lambda leaf: leaf.sum(0), parts), tiles)(everywhere)
+
+
+def nearest_all(
+    rows: Chunks, centroids: Array, tiles: Tiles = WHOLE
+) -> tuple[Int[Array, "m c"], Float[Array, "m c"]]:
     """Return of every row the nearest centroid and the squared distance to it, formed by differences."""
 
-    def measure(x: Array) -> tuple[Array, Array]:
+    def measure(x: Array, centroids: Array) -> tuple[Array, Array]:
         labels = nearest(x, centroids)
         return labels, squared_norms(x - centroids[labels])
 
-    return jax.lax.map(measure, rows.x)
+    return each(measure, rows.x, tiles, centroids)
 
 
 def nearest(x: Float[Array, "c d"], centroids: Float[Array, "K d"]) -> Int[Array, " c"]:

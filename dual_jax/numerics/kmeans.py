@@ -1,10 +1,11 @@
-"""k-means on the device: greedy k-means++ seeding, Lloyd iterations, restarts by vmap.
+"""k-means on the device: greedy k-means++ seeding, Lloyd iterations, restarts.
 
 Rows are visited in chunks (`dual_jax.numerics.chunks`). A function that takes ``axis_name`` gets the rows of
 its own device: an iteration exchanges K x (d + 1) numbers.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -14,10 +15,18 @@ from jaxtyping import Array, Float, Int, Key
 
 from dual_jax.devices.collectives import device_index, gather_rows, n_devices, total
 from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_norms
-from dual_jax.numerics.chunks import Chunks, centred_chunks, default_chunk, nearest, nearest_all
+from dual_jax.numerics.chunks import (
+    Chunks,
+    centred_chunks,
+    default_chunk,
+    nearest,
+    nearest_all,
+    total_of_chunks,
+)
 from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.scaling import check_spread
 from dual_jax.numerics.seeding import greedy_seeds
+from dual_jax.numerics.tiles import Tiles, each_tile, total_of_tiles
 
 
 class KMeansResult(NamedTuple):
@@ -62,13 +71,14 @@ def kmeans(
     chunk_size: int | None = None,
     init: Float[ArrayLike, "K d"] | None = None,
     axis_name: str | None = None,
+    n_tiles: int = 1,
 ) -> KMeansResult:
     """Return the best of several k-means clusterings of the rows of ``x``.
 
     Minimises the inertia ``sum_i w_i min_k ||x_i - c_k||^2`` by Lloyd iterations (Lloyd, IEEE Trans. Inf.
     Theory 1982) from greedy k-means++ seeds (Arthur and Vassilvitskii, SODA 2007, with 2 + log K trials per
     centre). An empty cluster is seeded again on the row farthest from its centroid. The result is a
-    constant to differentiation. Restarts run side by side (``jax.vmap``).
+    constant to differentiation. Restarts run one after the other on a CPU, and side by side elsewhere.
 
     Parameters
     ----------
@@ -83,6 +93,8 @@ def kmeans(
     chunk_size : rows whose distances to all centroids exist at once, static; by default what suits the cache.
     init : (K, d), start from these centroids instead of seeding (one run).
     axis_name : the mapped axis over which the rows are split.
+    n_tiles : equal parts of these rows, static; with the same parts in all the result has the same bits on 1,
+        2, 4, ... devices. They divide the number of rows.
 
     Returns
     -------
@@ -115,11 +127,11 @@ def kmeans(
         n_clusters=n_clusters,
         n_restarts=n_restarts,
         chunk_size=chunk_size,
-        axis_name=axis_name,
+        tiles=Tiles(n_tiles, axis_name),
     )
 
 
-@functools.partial(jax.jit, static_argnames=("n_clusters", "n_restarts", "chunk_size", "axis_name"))
+@functools.partial(jax.jit, static_argnames=("n_clusters", "n_restarts", "chunk_size", "tiles"))
 def _kmeans(
     key: Key[Array, ""],
     x: Float[Array, "n d"],
@@ -131,19 +143,26 @@ def _kmeans(
     n_clusters: int,
     n_restarts: int,
     chunk_size: int | None,
-    axis_name: str | None,
+    tiles: Tiles,
 ) -> KMeansResult:
     """Return the best of ``n_restarts`` runs, or the run that starts from ``init``."""
     n_runs = 1 if init is not None else n_restarts
-    rows, mean = centred_chunks(x, weights, chunk_size or default_chunk(n_runs * n_clusters), axis_name)
+    rows, mean = centred_chunks(x, weights, chunk_size or default_chunk(n_runs * n_clusters), tiles)
 
     def run(key: Array) -> KMeansResult:
-        start = init - mean if init is not None else greedy_seeds(key, rows, n_clusters, axis_name)
-        return _lloyd(rows, start, tol, max_iter, axis_name)
+        start = init - mean if init is not None else greedy_seeds(key, rows, n_clusters, tiles)
+        return _lloyd(rows, start, tol, max_iter, tiles)
 
-    runs = jax.vmap(run)(jax.random.split(key, n_runs))
+    # One after the other on a CPU: a loop in a loop is a smaller program than loops side by side.
+    each = jax.lax.map if jax.default_backend() == "cpu" else _side_by_side
+    runs = each(run, jax.random.split(key, n_runs))
     best = jax.tree.map(lambda leaf: leaf[jnp.argmin(runs.inertia)], runs)
-    return best._replace(centroids=best.centroids + mean, labels=best.labels.reshape(-1)[: len(x)])
+    labels = best.labels.reshape(tiles.n, -1)[:, : len(x) // tiles.n].reshape(-1)
+    return best._replace(centroids=best.centroids + mean, labels=labels)
+
+
+def _side_by_side(run: Callable[[Array], KMeansResult], keys: Array) -> KMeansResult:
+    return jax.vmap(run)(keys)
 
 
 def _as_float(x: ArrayLike) -> Array:
@@ -177,45 +196,46 @@ def _check(x: Array, n_clusters: int, weights: Array, init: Array | None, axis_n
         raise ValueError(f"weights sum to {weights.sum()}, but a positive and finite sum is wanted.")
 
 
-def _lloyd(rows: Chunks, start: Array, tol: Array, max_iter: Array, axis_name: str | None) -> KMeansResult:
+def _lloyd(rows: Chunks, start: Array, tol: Array, max_iter: Array, tiles: Tiles) -> KMeansResult:
     """Return the clustering that Lloyd iterations reach from ``start``; its labels are in chunks."""
     x, weights = rows
-    moments = jnp.einsum("mcd,mc->md", x * x, weights, precision=jax.lax.Precision.HIGHEST).sum(0).mean()
-    variance = safe_divide(*total((moments, weights.sum(1).sum()), axis_name))
+    squares = jnp.einsum("mcd,mc->md", x * x, weights, precision=jax.lax.Precision.HIGHEST)
+    squares, mass = total_of_chunks((squares, weights.sum(1)), tiles)
+    variance = safe_divide(squares.mean(), mass)
 
     def goes_on(state: _Lloyd) -> Array:
         return (state.n_iters < max_iter) & (state.shift > tol * variance)
 
     def iterate(state: _Lloyd) -> _Lloyd:
-        sums, sizes = _cluster_sums(rows, state.centroids, axis_name)
+        sums, sizes = _cluster_sums(rows, state.centroids, tiles)
         means = jnp.where(
             sizes[:, None] > 0, sums / jnp.where(sizes > 0, sizes, 1.0)[:, None], state.centroids
         )
-        means = _refilled(rows, state.centroids, means, sizes, axis_name)
+        means = _refilled(rows, state.centroids, means, sizes, tiles)
         return _Lloyd(means, squared_norms(means - state.centroids).sum(), state.n_iters + 1)
 
     state = _Lloyd(start, jnp.full((), jnp.inf, start.dtype), jnp.zeros((), jnp.int32))
     state = jax.lax.while_loop(goes_on, iterate, state)
-    centroids, labels, distances, sizes = _labelled(rows, state.centroids, axis_name)
-    inertia = total((weights * distances).sum(1).sum(), axis_name)
+    centroids, labels, distances, sizes = _labelled(rows, state.centroids, tiles)
+    inertia = total_of_chunks((weights * distances).sum(1), tiles)
     return KMeansResult(centroids, labels, sizes, inertia, state.n_iters)
 
 
-def _refilled(rows: Chunks, centroids: Array, means: Array, sizes: Array, axis_name: str | None) -> Array:
+def _refilled(rows: Chunks, centroids: Array, means: Array, sizes: Array, tiles: Tiles) -> Array:
     """Return the means, those of empty clusters moved to the rows farthest from the former centroids.
 
     A loop of at most one turn and not a branch, of which ``vmap`` would take both sides in every iteration.
     """
 
     def refill(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        _, distances = nearest_all(rows, centroids)
-        return _moved_to_farthest(rows, distances, state[0], sizes, axis_name), jnp.zeros((), bool)
+        _, distances = nearest_all(rows, centroids, tiles)
+        return _moved_to_farthest(rows, distances, state[0], sizes, tiles), jnp.zeros((), bool)
 
     return jax.lax.while_loop(lambda state: state[1], refill, (means, (sizes <= 0).any()))[0]
 
 
 def _labelled(
-    rows: Chunks, centroids: Array, axis_name: str | None
+    rows: Chunks, centroids: Array, tiles: Tiles
 ) -> tuple[Float[Array, "K d"], Int[Array, "m c"], Float[Array, "m c"], Float[Array, " K"]]:
     """Return the centroids, labels and squared distances that go with them, and sizes.
 
@@ -224,11 +244,13 @@ def _labelled(
     n_clusters = len(centroids)
 
     def label(state: _Labelled) -> _Labelled:
-        moved = _moved_to_farthest(rows, state.distances, state.centroids, state.sizes, axis_name)
-        labels, distances = nearest_all(rows, moved)
+        moved = _moved_to_farthest(rows, state.distances, state.centroids, state.sizes, tiles)
+        labels, distances = nearest_all(rows, moved, tiles)
         counts = jax.vmap(lambda w, k: jax.ops.segment_sum(w, k, n_clusters))(rows.weights, labels).sum(0)
         has_moved = (state.n_turns == 0) | (moved != state.centroids).any()
-        return _Labelled(moved, labels, distances, total(counts, axis_name), has_moved, state.n_turns + 1)
+        return _Labelled(
+            moved, labels, distances, total(counts, tiles.axis_name), has_moved, state.n_turns + 1
+        )
 
     def goes_on(state: _Labelled) -> Array:
         is_open = state.has_moved & (state.sizes <= 0).any() & (state.n_turns <= n_clusters)
@@ -243,7 +265,7 @@ def _labelled(
 
 
 def _moved_to_farthest(
-    rows: Chunks, distances: Float[Array, "m c"], centroids: Array, sizes: Array, axis_name: str | None
+    rows: Chunks, distances: Float[Array, "m c"], centroids: Array, sizes: Array, tiles: Tiles
 ) -> Float[Array, "K d"]:
     """Return the centroids, each of an empty cluster replaced by another one of the farthest rows.
 
@@ -251,12 +273,12 @@ def _moved_to_farthest(
     """
     distances = jnp.where(rows.weights > 0, distances, -1.0).reshape(-1)
     distances, positions = jax.lax.top_k(distances, min(len(centroids), len(distances)))
-    all_distances = gather_rows(distances, axis_name)
+    all_distances = gather_rows(distances, tiles.axis_name)
     best, order = jax.lax.top_k(all_distances, min(len(centroids), len(all_distances)))
     owner, place = jnp.divmod(order, len(positions))
     flat = rows.x.reshape(-1, rows.x.shape[-1])
-    is_mine = owner == device_index(axis_name)
-    farthest = total(jnp.where(is_mine[:, None], flat[positions[place]], 0.0), axis_name)
+    is_mine = owner == device_index(tiles.axis_name)
+    farthest = total(jnp.where(is_mine[:, None], flat[positions[place]], 0.0), tiles.axis_name)
     is_apart = best > jnp.finfo(best.dtype).eps * squared_norms(farthest)
     is_empty = sizes <= 0
     rank = jnp.cumsum(is_empty) - 1
@@ -265,7 +287,7 @@ def _moved_to_farthest(
 
 
 def _cluster_sums(
-    rows: Chunks, centroids: Float[Array, "K d"], axis_name: str | None
+    rows: Chunks, centroids: Float[Array, "K d"], tiles: Tiles
 ) -> tuple[Float[Array, "K d"], Float[Array, " K"]]:
     """Return weighted sums of the rows and of the weights over each cluster."""
     n_clusters = len(centroids)
@@ -278,7 +300,9 @@ def _cluster_sums(
         members = jnp.where(labels == jnp.arange(n_clusters)[:, None], weights, 0.0)
         return matmul(members, x), members.sum(1)
 
-    def add(sums: tuple[Array, Array], chunk: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+    def add(
+        sums: tuple[Array, Array], chunk: tuple[Array, Array], centroids: Array
+    ) -> tuple[tuple[Array, Array], None]:
         x, weights = chunk
         # A scatter is 3 times as fast on a CPU, and on a GPU its order is not deterministic.
         here = jax.lax.platform_dependent(
@@ -286,5 +310,8 @@ def _cluster_sums(
         )
         return jax.tree.map(jnp.add, sums, here), None
 
-    zeros = (jnp.zeros_like(centroids), jnp.zeros_like(centroids[:, 0]))
-    return total(jax.lax.scan(add, zeros, rows)[0], axis_name)
+    def of_tile(rows: Chunks, centroids: Array) -> tuple[Array, Array]:
+        zeros = (jnp.zeros_like(centroids), jnp.zeros_like(centroids[:, 0]))
+        return jax.lax.scan(functools.partial(add, centroids=centroids), zeros, rows)[0]
+
+    return total_of_tiles(each_tile(of_tile, rows, tiles, centroids), tiles)

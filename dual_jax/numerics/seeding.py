@@ -8,14 +8,15 @@ from jaxtyping import Array, Float, Key
 
 from dual_jax.devices.collectives import device_index, gather_rows, total
 from dual_jax.numerics.arithmetic import squared_differences
-from dual_jax.numerics.chunks import Chunks
+from dual_jax.numerics.chunks import Chunks, total_of_chunks
+from dual_jax.numerics.tiles import WHOLE, Tiles, each, isolated
 
 
 def greedy_seeds(
     key: Key[Array, ""],
     rows: Chunks,
     n_clusters: int,
-    axis_name: str | None = None,
+    tiles: Tiles = WHOLE,
     *,
     reached: Float[Array, "m c"] | None = None,
 ) -> Float[Array, "K d"]:
@@ -32,8 +33,8 @@ def greedy_seeds(
         This device's rows, and their weights.
     n_clusters
         K, static.
-    axis_name
-        The mapped axis over which the rows are split.
+    tiles
+        How the rows are split over devices.
     reached
         D before the first seed, for rows that other centres serve; infinite by default.
     """
@@ -42,15 +43,15 @@ def greedy_seeds(
     def add(k: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         seeds, closest = state
         mass = rows.weights * jnp.where(jnp.isinf(closest), 1.0, closest)
-        trials = _draw(jax.random.fold_in(key, k), rows, mass, n_trials, axis_name)
+        trials = _draw(jax.random.fold_in(key, k), rows, mass, n_trials, tiles)
 
-        def potential(chunk: tuple[Array, Array, Array]) -> Array:
+        def potential(chunk: tuple[Array, Array, Array], trials: Array) -> Array:
             x, weights, closest = chunk
             return (weights * jnp.minimum(closest, squared_differences(trials, x))).sum(1)
 
-        potentials = total(jax.lax.map(potential, (*rows, closest)).sum(0), axis_name)
+        potentials = total_of_chunks(each(potential, (*rows, closest), tiles, trials), tiles)
         seed = trials[jnp.where(k < n_plain, 0, jnp.argmin(potentials))]
-        distances = jax.lax.map(lambda x: squared_differences(seed[None], x)[0], rows.x)
+        distances = each(lambda x, seed: squared_differences(seed[None], x)[0], rows.x, tiles, seed)
         return seeds.at[k].set(seed), jnp.minimum(closest, distances)
 
     seeds = jnp.zeros((n_clusters, rows.x.shape[-1]), rows.x.dtype)
@@ -59,15 +60,15 @@ def greedy_seeds(
 
 
 def _draw(
-    key: Array, rows: Chunks, mass: Float[Array, "m c"], n_draws: int, axis_name: str | None
+    key: Array, rows: Chunks, mass: Float[Array, "m c"], n_draws: int, tiles: Tiles
 ) -> Float[Array, "n_draws d"]:
     """Return rows drawn in proportion to ``mass`` (to their weights where no mass is left).
 
     The inverse of the cumulative mass over all rows of all devices at one uniform number a draw: chunks
     first, then rows in the chunk, so that float32 sums stay short and the draw does not depend on the layout.
     """
+    axis_name, n_chunks = tiles.axis_name, len(mass)
     mass = jnp.where(total(mass.sum(), axis_name) > 0, mass, rows.weights)
-    n_chunks = len(mass)
 
     def invert(mass: Array, target: Array) -> tuple[Array, Array]:
         edges = jnp.cumsum(mass)
@@ -76,7 +77,8 @@ def _draw(
         position = jnp.where(is_hit.any(), jnp.argmax(is_hit), jnp.argmax(mass))
         return position, target - (edges[position] - mass[position])
 
-    chunk_mass = gather_rows(mass.sum(1), axis_name)
+    mass = isolated(mass, tiles)
+    chunk_mass = isolated(gather_rows(isolated(mass.sum(1), tiles), axis_name), tiles)
 
     def draw(uniform: Array) -> Array:
         chunk, rest = invert(chunk_mass, uniform * chunk_mass.sum())

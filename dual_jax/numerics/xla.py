@@ -1,7 +1,8 @@
 """Every workaround of a compiler, each with its upstream issue and the versions it was seen on.
 
 `tests/numerics/test_xla.py` compiles the plain form of each and fails when that has become as good, so that
-the workaround can go.
+the workaround can go. What those of a GPU and a TPU reach is tested in `tests/devices`, where their compilers
+are installed.
 
 ==================  ============================================  ===========================  ==============
 workaround          without it                                    upstream                     seen on (JAX)
@@ -12,11 +13,18 @@ workaround          without it                                    upstream      
                     whatever barriers say                         jax-ml/jax#25399
 `transposed_matmul` XLA:CPU packs the transposed array first,     none known                   0.10.2
                     which takes as long again as the product
+`compiled_alone`    XLA:CPU removes barriers before it fuses, so  openxla/xla#20440            0.10.2
+                    that rounding depends on the neighbours
+`ordered`           XLA:GPU merges the products of C and of P,    none known                   0.10.2
+                    and copies C to append the rows of P
+`outer_product`     XLA:GPU writes and reads the product of       none known                   0.10.2
+                    rank p that Adam's kernel could form
 `by_rows`           a TPU stores a gradient by columns and        none known                   0.10.2
                     copies C, mu and nu to match it                                            (libtpu 0.0.42)
 ==================  ============================================  ===========================  ==============
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +32,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float, Int
+
+MAX_SUMMED = 64  # numbers of a code; a T4 takes a seventh of a step to sum so many products an entry
 
 
 def run_after(done: Any, tree: Any) -> Any:
@@ -36,6 +46,44 @@ def run_after(done: Any, tree: Any) -> Any:
     firsts = [leaf.ravel()[0] for leaf in jax.tree.leaves(done) if leaf.size]
     is_never = jnp.any(jnp.stack(firsts) > jnp.inf)
     return jax.tree.map(lambda leaf: jnp.where(is_never, jnp.zeros_like(leaf), leaf), tree)
+
+
+def compiled_alone(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose bits do not depend on what is computed before and after it.
+
+    XLA:CPU fuses a function with its neighbours, and contracts a product and a sum of one fusion into an
+    operation that rounds once. It removes barriers before it fuses. So here the function is one of three
+    branches; the others are never taken, since no number exceeds infinity. (Of two cheap branches the
+    compiler makes one.) On other devices, where a branch waits for the processor, it is as it was.
+
+    Parameters
+    ----------
+    function
+        Gets arrays, one of them float32.
+    """
+
+    def branched(*args: Any) -> Any:
+        first = next(leaf for leaf in jax.tree.leaves(args) if leaf.size and leaf.dtype == jnp.float32)
+        shapes = jax.eval_shape(function, *args)
+
+        def never(*_: Any) -> Any:
+            return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+        is_never = (first.ravel()[0] > jnp.inf).astype(jnp.int32)
+        return jax.lax.switch(is_never, (function, never, never), *args)
+
+    return lambda *args: jax.lax.platform_dependent(*args, cpu=branched, default=function)
+
+
+def start_after(done: Any, tree: Any) -> Any:
+    """Return ``tree``, arrays that exist already, for work that begins once all of ``done`` is computed.
+
+    On a CPU as `run_after`. A GPU's and a TPU's compilers do keep a barrier's order, and need no small
+    kernels for comparisons; but an array that is formed on the way through a barrier is written and read.
+    """
+    return jax.lax.platform_dependent(
+        done, tree, cpu=run_after, default=lambda *both: jax.lax.optimization_barrier(both)[1]
+    )
 
 
 def transposed_matmul(a: Float[Array, "b m"], b: Float[Array, "b p"]) -> Float[Array, "m p"]:
@@ -55,16 +103,33 @@ def transposed_matmul(a: Float[Array, "b m"], b: Float[Array, "b p"]) -> Float[A
 
 
 def mask_entries(block: Float[Array, "b m"], is_free: Bool[Array, "b m"]) -> Float[Array, "b m"]:
-    """Return a block with 0 where it is not free; on a CPU as it is.
+    """Return a block with 0 where it is not free on a TPU, which fuses the mask with the product; else as is.
 
-    There a masked copy takes as long as a product. The caller ensures by `zero_entries` that the entries
-    which are not free are 0 already, or have no effect.
+    On a CPU and a GPU a masked copy takes as long as a product. The entries that are not free are 0 already:
+    they start at 0 and every update leaves 0 there. `zero_entries` ensures it on a CPU.
     """
     return jax.lax.platform_dependent(
         block,
         is_free,
-        cpu=lambda block, _: block,
-        default=lambda block, is_free: jnp.where(is_free, block, 0.0),
+        tpu=lambda block, is_free: jnp.where(is_free, block, 0.0),
+        default=lambda block, _: block,
+    )
+
+
+def mask_gradient(
+    gradient: Float[Array, "b m"], is_free: Bool[Array, "b m"], places: Int[Array, " b"]
+) -> Float[Array, "b m"]:
+    """Return a block's gradient with 0 where it is not free.
+
+    On a CPU only one place in each row is written, as in `zero_entries`; the caller ensures that the other
+    entries which are not free have a gradient of 0.
+    """
+    return jax.lax.platform_dependent(
+        gradient,
+        is_free,
+        places,
+        cpu=lambda gradient, _, places: _zero(gradient, places),
+        default=lambda gradient, is_free, _: jnp.where(is_free, gradient, 0.0),
     )
 
 
@@ -73,12 +138,51 @@ def zero_entries(block: Float[Array, "b m"], places: Int[Array, " b"]) -> Float[
 
     Only those entries are written, in place where the block is donated. A place of m is none.
     """
+    return jax.lax.platform_dependent(block, places, cpu=_zero, default=lambda block, _: block)
+
+
+def _zero(block: Array, places: Array) -> Array:
+    return block.at[jnp.arange(len(block)), places].set(0.0, mode="drop")
+
+
+def outer_product(rows: Float[Array, "b p"], atoms: Float[Array, "m p"]) -> Float[Array, "b m"]:
+    """Return ``rows @ atoms.T`` at full float32 precision.
+
+    On a GPU as a sum of p products, if they are few, which its compiler fuses with what reads the result: a
+    matrix product is a kernel of its own there, whose result is written and read.
+    """
+    if atoms.shape[1] > MAX_SUMMED:
+        return _matrix_product(rows, atoms)
     return jax.lax.platform_dependent(
-        block,
-        places,
-        cpu=lambda block, places: block.at[jnp.arange(len(block)), places].set(0.0, mode="drop"),
-        default=lambda block, _: block,
+        rows, atoms, cuda=_summed_products, rocm=_summed_products, default=_matrix_product
     )
+
+
+def _matrix_product(rows: Array, atoms: Array) -> Array:
+    return jnp.matmul(rows, atoms.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def _summed_products(rows: Array, atoms: Array) -> Array:
+    columns = jax.lax.optimization_barrier(atoms.T)
+    return functools.reduce(jnp.add, (rows[:, i, None] * columns[i] for i in range(len(columns))))
+
+
+@jax.custom_vjp
+def ordered(later: Array, first: Array) -> tuple[Array, Array]:
+    """Return both arrays; on a GPU what uses ``later`` only begins once ``first`` is computed.
+
+    Else XLA:GPU merges two products that share an operand into one, and copies C to append a few rows to it.
+    """
+    return jax.lax.platform_dependent(
+        later, first, cuda=_with_barrier, rocm=_with_barrier, default=lambda *both: both
+    )
+
+
+def _with_barrier(*arrays: Array) -> tuple[Array, ...]:
+    return jax.lax.optimization_barrier(arrays)
+
+
+ordered.defvjp(lambda later, first: (ordered(later, first), None), lambda _, gradient: gradient)
 
 
 def by_rows(array: Float[Array, "b m"]) -> Float[Array, "b m"]:
@@ -90,14 +194,22 @@ def by_rows(array: Float[Array, "b m"]) -> Float[Array, "b m"]:
     return with_layout_constraint(array, Layout((0, 1)))
 
 
-# Of a program that runs once, on a few numbers: it is not worth the compiler's optimisations.
-UNOPTIMIZED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+# Of a program on a few numbers, which is not worth the compiler's optimisations: level 0 of LLVM, loops by
+# XLA's old emitter, and one module of LLVM instead of 32. A small pool's start of the selection compiles in a
+# fifth of the time that it takes otherwise. From JAX 0.12 on there is no old emitter to ask for.
+UNOPTIMIZED: dict[str, bool | int] = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+if jax.__version_info__ < (0, 12):
+    UNOPTIMIZED["xla_cpu_use_fusion_emitters"] = False
 
 
 class OneOff:
     """A function compiled without optimisations on a CPU where ``is_small(arguments)``, else with them.
 
-    Half of the compile time of a small pool's fit goes into programs that run once.
+    Compiling takes most of the time of a small pool's fit.
 
     Parameters
     ----------

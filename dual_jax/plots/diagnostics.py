@@ -141,7 +141,8 @@ def contact_sheet(images: Float[np.ndarray, "k h w"] | Float[np.ndarray, "k h w 
     Parameters
     ----------
     images
-        (k, height, width) grey or (k, height, width, 3) in colour, any range, best pick first.
+        (k, height, width) grey or (k, height, width, 3) in colour, any range, best pick first. The largest
+        number is the brightest.
 
     Raises
     ------
@@ -155,7 +156,7 @@ def contact_sheet(images: Float[np.ndarray, "k h w"] | Float[np.ndarray, "k h w 
     figure = new(0.4 + 0.8 * n_rows, 8.0)
     for rank, image in enumerate(shown, 1):
         axes = figure.add_subplot(n_rows, IMAGES_IN_ROW, rank)
-        axes.imshow(image, cmap="gray_r" if image.ndim == 2 else None, vmin=0.0, vmax=1.0)
+        axes.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0.0, vmax=1.0)
         axes.set_title(str(rank), fontsize=7, pad=2)
         axes.axis("off")
     return figure

@@ -6,7 +6,7 @@ Figures do not use pyplot's global state, so they work without a display and in 
 import io
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -32,6 +32,14 @@ POOL, LABELED = "#c3c7cd", "#d55e00"  # vermilion differs from viridis with any 
 LETTER, LINE = 6.0, 9.0  # width of a digit and height of a number, in points
 DIRECTIONS = np.array([(1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1.4), (1.4, 0), (0, -1.4), (-1.4, 0)])
 DISTANCES = (7.0, 13.0, 20.0, 28.0)  # of a number from its pick, in points
+
+
+class Placed(NamedTuple):
+    """Rows of a pool in two dimensions: their positions, ascending, their places, and the axes' names."""
+
+    rows: Int[np.ndarray, " m"]
+    places: Float[np.ndarray, "m 2"]
+    names: tuple[str, str]
 
 
 def check_suffix(path: str | PathLike[str]) -> None:
@@ -98,6 +106,7 @@ def pool_map(
     clusters: Int[np.ndarray, " n"] | None = None,
     how: str = "pca",
     title: str = "",
+    placed: Placed | None = None,
 ) -> "Figure":
     """Return a picture of the pool in two dimensions, with the picks in order.
 
@@ -117,6 +126,8 @@ def pool_map(
         two keep neighbours together and distort distances.
     title : str
         Above the picture.
+    placed : Placed, optional
+        What `place` returned for all of these rows, when that is known already; ``how`` is not used then.
 
     Raises
     ------
@@ -131,9 +142,9 @@ def pool_map(
     'thirty points'
     """
     n = len(x)
-    rows = np.union1d(_shown(n), picks)
-    places, names = np.full((n, 2), np.nan), ("", "")
-    places[rows], names = _places(np.asarray(x), rows, how)
+    placed = place(x, np.union1d(sample(n), picks), how) if placed is None else placed
+    places, names = np.full((n, 2), np.nan), placed.names
+    places[placed.rows] = placed.places
     picked = places[np.asarray(picks)]
     figure = new(6.5, 8.0, dpi=150)
     axes = figure.add_subplot(title=title, xlabel=names[0], ylabel=names[1])
@@ -147,34 +158,43 @@ def pool_map(
     return figure
 
 
-def _shown(n: int) -> Int[np.ndarray, " m"]:
-    """Return the rows of a pool that are drawn: all, or a sample."""
-    return np.sort(np.random.default_rng(0).permutation(n)[:MAX_SHOWN])
+def sample(n: int, n_rows: int = MAX_SHOWN) -> Int[np.ndarray, " m"]:
+    """Return the rows of a pool that are drawn: all, or a sample; a larger one contains a smaller one."""
+    return np.sort(np.random.default_rng(0).permutation(n)[:n_rows])
 
 
-def _places(
-    x: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " m"], how: str
-) -> tuple[Float[np.ndarray, "m 2"], tuple[str, str]]:
-    """Return places of some rows in two dimensions, and the names of the dimensions."""
+def place(x: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " m"], how: str = "pca") -> Placed:
+    """Return places of some rows in two dimensions; see `pool_map` for the ways.
+
+    Raises
+    ------
+    ValueError
+        If there is no such map.
+    ImportError
+        If umap-learn is missing for ``how="umap"``.
+    """
+    x = np.asarray(x)
     if how == "pca":
         pca = PCA(2, random_state=0).fit(x)
         shares = pca.explained_variance_ratio_
         first, second = (
             f"principal component {i + 1} ({share:.1%} of the variance)" for i, share in enumerate(shares)
         )
-        return pca.transform(x[rows]), (first, second)
+        return Placed(rows, pca.transform(x[rows]), (first, second))
     if how == "tsne":
         from sklearn.manifold import TSNE
 
         perplexity = min(30.0, max(len(rows) / 4, 1.0))  # scikit-learn's default needs more rows
-        return TSNE(perplexity=perplexity, random_state=0).fit_transform(x[rows]), ("t-SNE 1", "t-SNE 2")
+        places = TSNE(perplexity=perplexity, random_state=0).fit_transform(x[rows])
+        return Placed(rows, places, ("t-SNE 1", "t-SNE 2"))
     if how != "umap":
         raise InputError(f"how={how!r} is no map: use one of {', '.join(MAPS)}")
     try:
         from umap import UMAP
     except ImportError as error:
         raise MissingPackageError(NEEDS_UMAP) from error
-    return UMAP(random_state=0, n_jobs=1).fit_transform(x[rows]), ("UMAP 1", "UMAP 2")
+    places = UMAP(random_state=0, n_jobs=1).fit_transform(x[rows])
+    return Placed(rows, places, ("UMAP 1", "UMAP 2"))
 
 
 def _draw_pool(
@@ -185,7 +205,7 @@ def _draw_pool(
 ) -> None:
     """Draw the rows without a label pale and those with one as crosses; a sample of them when many."""
     n, is_shown = len(places), np.zeros(len(places), bool)
-    is_shown[_shown(n)] = True
+    is_shown[sample(n)] = True
     label = "pool" if n <= MAX_SHOWN else f"pool ({MAX_SHOWN:,} of {n:,} rows shown)"
     if colors is not None:
         label += ", coloured by cluster"

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from dual_jax.devices.collectives import device_index, n_devices, smallest
 from dual_jax.numerics.arithmetic import exact_squared_distances, nth_true, squared_differences
+from dual_jax.selection.limits import APART, Limits, Used, begin, only
 from dual_jax.selection.protocol import pickable
 
 Cost = Callable[[Array], Array]
@@ -51,6 +52,8 @@ class Cover(NamedTuple):
     labelled_cost: Float[Array, " n"]  # min_j D_ij over the labelled rows; infinite without any
     shortlist: Int[Array, " m"] | None = None  # ascending positions outside of which nothing is picked
     axis: Axis = Axis()
+    limits: Limits | None = None  # of what is picked; None without any
+    used: Used | None = None  # of the limits, before the first pick
 
     def squared(self, row: Int[Array, ""]) -> Float[Array, " n"]:
         """Return the squared distances between a row and all rows, formed by differences."""
@@ -65,6 +68,10 @@ class Cover(NamedTuple):
         """Return F of a set whose nearest row costs each target this much."""
         return jnp.sum(self.weights * costs)
 
+    def mean(self, costs: Float[Array, " n"]) -> Float[Array, ""]:
+        """Return the mean over the targets, each with its weight, of what they cost."""
+        return self.value(costs) / jnp.sum(self.weights)
+
 
 def build_cover(
     u: Float[Array, "n q"],
@@ -75,6 +82,7 @@ def build_cover(
     weights: Float[Array, " n"] | None = None,
     shortlist: Int[Array, " m"] | None = None,
     axis_name: str | None = None,
+    limits: Limits | None = None,
 ) -> Cover:
     """Return the problem of covering the rows of ``u`` by a few of them.
 
@@ -95,6 +103,8 @@ def build_cover(
         n * n. Where many rows may not be picked, this is what makes their number count.
     axis_name
         Axis of the devices that share the work, under ``pmap`` or ``shard_map``.
+    limits
+        From `dual_jax.selection.limitchecks.check_limits`; their weights multiply ``weights``.
 
     Raises
     ------
@@ -117,6 +127,8 @@ def build_cover(
                 f"{name} has shape {jnp.shape(value)}, wanted ({len(u)},): one entry per row of u"
             )
     weights = jnp.ones(len(u), u.dtype) if weights is None else jnp.asarray(weights, u.dtype)
+    if limits is not None and limits.weights is not None:
+        weights = weights * limits.weights
     if not isinstance(weights, jax.core.Tracer) and not (weights.min() >= 0 and weights.max() > 0):
         raise ValueError(f"weights go from {weights.min()} to {weights.max()}, wanted >= 0 and one above 0")
     is_open, nowhere = pickable(len(u), labeled, candidates), jnp.full(len(u), jnp.inf, u.dtype)
@@ -127,6 +139,11 @@ def build_cover(
     cost = cost if isinstance(cost, jax.tree_util.Partial) else jax.tree_util.Partial(cost)
     centred, axis = _centred(u, weights), Axis(axis_name)
     cover = Cover(u, centred, cost, weights, is_labeled, is_open, nowhere, shortlist, axis)
+    limits = only(limits, "until", *APART, "costs")  # those that close rows
+    if limits is not None:
+        is_counted = is_labeled | is_open | (weights > 0)  # padding is none of these
+        used, is_open = begin(limits, u, is_labeled, is_open, is_counted)
+        cover = cover._replace(limits=limits, used=used, is_open=is_open)
     return cover if labeled is None else cover._replace(labelled_cost=least_cost(cover, is_labeled))
 
 

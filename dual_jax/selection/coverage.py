@@ -8,13 +8,21 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from dual_jax.numerics.arithmetic import squared_norms
 from dual_jax.numerics.draws import even_rows
 from dual_jax.selection.cover import TILE, Cover, least_cost, mask_of
-from dual_jax.selection.gains import Progress, best_gain, saved, start_progress, update_gains
+from dual_jax.selection.gains import (
+    Progress,
+    best_gain,
+    ceiling_cost,
+    saved,
+    start_progress,
+    update_gains,
+)
+from dual_jax.selection.limits import Limits, Used, close
 from dual_jax.selection.protocol import TIE, Selection
+from dual_jax.selection.walks import NONE_LEFT
 
 PAIRED = 4096  # candidates for the first pair
 MAX_TURNS = 20  # in which one of the first pair is chosen again
@@ -50,7 +58,8 @@ def greedy(cover: Cover, n_select: int, *, pair_first: bool = False, block_size:
     Returns
     -------
     Selection
-        Positions in the pool and gains, in pick order.
+        Positions in the pool and gains, in pick order. With limits on the cover, -1 for the picks that they
+        leave none for.
 
     Raises
     ------
@@ -65,9 +74,13 @@ def greedy(cover: Cover, n_select: int, *, pair_first: bool = False, block_size:
     >>> greedy(build_cover(jnp.array([[0.0], [1.0], [2.0], [9.0]]), power_cost(1.0)), 2).indices.tolist()
     [1, 3]
     """
-    _check_budget(n_select, cover.is_open)
+    if cover.limits is None:  # limits may leave fewer
+        _check_budget(n_select, cover.is_open)
     opening = _first_pair(cover) if pair_first else None
-    return greedy_picks(cover, opening, n_select, -(-block_size // TILE) * TILE)
+    block_size = -(-block_size // TILE) * TILE
+    if cover.limits is not None and cover.used is not None and cover.limits.costs is not None:
+        return _best_within_cost(cover, cover.limits, cover.used, opening, n_select, block_size)
+    return greedy_picks(cover, opening, n_select, block_size)
 
 
 @jax.jit
@@ -122,38 +135,99 @@ def remaining_gains(cover: Cover, indices: Int[Array, " k"]) -> Float[Array, " n
 
 
 @functools.partial(jax.jit, static_argnames=("n_select", "block_size"))
-def greedy_picks(cover: Cover, opening: Int[Array, " 2"] | None, n_select: int, block_size: int) -> Selection:
+def greedy_picks(
+    cover: Cover,
+    opening: Int[Array, " 2"] | None,
+    n_select: int,
+    block_size: int,
+    tiers: Int[Array, " n"] | None = None,
+) -> Selection:
     """Return the greedy picks; they begin with ``opening`` where that is given and not negative.
 
-    ``block_size`` is a multiple of `TILE`.
+    ``block_size`` is a multiple of `TILE`. With ``tiers`` open rows of a lower tier are picked before all
+    others.
     """
     places = jnp.arange(len(cover.u)) if cover.shortlist is None else cover.shortlist
     atoms = cover.centred if cover.shortlist is None else cover.centred[places]
-    is_used = cover.is_open | (cover.weights > 0)
-    ceiling = cover.cost(4.0 * jnp.max(jnp.where(is_used, squared_norms(cover.centred), 0.0)))
+    ceiling = ceiling_cost(cover)
+
+    def turn(is_open: Array) -> Array:
+        """Return the open rows whose turn it is."""
+        if tiers is None:
+            return is_open
+        return is_open & (tiers == jnp.min(tiers, where=is_open, initial=len(cover.u) + 1))
 
     def choose(now: Progress) -> tuple[Array, Array, Array]:
         gains = update_gains(cover, atoms, now, block_size)
-        gains, best = best_gain(cover, places, now._replace(gains=gains))
+        gains, best = best_gain(cover, places, now._replace(gains=gains, is_open=turn(now.is_open)))
         return gains, now.covered, best
 
     def pick(now: Progress, given: Array) -> tuple[Progress, tuple[Array, Array]]:
+        if cover.limits is not None:
+            given = jnp.where(now.is_open[given], given, -1)
         gains, counted, best = jax.lax.cond(
             given < 0, choose, lambda now: (now.gains, now.counted, given), now
         )
         squared = cover.squared(best)
-        best = jnp.argmax(now.is_open & (squared == 0))  # the lowest of equal rows
+        is_equal = turn(now.is_open) & _is_equal(cover, best, squared)
+        best = jnp.argmax(is_equal)  # the lowest of equal rows
         column = cover.cost(squared)
         before = jnp.where(jnp.isinf(now.covered), ceiling, now.covered)
         gain = cover.value(saved(before, column))
         covered = jnp.minimum(now.covered, column)
-        then = Progress(gains, counted, covered, now.is_open.at[best].set(False))
-        return then, (best.astype(jnp.int32), gain)
+        mean = None if cover.limits is None else cover.mean(covered)
+        is_open, used = close(cover.limits, now.used, now.is_open, best, squared, mean)
+        return Progress(gains, counted, covered, is_open, used), (best.astype(jnp.int32), gain)
+
+    def pick_if_any(now: Progress, given: Array) -> tuple[Progress, tuple[Array, Array]]:
+        none = (jnp.asarray(NONE_LEFT, jnp.int32), jnp.zeros((), cover.u.dtype))
+        return jax.lax.cond(jnp.any(now.is_open), pick, lambda now, _: (now, none), now, given)
 
     given = jnp.full(n_select, -1, jnp.int32)
     given = given if opening is None else given.at[jnp.arange(2)].set(opening, mode="drop")
     start = start_progress(cover, len(places), cover.labelled_cost)
-    return Selection(*jax.lax.scan(pick, start, given)[1])
+    return Selection(*jax.lax.scan(pick if cover.limits is None else pick_if_any, start, given)[1])
+
+
+def _is_equal(cover: Cover, row: Int[Array, ""], squared: Float[Array, " n"]) -> Bool[Array, " n"]:
+    """Return the rows that are equal to a row, also in what they cost, from the distances to it."""
+    if cover.limits is None or cover.limits.costs is None:
+        return squared == 0
+    costs = jnp.asarray(cover.limits.costs)
+    return (squared == 0) & (costs == costs[row])
+
+
+def _best_within_cost(
+    cover: Cover,
+    limits: Limits,
+    used: Used,
+    opening: Int[Array, " 2"] | None,
+    n_select: int,
+    block_size: int,
+) -> Selection:
+    """Return the picks by gain per cost, or by gain alone where these cover better for the total cost.
+
+    By gain per cost alone many cheap rows can keep out a single good one. Source: Khuller, Moss and Naor,
+    Information Processing Letters 1999; Leskovec et al., KDD 2007. With ``until`` they are by gain per cost:
+    both would cover alike.
+    """
+    costs = jnp.asarray(limits.costs)
+    least = jnp.min(costs, where=cover.is_open, initial=jnp.inf)
+    is_even = least == jnp.max(costs, where=cover.is_open, initial=0.0)
+    opening = None if opening is None else jnp.where(is_even, opening, -1)
+
+    def pick(prices: Array) -> tuple[Selection, Array]:
+        priced = cover._replace(used=used._replace(prices=prices))
+        picks = greedy_picks(priced, opening, n_select, block_size)
+        places = jnp.where(picks.indices < 0, len(costs), picks.indices)
+        is_chosen = cover.is_labeled.at[places].set(True, mode="drop")
+        return picks, cover.value(least_cost(cover, is_chosen))
+
+    if limits.until is not None:
+        return pick(costs)[0]
+    picks, objectives = jax.lax.map(pick, jnp.stack([costs, jnp.ones_like(costs)]))
+    better = jnp.argmin(objectives)
+    return jax.tree.map(lambda both: both[better], picks)
 
 
 @jax.jit

@@ -17,7 +17,7 @@ from dual_jax.selection.swaps import nearest
 
 
 class Explanation(NamedTuple):
-    """One entry for each pick, in pick order, on the host.
+    """One entry for each pick, in pick order, and of the last two one for each row of the pool; on the host.
 
     Attributes
     ----------
@@ -31,6 +31,10 @@ class Explanation(NamedTuple):
         Position of the nearest row that was picked or labelled before it; -1 where there is none.
     distance
         To that row, in the space of selection; NaN where there is none.
+    representative
+        Position of the pick or labelled row that each row of the pool is nearest to.
+    to_representative
+        The distance to it.
     """
 
     gain: Float[np.ndarray, " k"]
@@ -38,6 +42,8 @@ class Explanation(NamedTuple):
     n_represented: Int[np.ndarray, " k"]
     nearest: Int[np.ndarray, " k"]
     distance: Float[np.ndarray, " k"]
+    representative: Int[np.ndarray, " n"]
+    to_representative: Float[np.ndarray, " n"]
 
 
 @in_float32
@@ -75,7 +81,7 @@ def explain(
     u, centroids = jnp.asarray(u), jnp.asarray(centroids)
     before = np.flatnonzero(np.zeros(len(u), bool) if labeled is None else np.asarray(labeled))
     chosen = jnp.concatenate([jnp.asarray(before, jnp.int32), jnp.asarray(picks.indices, jnp.int32)])
-    place, _ = nearest(build_cover(u, power_cost(1.0)), chosen)
+    place, reach = nearest(build_cover(u, power_cost(1.0)), chosen)
     former, distance = _nearest_before(u, chosen, jnp.arange(len(before), len(chosen)))
     return Explanation(
         gain=np.asarray(picks.scores),
@@ -83,7 +89,25 @@ def explain(
         n_represented=np.bincount(place, minlength=len(chosen))[len(before) :],
         nearest=np.asarray(former),
         distance=np.asarray(distance),
+        representative=np.asarray(chosen)[np.asarray(place)],
+        to_representative=np.asarray(reach),
     )
+
+
+def represented(why: Explanation, pick: int, n_rows: int) -> Int[np.ndarray, " m"]:
+    """Return the rows nearest to a pick of those that it represents, without itself, ``n_rows`` at most.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> picks = Selection(jnp.array([1, 3]), jnp.array([5.0, 2.0]))
+    >>> why = explain(jnp.array([[0.5], [1.0], [2.0], [9.0]]), picks, jnp.array([[1.0], [9.0]]))
+    >>> represented(why, 1, 5).tolist(), represented(why, 3, 5).tolist()
+    ([0, 2], [])
+    """
+    rows = np.flatnonzero(why.representative == pick)
+    rows = rows[rows != pick]
+    return rows[np.argsort(why.to_representative[rows], kind="stable")[:n_rows]]
 
 
 @jax.jit

@@ -8,6 +8,7 @@ The gain of row j for a set S that covers target i at cost c_i is
 it forms again from exact distances.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -15,8 +16,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from dual_jax.devices.collectives import total
-from dual_jax.numerics.arithmetic import exact_squared_distances, nth_true, squared_differences
+from dual_jax.numerics.arithmetic import (
+    exact_squared_distances,
+    nth_true,
+    squared_differences,
+    squared_norms,
+)
 from dual_jax.selection.cover import TILE, Cover, own_share
+from dual_jax.selection.limits import Used
 from dual_jax.selection.protocol import TIE, first_best
 
 LEADERS = 4  # candidates whose gains are evaluated exactly at a time
@@ -29,12 +36,13 @@ class Progress(NamedTuple):
     counted: Float[Array, " n"]  # the costs that `gains` know of
     covered: Float[Array, " n"]  # min_{j in S} D_ij, exact; infinite when S is empty
     is_open: Bool[Array, " n"]
+    used: Used | None = None  # of the limits of the cover
 
 
 def start_progress(cover: Cover, n_atoms: int, covered: Float[Array, " n"]) -> Progress:
     """Return the progress before the first gain is known, from what each target costs to S."""
-    dtype = cover.u.dtype
-    return Progress(jnp.zeros(n_atoms, dtype), jnp.zeros(len(cover.u), dtype), covered, cover.is_open)
+    gains, counted = (jnp.zeros(size, cover.u.dtype) for size in (n_atoms, len(cover.u)))
+    return Progress(gains, counted, covered, cover.is_open, cover.used)
 
 
 def update_gains(
@@ -74,14 +82,15 @@ def best_gain(
 
     The atoms are the rows at ``places``. Lists of the largest gains are evaluated from all targets until no
     other row can reach the best: twice the largest error that the lists have shown is what the others are
-    given in addition.
+    given in addition. Where picks have costs, it is the best by gain per cost.
     """
     is_open, position = now.is_open[places], jnp.arange(len(places))
+    worth = _worth(cover, places, now)
     n_leaders = min(LEADERS, len(places))
 
     def evaluate(state: tuple[Array, ...]) -> tuple[Array, ...]:
         gains, is_exact, slack, _, _ = state
-        waiting = jnp.where(is_open & ~is_exact, gains, -jnp.inf)
+        waiting = jnp.where(is_open & ~is_exact, worth(gains), -jnp.inf)
         leader = jnp.max(waiting)
         # Ties with the leader go to the front, so that top_k takes them by position.
         key = jnp.where(waiting >= leader - TIE * jnp.abs(leader), jnp.inf, waiting)
@@ -90,10 +99,10 @@ def best_gain(
         exact = jnp.sum(cover.weights * saved(now.covered, blocks), axis=-1)
         slack = jnp.maximum(slack, 2.0 * jnp.max(jnp.abs(exact - gains[leaders])))
         gains, is_exact = gains.at[leaders].set(exact), is_exact.at[leaders].set(True)
-        best = first_best(gains, is_open & is_exact)
-        top = jnp.max(gains, where=is_open & is_exact, initial=-jnp.inf)
+        best = first_best(worth(gains), is_open & is_exact)
+        top = jnp.max(worth(gains), where=is_open & is_exact, initial=-jnp.inf)
         tie = TIE * jnp.abs(top)
-        bound = gains + slack
+        bound = worth(gains + slack)
         is_rival = (bound > top + tie) | ((bound >= top - tie) & (position < best))
         return gains, is_exact, slack, best, jnp.any(is_rival & is_open & ~is_exact)
 
@@ -101,6 +110,27 @@ def best_gain(
     start: tuple[Array, ...] = (now.gains, ~is_open, slack, best, jnp.array(True))
     gains, _, _, best, _ = jax.lax.while_loop(lambda state: state[-1], evaluate, start)
     return gains, places[best].astype(jnp.int32)
+
+
+def _worth(cover: Cover, places: Int[Array, " m"], now: Progress) -> Callable[[Array], Array]:
+    """Return what a row is picked for, as a function of the gains: themselves, or per cost of the row.
+
+    Gains before the first pick are counted from `ceiling_cost`, for a quotient needs a zero. Equal costs
+    leave the gains as they are.
+    """
+    if now.used is None or now.used.prices is None:
+        return lambda gains: gains
+    prices = now.used.prices[places]
+    is_open = now.is_open[places]
+    least, most = jnp.min(prices, where=is_open, initial=jnp.inf), jnp.max(prices, where=is_open, initial=0.0)
+    uncovered = cover.value(jnp.where(jnp.isinf(now.covered), ceiling_cost(cover), 0.0))
+    return lambda gains: jnp.where(least == most, gains, (gains + uncovered) / prices)
+
+
+def ceiling_cost(cover: Cover) -> Float[Array, ""]:
+    """Return what a target costs that nothing covers: no row is farther from another one."""
+    is_used = cover.is_open | (cover.weights > 0)
+    return cover.cost(4.0 * jnp.max(jnp.where(is_used, squared_norms(cover.centred), 0.0)))
 
 
 def saved(covered: Float[Array, "..."], column: Float[Array, "..."]) -> Float[Array, "..."]:

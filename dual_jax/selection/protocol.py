@@ -1,17 +1,20 @@
 """What every method returns, and the rules that all of them keep.
 
-A *method* is called as ``METHODS[name](key, x, n_select, *, labeled=None, candidates=None, **knobs)``:
+A *method* is called as ``METHODS[name](key, x, n_select, *, labeled=None, candidates=None, limits=None,
+**knobs)``:
 
 - ``key``: a JAX random key; deterministic methods ignore it.
 - ``x``: (n, d) float32, the pool, taken as given (scale it before).
 - ``n_select``: how many rows to pick, static.
 - ``labeled``: (n,) bool, rows that already have a label: they count as picked and are never returned.
 - ``candidates``: (n,) bool, rows that may be picked; all rows by default.
+- ``limits``: what else is asked of the picks, see `dual_jax.selection.limits`; there may then be fewer.
 
 The call checks these, makes the masks, and calls the method's own function
 ``(key, x, n_select, *, labeled, candidates, **knobs) -> Selection``. That function always receives two
 boolean arrays, and none of the ``candidates`` that it receives is labelled. Its docstring describes only its
-knobs, and what is particular to it in the arguments above.
+knobs, and what is particular to it in the arguments above. A method that keeps limits while it picks takes
+them as the keyword ``limits`` and returns -1 where they leave no row; for the others the call does.
 
 Positions are positions in ``x``, distinct, best first. A method is *nested* when its first k picks do not
 depend on ``n_select``.

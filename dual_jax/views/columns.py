@@ -1,12 +1,15 @@
 """What each column of a pool is: numbers, dates, categories, text, vectors, or no feature, and why.
 
 The rules look at names and cells alone, in this order: a column of one value, row ids (a name such as
-``uid`` with distinct cells), vectors, dates, numbers, then text by how often it repeats and how long it is.
+``uid`` with distinct cells), vectors, dates, numbers, paths of pictures or recordings that are there, then
+text by how often it repeats and how long it is.
 Text that holds numbers is numbers, as in `dual_jax.data.columns`.
 """
 
+import os
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,14 +18,18 @@ from dual_jax.data.casts import decoded, is_textual, plain, text_as_numbers, vec
 from dual_jax.data.cells import MISSING
 from dual_jax.data.columns import ID_NAME
 from dual_jax.data.errors import InputError
+from dual_jax.data.media import IMAGES, NOUNS, SERIES, begins_as, kind_of_file
 
-USED = ("number", "date", "category", "string", "text", "vector")  # kinds that become features
+FILES = {"image": IMAGES, "series": SERIES}  # kinds of columns of paths
+# Kinds that become features.
+USED = ("number", "counts", "date", "category", "string", "text", "vector", *FILES)
 KINDS = (*USED, "id", "exclude")
 LABEL_NAMES = ("label", "labels", "class", "target")  # no label is ever read
 MAX_LEVELS = 40  # distinct texts that are categories however seldom each is; more have to repeat
 REPEATS = 5  # rows per distinct text, on average, from which many distinct texts are categories
 MIN_WORDS = 4  # of a cell, on average, from which text is read by words
 ID_SHARE = 0.95  # of the rows have a cell of their own, in a column that looks like ids
+N_PATHS, PATH_SHARE = 100, 0.9  # cells that are looked at, and the share of them that are files
 DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y-%m-%d %H:%M:%S")
 
 
@@ -38,7 +45,7 @@ class Column(NamedTuple):
         return f"{self.name}: {self.kind} ({self.reason})"
 
 
-def sort(table: Any, asked: Mapping[str, str]) -> tuple[Column, ...]:
+def sort(table: Any, asked: Mapping[str, str], folder: str | None = None) -> tuple[Column, ...]:
     """Return what each column of a table is, in the table's order.
 
     Parameters
@@ -47,6 +54,8 @@ def sort(table: Any, asked: Mapping[str, str]) -> tuple[Column, ...]:
         With distinct names.
     asked : mapping
         Kinds of columns by their names, which overrule what is found.
+    folder : str, optional
+        Where relative paths begin; without it no column is taken for paths of files.
 
     Raises
     ------
@@ -69,9 +78,30 @@ def sort(table: Any, asked: Mapping[str, str]) -> tuple[Column, ...]:
         if kind not in KINDS:
             raise InputError(f"column {name!r} cannot be {kind!r}: use one of {', '.join(KINDS)}")
     return tuple(
-        Column(name, asked[name], "as asked") if name in asked else Column(name, *_found(name, table[name]))
+        Column(name, asked[name], "as asked")
+        if name in asked
+        else Column(name, *_found(name, table[name], folder))
         for name in table.column_names
     )
+
+
+def column_to_read(table: Any, columns: Sequence[Column]) -> str | None:
+    """Return the column that a person reads: of those taken for text the one with the longest cells.
+
+    Where there is none, of those of short text; None where there is neither.
+    """
+    for kind in ("text", "string"):
+        names = [column.name for column in columns if column.kind == kind]
+        if names:
+            return max(names, key=lambda name: mean_length(table[name]))
+    return None
+
+
+def mean_length(column: Any) -> float:
+    """Return the characters of a cell of text on average, over the cells that are there."""
+    from pyarrow import compute as pc
+
+    return float(pc.mean(pc.utf8_length(without_missing(column))).as_py() or 0.0)
 
 
 def without_missing(column: Any) -> Any:
@@ -110,7 +140,7 @@ def as_dates(column: Any) -> tuple[Any, str]:
     return None, ""
 
 
-def _found(name: str, column: Any) -> tuple[str, str]:
+def _found(name: str, column: Any, folder: str | None) -> tuple[str, str]:
     """Return the kind of a column and the reason, from its name and its cells."""
     import pyarrow as pa
     from pyarrow import compute as pc
@@ -140,7 +170,27 @@ def _found(name: str, column: Any) -> tuple[str, str]:
         return "date", f"{kind}" + _missing(column)
     if not is_textual(kind):
         return "exclude", f"holds {kind}"
-    return _found_in_text(column, n_distinct)
+    return _found_files(column, folder) or _found_in_text(column, n_distinct)
+
+
+def _found_files(column: Any, folder: str | None) -> tuple[str, str] | None:
+    """Return the kind of a column of paths and the reason; None where its cells are something else.
+
+    At most 100 cells are looked at. Nine of ten must be names of files of one kind, whose
+    first bytes say so too.
+    """
+    if folder is None:
+        return None
+    cells = column.drop_null()
+    cells = cells.take([*range(0, len(cells), -(-len(cells) // N_PATHS))]).to_pylist()
+    kinds = Counter(kind_of_file(cell) for cell in cells)
+    kind = next((kind for kind, media in FILES.items() if kinds[media] >= PATH_SHARE * len(cells)), None)
+    if kind is None:
+        return None
+    n_there = sum(begins_as(os.path.join(folder, cell), FILES[kind]) for cell in cells)
+    if n_there < PATH_SHARE * len(cells):
+        return None
+    return kind, f"paths of {NOUNS[FILES[kind]]}, such as {_shown(cells[0])}" + _missing(column)
 
 
 def _found_in_text(column: Any, n_distinct: int) -> tuple[str, str]:

@@ -42,6 +42,7 @@ from dual_jax.views.votes import map_vote, values_vote
 
 N_DIRECTIONS, N_CLOSED, N_RAW = 256, 64, 64  # columns of local features, of the closed form, of raw values
 N_CODE = 128  # columns of the code, a power of two
+MAX_RAW = 4096  # values of a series, at most, that have a part of their own: directions of more take minutes
 UPRIGHT = ImageChanges(rotation=0.21, shear=0.15, flip=0.5)  # for what may be mirrored but seldom lies
 COLOUR_SHARE = 0.25  # of the histograms' variance, that of the colours
 BATCH = 512
@@ -53,7 +54,7 @@ class Maps(NamedTuple):
 
     ``scale`` is a factor of each local feature, ``local`` their principal directions, ``closed`` the closed
     form on these, and ``network`` parameters of `dual_jax.views.agreement.NETWORK`, empty without it. ``raw``
-    are the principal directions of the values of series; of images there are none.
+    are the principal directions of the values of series; of images and long series there are none.
     """
 
     scale: Float[Array, " q"]
@@ -269,8 +270,8 @@ def _scale(settings: Settings, rows: Float[Array, "n q"]) -> Float[Array, " q"]:
 
 
 def _raw(preparation: Preparation, x: np.ndarray) -> Projection:
-    """Return the principal directions of the values of series; none for images."""
-    if preparation.settings.kind == "images":
+    """Return the principal directions of the values of series; none for images and for long series."""
+    if preparation.settings.kind == "images" or np.prod(x.shape[1:]) > MAX_RAW:
         return Projection(jnp.zeros(0), jnp.zeros((0, 0)))
     sample = jnp.concatenate([prepared(preparation, piece) for piece in pieces(sampled(x))])
     return principal_projection(sample[: len(sampled(x))].reshape(len(sampled(x)), -1), N_RAW)

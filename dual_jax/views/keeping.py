@@ -1,6 +1,7 @@
 """A learnt encoder as a file, and how far it can be trusted."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,11 +15,13 @@ from dual_jax.data.storage import read_arrays, write_arrays
 from dual_jax.numerics.kmeans import kmeans
 from dual_jax.views.agreement import NETWORK
 from dual_jax.views.directions import Projection
-from dual_jax.views.encoder import Encoder, Maps, features, learn
+from dual_jax.views.encoder import Encoder, Features, Maps, features, learn
 from dual_jax.views.preparation import Preparation, Settings, with_channel_axis
 
 KIND = "dual-jax encoder of views"
+ENCODER = "encoder/"  # before the names of its arrays in a file
 N_COMPARED, N_CLUSTERS = 3000, 30  # samples and clusters by which two encoders are compared
+N_QUICK = 999  # samples of a quick comparison: fewer than those from which training takes twice as long
 
 
 def as_arrays(encoder: Encoder) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -59,22 +62,43 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def save(encoder: Encoder, path: str | os.PathLike[str]) -> None:
-    """Write an encoder to a file of arrays and JSON.
+def save(
+    encoder: Encoder,
+    path: str | os.PathLike[str],
+    *,
+    rows: Features | None = None,
+    ids: Sequence[str] | None = None,
+) -> None:
+    """Write an encoder to a file of arrays and JSON (.npz), and what it knows of samples.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        That `load` shall return.
+    path : path
+        Where to write; its folder must exist.
+    rows : Features, optional
+        Of samples: the arrays ``code``, ``local``, ``closed``, ``network`` and ``raw`` of the file.
+    ids : sequence of str, optional
+        A name for each of them: the array ``ids``.
 
     Examples
     --------
     >>> import tempfile
+    >>> from dual_jax.views.encoder import encode
     >>> images = jax.random.normal(jax.random.key(0), (20, 8, 8))
     >>> encoder = learn(jax.random.key(1), images, kind="images", closed=True)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save(encoder, f"{folder}/encoder.npz")
-    ...     again = load(f"{folder}/encoder.npz")
-    >>> again.preparation.settings == encoder.preparation.settings
+    ...     save(encoder, f"{folder}/features.npz", rows=features(encoder, images))
+    ...     again, arrays = load(f"{folder}/features.npz"), np.load(f"{folder}/features.npz")
+    ...     bool(np.allclose(encode(again, images), arrays["code"], atol=1e-5))
     True
     """
-    about, _ = as_arrays(encoder)
-    write_arrays(path, KIND, about, encoder)
+    about, arrays = as_arrays(encoder)
+    tree = {f"{ENCODER}{name}": array for name, array in arrays.items()}
+    tree |= {} if rows is None else rows._asdict()
+    tree |= {} if ids is None else {"ids": np.array([*ids], str)}
+    write_arrays(path, KIND, about, tree)
 
 
 def load(path: str | os.PathLike[str]) -> Encoder:
@@ -85,15 +109,19 @@ def load(path: str | os.PathLike[str]) -> Encoder:
     InputError
         The file is none, or is broken.
     """
-    return from_arrays(*read_arrays(path, KIND))
+    about, arrays = read_arrays(path, KIND)
+    own = {name.removeprefix(ENCODER): a for name, a in arrays.items() if name.startswith(ENCODER)}
+    return from_arrays(about, own)
 
 
-def stability(key: Key[Array, ""], x: Shaped[Any, "n ..."], *, kind: str, **knobs: Any) -> float:
+def stability(
+    key: Key[Array, ""], x: Shaped[Any, "n ..."], *, kind: str, n_compared: int = N_COMPARED, **knobs: Any
+) -> float:
     """Return how alike the clusters are that two encoders of other seeds find: near 0 chance, 1 the same.
 
-    Both learn from the same samples, at most 3,000; 30-means of each one's code are compared by the adjusted
-    Rand index. A low value warns that the changes in views do not suit the samples. It does not say which
-    changes would: it cannot find out, for instance, that mirror images show the same.
+    Both learn from the same samples, at most ``n_compared``; 30-means of each one's code are compared by the
+    adjusted Rand index. A low value warns that the changes in views do not suit the samples. It does not say
+    which changes would: it cannot find out, for instance, that mirror images show the same.
 
     Parameters
     ----------
@@ -101,7 +129,7 @@ def stability(key: Key[Array, ""], x: Shaped[Any, "n ..."], *, kind: str, **knob
         As of `dual_jax.views.encoder.learn`.
     """
     x = with_channel_axis(x, kind)
-    x = x[:: -(-len(x) // N_COMPARED)]
+    x = x[:: -(-len(x) // n_compared)]
     labels = []
     for key_one in jax.random.split(key):
         key_learn, key_clusters = jax.random.split(key_one)

@@ -1,6 +1,6 @@
 """Samples as they come to samples in one scale, and to their local features."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ ROWS = 256  # samples worked on at a time
 SAMPLE = 4000  # samples at most from which moments and principal directions are taken
 SMALLEST_SIDE, LARGEST_SIDE = 28, 32  # pixels to which images are resized by default
 SHORTEST = 16  # samples of a series, at least
+NARROWEST = 8  # pixels of a side of images; a narrower array is a series in channels
 MARGIN = 1 / 14  # of a side, of ground around an image that is enlarged
 PLAIN_SHARE, PLAIN_WIDTH = 0.5, 0.05  # of the border's pixels, within this share of the range: a plain ground
 
@@ -84,6 +85,18 @@ def with_channel_axis(x: Any, kind: str) -> Shaped[np.ndarray, "n ..."]:
     if x.ndim == n_axes:
         return x
     return x[..., None] if kind == "images" else x[:, None]
+
+
+def kind_of_shape(shape: Sequence[int]) -> str:
+    """Return what samples of a shape are: (h, w, channels), or (h, w) of 8 or more, are images.
+
+    Examples
+    --------
+    >>> kind_of_shape((28, 28)), kind_of_shape((2, 500)), kind_of_shape((500,))
+    ('images', 'series', 'series')
+    """
+    is_image = len(shape) == 3 or (len(shape) == 2 and min(shape) >= NARROWEST)
+    return "images" if is_image else "series"
 
 
 def sampled(x: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "m ..."]:

@@ -4,7 +4,6 @@ Tf-idf weights of words (of character n-grams for short text such as names), row
 directions of their singular value decomposition, rows at length 1 again. Source: Deerwester et al., 1990.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -13,13 +12,12 @@ from jaxtyping import Float
 from dual_jax.data.casts import texts_of
 from dual_jax.data.errors import InputError
 from dual_jax.views.columns import without_missing
+from dual_jax.views.embedders import Embedder, embed
 
 WIDTH = 100  # directions that are kept
 MAX_TERMS = 100_000  # the most frequent words or n-grams
 WORDS = {"analyzer": "word"}
 LETTERS = {"analyzer": "char_wb", "ngram_range": (2, 4)}
-
-Embedder = Callable[[list[str]], Any]
 
 
 class Text(NamedTuple):
@@ -84,17 +82,17 @@ class Embedded(NamedTuple):
     """A column of text that a function of the caller embeds."""
 
     columns: tuple[str, ...]
-    embed: Embedder
+    embedder: Embedder
     width: int
 
     @classmethod
-    def fit(cls, table: Any, column: str, embed: Embedder) -> Self:
+    def fit(cls, table: Any, column: str, embedder: Embedder) -> Self:
         """Return the view of a column; the embedder has learnt elsewhere, and is asked for one row."""
-        return cls((column,), embed, _embedded(embed, texts(table[column])[:1]).shape[1])
+        return cls((column,), embedder, embed(embedder, texts(table[column])[:1]).shape[1])
 
     def transform(self, table: Any) -> Float[np.ndarray, "m q"]:
         """Return the embedding of the texts of a table."""
-        return _embedded(self.embed, texts(table[self.columns[0]]))
+        return embed(self.embedder, texts(table[self.columns[0]]))
 
     @property
     def names(self) -> list[str]:
@@ -105,19 +103,3 @@ class Embedded(NamedTuple):
 def texts(column: Any) -> list[str]:
     """Return the cells of a column as text, '' where missing."""
     return texts_of(without_missing(column)).tolist()
-
-
-def _embedded(embed: Embedder, cells: Sequence[str]) -> Float[np.ndarray, "m q"]:
-    """Return the checked answer of an embedder."""
-    rows = np.asarray(embed([*cells]))
-    if (
-        rows.ndim != 2
-        or len(rows) != len(cells)
-        or rows.dtype.kind not in "fiu"
-        or not np.isfinite(rows).all()
-    ):
-        raise InputError(
-            f"the embedder gave {rows.dtype} of shape {rows.shape} for {len(cells)} texts, wanted finite "
-            "numbers, one row for each"
-        )
-    return rows.astype(np.float32)

@@ -317,6 +317,18 @@ def test_an_embedding_of_series_is_their_log_spectra():
     assert receipt()["input"]["embedding"]["shape"] == list(z.shape)
 
 
+def test_a_column_like_ids_of_a_pool_on_disk_is_used_where_that_is_asked():
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = {f"f{j}": ROWS[:, j] for j in range(ROWS.shape[1])} | {"id": np.arange(len(ROWS)) ** 2}
+    parquet.write_table(pa.table(columns), "pool.parquet")
+
+    assert main(["select", "pool.parquet", "-n", "3", "--stream", "--use", "id"]) == 0
+
+    assert receipt()["input"]["shape"] == [len(ROWS), ROWS.shape[1] + 1]
+
+
 def test_a_pool_left_on_disk_is_ranked_and_labelled_rows_are_not():
     write("pool.npy", npy(ROWS))
     write("done.csv", "index\n7\n")
@@ -425,7 +437,7 @@ MISTAKES = {
     "constant table": ("id,a,b\nx,1,2\ny,1,2\nz,1,2\n", [], "the same"),
     "0 picks": (GOOD, ["-n", "0"], "n_to_select=0"),
     "more picks than rows": (GOOD, ["-n", "31"], "n_to_select=31 is not between 1 and the 30"),
-    "picks that are no number": (GOOD, ["-n", "five"], "invalid int value: 'five'"),
+    "picks that are no number": (GOOD, ["-n", "five"], "'five' is no number of rows, such as 50 or 10%"),
     "duplicate ids": (GOOD + "000,1,2,3\n", [], "repeats '000'"),
     "missing id": (GOOD + ",1,2,3\n", [], "empty in row 30"),
     "no such id column": (GOOD, ["--id-column", "name"], "no column 'name'"),
@@ -762,10 +774,10 @@ def test_version_and_help_are_status_0(words, capsys):
     ) in capsys.readouterr().out
 
 
-def test_help_imports_neither_the_methods_nor_scikit_learn():
+def test_help_imports_neither_jax_nor_the_methods_nor_scikit_learn():
     heavy = (
         "{'dual_jax.methods.dual', 'dual_jax.estimators.dual_selector', 'dual_jax.estimators.selector', "
-        "'sklearn'}"
+        "'sklearn', 'jax', 'pyarrow'}"
     )
     code = (
         f"import sys; from dual_jax import cli; cli.main(['select', '-h']); print({heavy} & {{*sys.modules}})"

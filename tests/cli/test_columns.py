@@ -95,3 +95,49 @@ def test_what_cannot_be_asked_ends_with_status_2_and_the_reason(kinds, words, ca
         status = stop.code
     assert status == 2
     assert words in capsys.readouterr().err
+
+
+def word_counts():
+    """Return counts of 60 words in 40 texts, most of them 0."""
+    rng = np.random.default_rng(0)
+    return rng.poisson(1.2 / np.arange(1, 61) ** 0.9, (N, 60))
+
+
+def indices(name, *words):
+    assert main(["select", name, "-n", "4", "--method", "kcenter", "--no-compile-cache", *words]) == 0
+    with open("picks.csv", newline="") as file:
+        return [int(row["index"]) for row in csv.DictReader(file)]
+
+
+def test_counts_of_words_are_told_and_picked_in_by_their_directions_unless_numbers_are_asked_for(capsys):
+    from scipy.sparse import csr_array, save_npz
+
+    from dual_jax.estimators.selector import Selector
+    from dual_jax.views.counts import Counts
+
+    rows = word_counts()
+    save_npz("counts.npz", csr_array(rows))
+    write_pool(**{f"w{i}": column for i, column in enumerate(rows.T.tolist())})
+    directions = Counts.fit_rows(rows).transform_rows(rows)
+
+    found = indices("counts.npz")
+
+    shown = capsys.readouterr().out
+    assert "column 0 to 59: counts (whole numbers up to" in shown
+    assert "--scale standard takes numbers" in shown
+    expected = Selector("kcenter", 4, scale="none", random_state=0).fit(directions).sample_indices_
+    assert found == expected.tolist()
+    assert indices("pool.csv") == found
+    n_varied = np.count_nonzero(np.ptp(rows, axis=0))
+    assert f"column w0 to w59 ({n_varied} columns): counts" in capsys.readouterr().out
+    plain = Selector("kcenter", 4, random_state=0).fit(rows).sample_indices_.tolist()
+    assert indices("pool.csv", "--scale", "standard") == indices("counts.npz", "--scale", "standard") == plain
+    assert "counts" not in capsys.readouterr().out.replace("counts.npz", "")
+
+
+def test_few_columns_are_counts_only_where_that_is_asked(capsys):
+    write_pool(**{f"w{i}": column for i, column in enumerate(word_counts()[:, :9].T.tolist())})
+    indices("pool.csv")
+    assert "counts" not in capsys.readouterr().out
+    indices("pool.csv", "--scale", "counts")
+    assert "column w0 to w8 (9 columns): counts" in capsys.readouterr().out

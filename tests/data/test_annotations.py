@@ -272,3 +272,15 @@ def test_a_broken_export_is_a_mistake_that_names_the_file(name, text, pool):
 def test_an_export_that_is_not_there_is_a_mistake(pool):
     with pytest.raises(InputError, match=r"there is no file 'none\.json'"):
         read_labels(["none.json"], pool)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [("id", IDS), ("file_name", PATHS), ("image", [f"/photos/{path}" for path in PATHS])],
+)
+def test_a_table_of_ids_or_paths_by_their_usual_names_needs_no_option(pool, name, cells):
+    pd.DataFrame({name: [cells[4], cells[1]], "label": ["cat", "dog"]}).to_csv("done.csv", index=False)
+
+    found = read_labels(["done.csv"], pool)
+
+    assert np.flatnonzero(found.is_labelled).tolist() == [1, 4]

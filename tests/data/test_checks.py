@@ -130,7 +130,7 @@ def test_an_unknown_imputation_is_refused():
         check_pool(np.eye(2), impute="mean")
 
 
-@pytest.mark.parametrize(("n_select", "expected"), [(None, 2), (1, 1), (np.int64(5), 5)])
+@pytest.mark.parametrize(("n_select", "expected"), [(None, 2), (1, 1), (np.int64(5), 5), (0.5, 3), (0.01, 1)])
 def test_a_number_of_picks_is_returned_as_an_integer(n_select, expected):
     n = check_n_select(n_select, 5)
 

@@ -41,7 +41,7 @@ def test_other_files_are_none(text, tmp_path):
     ("text", "expected"),
     [
         ("rank,index,id,score\n1,0,a,0.5\n", True),
-        ("rank,index,id,score,text\n", True),
+        ("rank,index,id,score,label\n", False),
         ("rank,index\n", False),
         ("rank,index,id,scores\n", False),
         ("", False),

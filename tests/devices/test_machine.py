@@ -69,26 +69,44 @@ def test_rates_are_measured_and_shared_among_the_devices_of_a_cpu(monkeypatch):
     assert one.memory == host().memory
 
 
-def test_a_copy_reads_and_writes_every_number_as_often_as_it_says_and_takes_no_fresh_memory():
+def test_a_copy_reads_and_writes_every_number_once_and_takes_no_fresh_memory():
     x = jnp.arange(1000.0)
-    memory = machine._copy.lower(x, 3).compile().memory_analysis()
+    memory = machine._copy.lower(x).compile().memory_analysis()
     assert memory.alias_size_in_bytes == 4 * 1000
     assert memory.temp_size_in_bytes < 1000
-    np.testing.assert_array_equal(machine._copy(x, 3), np.arange(1000.0) + 3)
+    np.testing.assert_array_equal(machine._copy(x), np.arange(1000.0) + 1)
 
 
-def test_a_product_is_repeated_at_full_precision():
-    by = jnp.array([[1.0, 1.0], [0.0, 1.0]])
-    np.testing.assert_array_equal(machine._multiply(jnp.eye(2), by, 5), [[1, 5], [0, 1]])
+def test_a_product_is_formed_at_full_precision():
+    x = np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
+    expected = x.astype(np.float64) @ x.astype(np.float64)
+    np.testing.assert_allclose(machine._multiply(jnp.array(x), jnp.array(x)), expected, atol=1e-5)
 
 
-def test_an_accelerator_repeats_more_within_a_run_for_calling_it_takes_as_long(monkeypatch):
+def test_calls_of_a_run_follow_each_other_and_only_the_last_is_waited_for():
+    class Waiting(int):
+        waited = 0
+
+        def block_until_ready(self):
+            Waiting.waited += 1
+            return self
+
+    called = []
+    machine._least_seconds(lambda x: called.append(x) or Waiting(x + 1), Waiting(0), 3)
+    assert called == list(range(3 * (1 + machine.REPEATS)))
+    assert Waiting.waited == 1 + machine.REPEATS
+
+
+def test_an_accelerator_copies_more_at_once_but_not_more_than_it_has_room_for(monkeypatch):
     monkeypatch.setattr(machine, "COPIED", 1 << 10)
     monkeypatch.setattr(machine, "SIDE", 8)
-    monkeypatch.setattr(machine, "_least_seconds", lambda run, x: x.size * run.keywords["n"])
+    copied = []
+    monkeypatch.setattr(machine, "_least_seconds", lambda _, x, n: copied.append(x.size) or x.size * n)
     assert machine.calibrated(host()).bandwidth == 8.0  # bytes a number, read and written
     gpu = machine.calibrated(ACCELERATORS["h200"], 8)
-    assert (gpu.bandwidth, gpu.rate) == (8.0, 2 * 8 * machine.LARGER)
+    assert (gpu.bandwidth, gpu.rate) == (8.0, 2 * 8 * machine.MORE_ROWS)
+    machine.calibrated(ACCELERATORS["h200"]._replace(memory=16e3))
+    assert copied[::2] == [1 << 10, machine.MORE_COPIED << 10, 1000]
 
 
 def test_programs_are_freed_once_they_take_many_mappings(monkeypatch):

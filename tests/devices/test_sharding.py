@@ -36,21 +36,21 @@ def start(config):
 
 def by_jit(config, n_devices):
     """Return a state on its devices, a step, and what makes one piece of a state that comes back."""
-    state, x = laid_out(start(config), N, None), jnp.asarray(X)
+    state, x = laid_out(start(config), 1, None), jnp.asarray(X)
     return state, jax.jit(lambda state: train_step(state, x, config)), partial(whole, n_shares=1)
 
 
 def by_named_sharding(config, n_devices):
     """The step knows of no axis: XLA splits it as its arguments are."""
     mesh = make_mesh(jax.devices()[:n_devices])
-    state, x = laid_out(start(config), N, mesh), shard_rows(X, mesh)
+    state, x = laid_out(start(config), n_devices, mesh), shard_rows(X, mesh)
     step = jax.jit(lambda state, x: train_step(state, x, config))
     return state, lambda state: step(state, x), partial(whole, n_shares=n_devices)
 
 
 def by_shard_map(config, n_devices):
     mesh = make_mesh(jax.devices()[:n_devices])
-    state, x = laid_out(start(config), N, mesh), shard_rows(X, mesh)
+    state, x = laid_out(start(config), n_devices, mesh), shard_rows(X, mesh)
     where = specs(state)
     step = partial(train_step, config=config, axis_name=AXIS)
     run = jax.jit(on_mesh(step, mesh, (where, ROWS), (where, EVERYWHERE)))
@@ -58,7 +58,7 @@ def by_shard_map(config, n_devices):
 
 
 def by_pmap(config, n_devices):
-    state = in_blocks(start(config), n_devices, N)
+    state = in_blocks(start(config), n_devices, n_devices)
     where = specs(state)
     local = -(-N // n_devices)
     x = np.pad(X, [(0, n_devices * local - N), (0, 0)])
@@ -96,7 +96,7 @@ def trained(way, n_devices, config):
         losses.append(np.ravel(total_loss(terms, config.weights))[0])
         first = first or in_piece(state).opt_state
     gradient = jax.tree.leaves([part[0].mu for part in (first.network, first.C[0], first.P[0])])
-    ranked = rank(laid_out(in_piece(state), N, None), jnp.asarray(X), config, N_PICKS)
+    ranked = rank(laid_out(in_piece(state), 1, None), jnp.asarray(X), config, N_PICKS)
     return gradient, np.array(losses), set(ranked.indices.tolist())
 
 
@@ -130,8 +130,7 @@ def test_devices_exchange_no_more_than_the_pool_once_and_c_is_nowhere_whole(stag
     config = dataclasses.replace(config, dictionary_size=N_ATOMS, block_rows=None)
     text = lower((ROWS_OF_ALL, D), config, devices_for("cpu:8"))[stage].compile().as_text()
     found = exchanges(text)
-    is_local = (stage, config.objective) in {("pretrain", "simplex"), ("rank", "free")}  # no codes are needed
-    assert {"all-reduce"} | (set() if is_local else {"all-gather"}) <= {exchange.kind for exchange in found}
+    assert "all-gather" in {exchange.kind for exchange in found}
     assert max(exchange.n_bytes for exchange in found) <= MAX_BYTES
     assert f"f32[{ROWS_OF_ALL},{N_ATOMS}]" not in text  # C is born in shares, and stays so
 

@@ -19,7 +19,7 @@ from dual_jax import DualConfig, fit, make_mesh
 from dual_jax.data.storage import UNFINISHED, read_arrays
 from dual_jax.devices.mesh import EVERYWHERE, ROWS
 from dual_jax.dual.checkpoint import KIND, NAME, Checkpoint
-from dual_jax.dual.fitting import train
+from dual_jax.dual.fitting import train, with_sizes
 from dual_jax.dual.layout import in_blocks, in_one_piece, specs
 from dual_jax.dual.network import dense
 from dual_jax.dual.steps import init, start_selection
@@ -115,8 +115,22 @@ def test_a_state_in_one_piece_goes_back_into_its_blocks(n_devices):
     whole = in_one_piece(state, 31, 4, n_devices)
     assert [c.shape for c in whole.params.C + whole.params.P] == [(31, 31), (4, 31)]
     assert not whole.params.C[0].diagonal().any()
-    again = in_blocks(whole, n_devices, 8)
+    again = in_blocks(whole, n_devices, CONFIG.sizes(31, n_devices=n_devices).n_tiles)
     jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.asarray, state), again)
+
+
+@pytest.mark.parametrize("n_devices", [1, 8])
+def test_a_fit_of_a_tpu_is_saved_without_its_unused_columns_and_goes_on_anywhere(n_devices):
+    mesh = make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
+    config = DualConfig.paper(hidden=(8,), latent_dim=3, n_clusters=4)
+    of_cpu, of_tpu = (config.sizes(31, n_devices=n_devices, platform=kind) for kind in ("cpu", "tpu"))
+    begun = start_selection(KEY, init(KEY, X, config), X, config, sizes=of_cpu._replace(block_rows=31))
+    whole = in_one_piece(begun, 31, 4, 1)
+    state = with_sizes(whole, of_tpu, mesh)
+    assert len(state.fixed.dictionary) == 128
+    np.testing.assert_allclose(state.sums.C[:31], (whole.params.C[0] ** 2).sum(axis=0), rtol=1e-6)
+    again = in_one_piece(state, 31, 4, n_devices, n_places=31)
+    jax.tree.map(np.testing.assert_array_equal, again, whole)
 
 
 def test_what_has_a_row_per_target_or_centroid_is_sharded_and_nothing_else():

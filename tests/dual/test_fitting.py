@@ -57,7 +57,9 @@ def n_programs(function):
     return function.n_programs() if isinstance(function, OneOff) else function._cache_size()
 
 
-def test_a_fit_compiles_each_program_once_and_none_for_another_seed_weight_or_rate(compilations):
+def test_a_fit_compiles_each_program_once_and_none_for_another_seed_weight_rate_or_number_of_steps(
+    compilations,
+):
     x, programs = X[:23], (begin_selection, advance, rank_on_mesh)
     before = [n_programs(program) for program in programs]
     fit(KEY, x, CONFIG)
@@ -65,9 +67,10 @@ def test_a_fit_compiles_each_program_once_and_none_for_another_seed_weight_or_ra
     assert np.subtract(after, before).tolist() == [1, 2, 1]  # steps of stage 1 and of stage 3
     assert compilations
     weights = {"alpha": 3.0, "eta": 0.5, "temperature": 0.7, "learning_rate": 0.01}
+    others = {**weights, "pretrain_steps": 30, "steps": 9}
     key = jax.random.key(9)  # may compile, where many programs since the last key have pushed its own out
     compilations.clear()
-    fit(key, x, dataclasses.replace(CONFIG, **weights))
+    fit(key, x, dataclasses.replace(CONFIG, **others))
     assert compilations == []
     assert [n_programs(program) for program in programs] == after
 
@@ -120,7 +123,7 @@ def test_settings_out_of_range_are_refused_before_any_work():
         ({"alpha": -1.0}, "alpha=-1.0 is out of range"),
         ({"temperature": 0.0}, "temperature"),
         ({"objective": "paper"}, "choose one of free, simplex"),
-        ({"readout": "best"}, "greedy, refine, norms"),
+        ({"readout": "best"}, "greedy, chain, refine, norms"),
         ({"power": 3.0}, "power"),
         ({"n_clusters": 0}, "n_clusters"),
         ({"n_clusters": 3.0}, "n_clusters=3.0 is out of range: it must be an integer"),
@@ -204,7 +207,7 @@ def test_stages_run_as_one_program_or_in_chunks_with_the_same_states():
 
     one, values, _ = stage(state, rows, config)
     start = Progress("pretrain", 0, state, np.inf, False, {})
-    chunks = run_in_chunks(lambda *at: advance(*at, rows, config, "pretrain", None, 1), start, 70)
+    chunks = run_in_chunks(lambda *at: advance(*at, rows, config, "pretrain", None, None), start, 70)
     np.testing.assert_array_equal(values["loss"], chunks.history["pretrain"]["loss"])
     jax.tree.map(np.testing.assert_array_equal, one, chunks.state)
 

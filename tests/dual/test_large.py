@@ -12,6 +12,7 @@ from dual_jax.devices.mesh import shard_rows
 from dual_jax.dual.fitting import Rows, _batch, drawn_targets, fit, train
 from dual_jax.dual.ranking import norms_on
 from dual_jax.dual.state import started
+from dual_jax.numerics.tiles import Tiles
 
 KEY, N = jax.random.key(0), 101
 X = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
@@ -42,9 +43,21 @@ def test_with_all_rows_in_one_batch_nothing_changes():
 
 def test_an_epoch_sees_every_row_once():
     pool = Rows(jnp.asarray(X), jnp.ones(N, bool))
-    batches = [_batch(pool, jnp.int32(step), 4, None) for step in range(5, 9)]
+    batches = [_batch(pool, jnp.int32(step), 4, Tiles()) for step in range(5, 9)]
     seen = np.concatenate([np.asarray(batch.x)[np.asarray(batch.is_row)] for batch in batches])
     assert sorted(map(tuple, seen.tolist())) == sorted(map(tuple, X.tolist()))
+
+
+def test_a_batch_takes_as_many_rows_of_each_tile_and_the_same_on_any_devices():
+    pool = Rows(jnp.asarray(X[:96]), jnp.ones(96, bool))
+    batch = _batch(pool, jnp.int32(2), 5, Tiles(4))
+    own = [
+        _batch(Rows(pool.x[i : i + 24], pool.is_row[:24]), jnp.int32(2 - i), 5, Tiles())
+        for i in (0, 24, 48, 72)
+    ]
+    np.testing.assert_array_equal(batch.x, np.concatenate([one.x for one in own]))
+    places = [np.flatnonzero((np.asarray(X[:96]) == row).all(axis=1)) for row in batch.x[batch.is_row]]
+    assert np.ravel(places).tolist() == list(range(2, 96, 5))
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from typing import NamedTuple
 
 import jax
@@ -11,9 +12,10 @@ import pytest
 
 import dual_jax as dj
 from dual_jax.cli import main
+from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.devices import hardware, machine
 from dual_jax.devices.mesh import make_mesh
-from dual_jax.dual.ahead import Memory, devices_for, lower, memory_of
+from dual_jax.dual.ahead import Memory, _check_libtpu, devices_for, in_child, lower, memory_of
 from dual_jax.dual.network import Module
 from dual_jax.dual.plan import here, plan, refusal
 from dual_jax.numerics.statistics import MAX_INPUTS
@@ -26,7 +28,7 @@ FULL = dj.DualConfig(dictionary_size=50_000)
 
 def test_a_plan_names_bytes_seconds_and_whether_it_fits():
     expected = dj.plan(50_000, 768, FULL, "v5e:1")
-    assert expected.stages["train"].arrays["C"] == 4 * 50_000**2
+    assert expected.stages["train"].arrays["C"] == 4 * 50_000 * 50_048  # with unused columns, up to 391 x 128
     assert expected.n_bytes > 12 * 50_000**2
     assert not expected.fits
     assert dj.plan(50_000, 768, FULL, "v5e:8").fits
@@ -87,9 +89,9 @@ def test_an_optimiser_without_moments_takes_no_memory_for_them():
 
 
 def test_moments_in_bfloat16_take_half_the_memory_and_traffic():
-    whole, halved = (plan(5000, 8, config, "h200:1").stages["train"] for config in (SIMPLEX, HALVED))
+    whole, halved = (plan(5120, 8, config, "h200:1").stages["train"] for config in (SIMPLEX, HALVED))
     assert 2 * halved.arrays["moments of C"] == whole.arrays["moments of C"]
-    n_entries = 5000 * (5000 + halved.arrays["P and its moments"] / (8 * 5000))
+    n_entries = 5120 * (5120 + halved.arrays["P and its moments"] / (8 * 5120))
     assert whole.cost.traffic - halved.cost.traffic == pytest.approx(8 * n_entries)  # read and written
 
 
@@ -209,11 +211,25 @@ def test_the_command_prints_arrays_and_times_and_the_verdict(capsys):
 
 
 def test_the_command_asks_the_compiler(capsys, monkeypatch):
-    found = iter([Memory(1, 2, int(3e9)), Memory(1, 2, int(4e9)), Memory(1, 2, int(5e9)), None])
-    monkeypatch.setattr("dual_jax.dual.ahead.memory_of", lambda program: next(found))
+    found = [Memory(1, 2, int(3e9)), Memory(1, 2, int(4e9)), Memory(1, 2, int(5e9)), None]
+    stages = dict(zip(("pretrain", "start", "train", "rank"), found, strict=True))
+    monkeypatch.setattr("dual_jax.dual.ahead.in_child", lambda function, *arguments: stages)
     assert main(["plan", "--pool-size", "60", "--features", "4", "--compile"]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if "by the compiler" in line)
     assert line.split()[3:] == ["3", "GB", "4", "GB", "5", "GB", "too", "much"]
+
+
+def test_the_compiler_runs_in_a_process_of_its_own_whose_end_is_told():
+    assert in_child(os.getpid) != os.getpid()
+    with pytest.raises(MissingPackageError, match=r"needs libtpu 0\.0\.23 or newer, not 0\.0\.21\.1"):
+        in_child(_check_libtpu, "0.0.21.1")
+    with pytest.raises(InputError, match="the compiler ended its process"):
+        in_child(os._exit, 3)
+
+
+@pytest.mark.parametrize("version", ["0.0.23", "0.0.42.1", "0.1.dev20260101"])
+def test_versions_of_libtpu_that_work_are_taken(version):
+    _check_libtpu(version)
 
 
 def test_the_command_measures_this_machine(capsys, monkeypatch):
@@ -226,7 +242,7 @@ def test_the_command_measures_this_machine(capsys, monkeypatch):
 def test_inputs_wider_than_the_principal_directions_do_not_widen_the_selection_block():
     narrow, wide = (plan(2000, d, SIMPLEX, "h200:1").stages["train"] for d in (MAX_INPUTS, 4 * MAX_INPUTS))
     assert narrow.arrays["features"] == wide.arrays["features"]
-    own = 2 * MAX_INPUTS * 4 * MAX_INPUTS * 4000  # operations of the projection of rows and dictionary
+    own = 2 * MAX_INPUTS * 4 * MAX_INPUTS * (2000 + 2048)  # operations of projecting rows and dictionary
     network = 6 * 2000 * (4 - 1) * MAX_INPUTS * 2 * 128  # of the first layer and of the last one
     biases = 6 * 2000 * (4 - 1) * MAX_INPUTS
     assert wide.cost.operations - narrow.cost.operations == own + network + biases

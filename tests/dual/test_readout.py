@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dual_jax.dual import readout
-from dual_jax.dual.readout import Pool, by_norms, greedily, refined, spread_out, with_rest
+from dual_jax.dual.readout import Pool, by_norms, chained, greedily, refined, spread_out, with_rest
 from dual_jax.numerics.kmeans import kmeans
 
 LINE = jnp.array([[0.0], [0.1], [0.2], [5.0], [5.1], [9.0]])
@@ -40,6 +40,14 @@ def test_the_greedy_read_out_takes_one_row_of_each_group():
 def test_labelled_rows_count_as_picked():
     assert set(greedily(pool(labeled=[1, 5]), 0.5, 1).indices.tolist()) <= {3, 4}
     assert set(refined(pool(labeled=[1, 5]), 0.5, 1).indices.tolist()) <= {3, 4}
+    assert set(chained(pool(labeled=[1, 5]), 0.5, 1, largest=5).indices.tolist()) <= {3, 4}
+
+
+def test_beyond_its_largest_set_the_greedy_continues_a_chain():
+    short, whole = (chained(pool(), 1.0, n, largest=3) for n in (3, 6))
+    assert whole.indices.tolist()[:3] == short.indices.tolist()
+    rest = greedily(pool(short.indices.tolist()), 1.0, 3)
+    assert whole.indices.tolist()[3:] == rest.indices.tolist()
 
 
 def test_the_rest_follows_by_the_gain_that_each_alone_would_bring():
@@ -95,6 +103,7 @@ def test_a_large_pool_is_ranked_from_a_short_list_against_all_targets(monkeypatc
     [
         ("norms", 200, 50, True),
         ("refine", 50, 2, False),
+        ("chain", 50, 2, False),
         ("greedy", 100, 90, True),
         ("greedy", 200, 7, True),
         ("greedy", 200, 8, False),

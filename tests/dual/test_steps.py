@@ -44,6 +44,36 @@ def test_a_dictionary_of_ones_own_replaces_the_drawn_one_and_nothing_else():
     assert all((np.asarray(c)[:, 2] == 0).all() for c in own.params.C)
 
 
+@pytest.mark.parametrize("config", [CONFIG, FREE], ids=lambda config: config.objective)
+def test_the_unused_columns_and_carried_sums_of_a_tpu_change_no_coefficient(config):
+    config = dataclasses.replace(config, block_rows=11, coefficient_optimizer=optax.adam, learning_rate=0.01)
+    is_labeled = jnp.arange(N) % 7 == 0
+    labeled, candidates = is_labeled, ~is_labeled & (jnp.arange(N) % 3 > 0)
+    found = []
+    for platform in ("cpu", "tpu"):
+        sizes = config.sizes(N, 20, platform=platform)
+        state = start(config=config, labeled=labeled, candidates=candidates, sizes=sizes)
+        for _ in range(20):
+            state, terms = train_step(state, X, config)
+        found.append((state, terms))
+    (plain, plain_terms), (padded, padded_terms) = found
+    assert [len(state.fixed.dictionary) for state, _ in found] == [31, 128]
+    assert (plain.sums is None, padded.sums is None) == (True, config.objective == "simplex")
+    for own, wide in zip(plain.params.C + plain.params.P, padded.params.C + padded.params.P, strict=True):
+        np.testing.assert_allclose(own, wide[:, :31], atol=1e-6)
+        assert not np.asarray(wide)[:, 31:].any()
+    # The root of an empty row's norm is 1e-6.
+    np.testing.assert_allclose(plain_terms, padded_terms, rtol=1e-5, atol=97 * 1e-6)
+
+
+def test_carried_sums_are_those_of_c_and_p():
+    state = start(config=FREE, sizes=FREE.sizes(N, platform="tpu"))
+    state, _ = train_step(state, X, FREE)
+    for blocks, sums in zip((state.params.C, state.params.P), state.sums, strict=True):
+        expected = sum((np.asarray(block, np.float64) ** 2).sum(axis=0) for block in blocks)
+        np.testing.assert_allclose(sums, expected, rtol=1e-6)
+
+
 def test_pretraining_lowers_the_mean_squared_error():
     config = DualConfig(hidden=(9, 7), latent_dim=4)
     state = init(KEY, X, config)

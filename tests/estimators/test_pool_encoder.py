@@ -1,12 +1,15 @@
 """A frame of any columns becomes rows in which each kind of column has a vote."""
 
 import datetime
+import pathlib
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from drawn import draw_pictures, record
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
@@ -15,6 +18,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import dual_jax as dj
 from dual_jax.data.errors import InputError
+from dual_jax.data.media import SkippedFilesWarning
+from dual_jax.views import encoder, files
 
 N = 120
 WORDS = ["red", "blue", "cat", "dog", "runs", "sits", "tree", "house"]
@@ -154,3 +159,114 @@ def test_short_text_shares_the_vote_of_the_categories():
     pool = {name: columns()[name] for name in ("age", "steel", "notes")}
     rows = dj.PoolEncoder({"notes": "string"}).fit_transform(pool)
     np.testing.assert_allclose(np.var(rows[:, 0]), np.sum(np.var(rows[:, 1:], axis=0)), rtol=1e-4)
+
+
+@pytest.fixture
+def quick_codes(monkeypatch):
+    """Learn codes in two steps, from two views of each sample."""
+    monkeypatch.setattr(files, "learn", partial(encoder.learn, steps=2, n_views=2))
+
+
+def test_columns_of_paths_have_a_vote_each_and_are_found_by_their_files(tmp_path, quick_codes):
+    names = draw_pictures(tmp_path / "photos", 24)
+    pool = {"photo": [f"photos/{name}" for name in names], "sound": record(tmp_path, 24)}
+    pool["age"] = [float(i % 7) for i in range(24)]
+
+    fitted = dj.PoolEncoder(folder=str(tmp_path)).fit(pool)
+
+    assert [column.kind for column in fitted.columns_] == ["image", "series", "number"]
+    assert "photo: image (paths of pictures, such as photos/000.png)" in fitted.describe()
+    rows = fitted.transform(pool)
+    ends = np.cumsum([len(view.names) for view in fitted.views_])
+    shares = [np.sum(np.var(part, axis=0)) for part in np.split(rows, ends[:-1], axis=1)]
+    np.testing.assert_allclose(shares, shares[0], rtol=1e-3)
+    codes = rows[:, ends[0] : ends[1]]
+    codes = codes / np.linalg.norm(codes, axis=1, keepdims=True)
+    nearest = np.argmax(codes @ codes.T - 9 * np.eye(24), axis=1)
+    assert np.mean(nearest % 2 == np.arange(24) % 2) > 0.8  # stripes across are like stripes across
+
+
+def test_without_the_files_a_column_of_paths_is_text(tmp_path):
+    fitted = dj.PoolEncoder().fit({"photo": [f"no such/{i}.png" for i in range(9)], "age": [*range(9)]})
+    assert fitted.columns_[0].kind != "image"
+
+
+def test_an_encoder_of_files_is_the_same_after_saving(tmp_path, quick_codes):
+    pool = {"photo": draw_pictures(tmp_path, 12), "age": [*range(12)]}
+    fitted = dj.PoolEncoder({"photo": "image"}, folder=str(tmp_path))
+    rows = fitted.fit_transform(pool)
+    fitted.save(tmp_path / "encoder.npz")
+    again = dj.load(tmp_path / "encoder.npz")
+    np.testing.assert_allclose(again.transform(pool), rows, atol=1e-5)
+    assert again.get_feature_names_out()[-1] == "photo_view7"
+
+
+def test_new_pictures_of_another_size_fit_in_and_a_broken_one_is_the_mean(tmp_path, quick_codes):
+    fitted = dj.PoolEncoder({"photo": "image"}, folder=str(tmp_path))
+    rows = fitted.fit_transform({"photo": draw_pictures(tmp_path, 12)})
+    draw_pictures(tmp_path / "new", 2, side=48)
+    (tmp_path / "new" / "broken.png").write_bytes(b"no picture")
+
+    with pytest.warns(SkippedFilesWarning, match=r"1 files cannot be read, such as 'new/broken\.png'"):
+        new = fitted.transform({"photo": ["new/000.png", "new/broken.png"]})
+
+    assert new.shape == (2, rows.shape[1])
+    np.testing.assert_allclose(new[1], rows.mean(axis=0), atol=1e-5)
+
+
+def test_files_of_the_pool_that_cannot_be_read_are_named(tmp_path, quick_codes):
+    names = draw_pictures(tmp_path, 12)
+    (tmp_path / names[3]).write_bytes(b"no picture")
+    fitted = dj.PoolEncoder({"photo": "image"}, folder=str(tmp_path))
+    with pytest.warns(SkippedFilesWarning, match=names[3]):
+        fitted.fit({"photo": [*names, None]})
+    assert fitted.skipped_.keys() == {names[3], ""}
+    assert np.flatnonzero(fitted.unread_).tolist() == [3, 12]
+
+
+def test_a_function_of_paths_can_embed_pictures(tmp_path):
+    names = draw_pictures(tmp_path, 6)
+
+    def embed(paths):
+        return [[len(path), float(pathlib.Path(path).stat().st_size)] for path in paths]
+
+    rows = dj.PoolEncoder(images=embed, folder=str(tmp_path)).fit_transform({"photo": names})
+    assert rows.shape == (6, 2)
+
+
+def test_numbers_are_no_paths(tmp_path):
+    with pytest.raises(InputError, match="holds int64, not paths"):
+        dj.PoolEncoder({"age": "image"}).fit({"age": [1, 2, 3]})
+
+
+def test_counts_of_words_have_a_vote_of_their_own_and_survive_a_file(tmp_path):
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(1.2 / np.arange(1, 61) ** 0.9, (N, 60))
+    pool = {"age": columns()["age"], **{f"w{i}": column.tolist() for i, column in enumerate(counts.T)}}
+
+    encoder = dj.PoolEncoder()
+    rows = encoder.fit_transform(pool)
+
+    from dual_jax.views.counts import Counts
+
+    directions = Counts.fit_rows(counts).transform_rows(counts)
+    age = StandardScaler().fit_transform(np.array(pool["age"])[:, None])
+    expected = np.hstack([as_they_are(age), as_they_are(directions)]) * np.sqrt((1 + directions.shape[1]) / 2)
+    np.testing.assert_allclose(rows, expected, atol=1e-5)
+    assert {column.kind for column in encoder.columns_} == {"number", "counts"}
+    encoder.save(tmp_path / "encoder.npz")
+    np.testing.assert_array_equal(dj.load(tmp_path / "encoder.npz").transform(pool), rows)
+    asked = dj.PoolEncoder({f"w{i}": "number" for i in range(60)}).fit(pool)
+    assert {column.kind for column in asked.columns_} == {"number"}
+
+
+def test_an_embedder_can_be_named():
+    pool = {"notes": columns()["notes"]}
+    by_name = dj.PoolEncoder(text="dual_jax.testing_embedder:none")
+    with pytest.raises(InputError, match="No module named"):
+        by_name.fit(pool)
+    with pytest.raises(InputError, match="neither"):
+        dj.PoolEncoder(text="lsi").fit(pool)
+    rows = dj.PoolEncoder(text="numpy:char.str_len").fit  # one number for each text is no row
+    with pytest.raises(InputError, match="one row for each"):
+        rows(pool)

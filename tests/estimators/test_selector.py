@@ -77,7 +77,14 @@ def test_where_the_order_is_not_nested_each_budget_is_computed_anew():
     assert fitted.select(9).tolist() == selector("kmeans", 9).fit(X).sample_indices_.tolist()
 
 
-@pytest.mark.parametrize(("readout", "is_nested"), [("greedy", True), ("refine", False)])
+def test_a_chain_can_be_cut_and_a_larger_budget_has_another_one():
+    fitted = selector("medoids", readout="chain").fit(X)
+    assert (fitted.n_exact_, fitted.is_nested_) == (5, False)
+    assert fitted.select(3).tolist() == fitted.sample_indices_.tolist()[:3]
+    assert len(set(fitted.select(9).tolist())) == 9
+
+
+@pytest.mark.parametrize(("readout", "is_nested"), [("greedy", True), ("chain", False), ("refine", False)])
 def test_duals_swaps_are_for_one_budget(readout, is_nested, monkeypatch):
     def dual(key, x, n_select, *, labeled, candidates, readout="greedy"):
         return dj.METHODS["random"](key, x, n_select, labeled=labeled, candidates=candidates)
@@ -208,5 +215,5 @@ def test_a_method_or_knob_that_cannot_be_used_is_named_with_what_can(made, error
 @pytest.mark.parametrize("method", dj.METHODS)
 def test_the_defaults_of_every_knob_may_be_given(method):
     parameters = list(inspect.signature(dj.METHODS[method].select).parameters.values())[5:]
-    knobs = {knob.name: knob.default for knob in parameters}
+    knobs = {knob.name: knob.default for knob in parameters if knob.name != "limits"}
     assert check_knobs(method, knobs) == knobs

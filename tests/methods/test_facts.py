@@ -45,11 +45,11 @@ def test_every_method_belongs_to_one_family():
 
 def test_no_method_is_imported_before_it_is_called():
     code = (
-        "import sys, dual_jax.methods, dual_jax.cli.select, dual_jax.cli.compare;"
+        "import sys, dual_jax.cli.select, dual_jax.cli.compare; from dual_jax.methods import METHODS;"
         "print(*[m for m in sys.modules if m.startswith('dual_jax.methods.')])"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert loaded.stdout.split() == ["dual_jax.methods.facts"]
+    assert loaded.stdout.split() == ["dual_jax.methods.facts", "dual_jax.methods.registry"]
 
 
 @pytest.mark.parametrize("masks", [{}, {"labeled": [True, False, False]}, {"candidates": np.arange(3) < 2}])

@@ -4,7 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.numerics.graphs import heat_weights, laplacian, lle_weights, mean_distance, nearest_neighbors
+from dual_jax.numerics.graphs import (
+    heat_weights,
+    laplacian,
+    lle_weights,
+    mean_distance,
+    nearest_neighbors,
+    smallest,
+)
 
 N, D, K = 40, 3, 4
 RTOL = 1e-5  # float32 sums over some tens of numbers
@@ -89,3 +96,12 @@ def test_a_row_halfway_is_rebuilt_half_and_half():
 def test_copies_share_their_weight_equally():
     x = jnp.ones((5, 2))
     np.testing.assert_allclose(lle_weights(x, nearest_neighbors(x, K)[0]), 0.25, rtol=RTOL)
+
+
+@pytest.mark.parametrize("n", [50, 5000])
+def test_the_smallest_numbers_come_in_order_and_of_equals_the_lower_position_first(n):
+    x = jnp.asarray(np.random.default_rng(0).integers(0, n // 2, n), jnp.float32)
+    numbers, places = smallest(x, 7)
+    expected = np.argsort(np.asarray(x), kind="stable")[:7]
+    assert places.tolist() == expected.tolist()
+    assert numbers.tolist() == x[expected].tolist()

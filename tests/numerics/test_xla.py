@@ -84,9 +84,10 @@ def test_a_product_with_a_transposed_array_is_that_of_numpy():
     np.testing.assert_allclose(xla.transposed_matmul(A, B), A.T @ B, rtol=1e-5, atol=1e-5)
 
 
-def test_what_runs_after_something_is_unchanged():
+@pytest.mark.parametrize("run_after", [xla.run_after, xla.start_after])
+def test_what_runs_after_something_is_unchanged(run_after):
     tree = {"x": jnp.asarray(A), "n": jnp.arange(3)}
-    after = jax.jit(xla.run_after)(jnp.asarray(B), tree)
+    after = jax.jit(run_after)(jnp.asarray(B), tree)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), after, tree))
 
 
@@ -96,6 +97,24 @@ def test_on_a_cpu_one_entry_in_each_row_is_cleared_and_a_place_beyond_the_row_is
     expected[0, 2] = expected[2, 0] = 0.0
     np.testing.assert_array_equal(cleared, expected)
     np.testing.assert_array_equal(xla.mask_entries(jnp.asarray(A), jnp.zeros(A.shape, bool)), A)
+
+
+@pytest.mark.parametrize("product", [xla.outer_product, xla._summed_products], ids=["here", "on a GPU"])
+def test_an_outer_product_is_that_of_numpy(product):
+    np.testing.assert_allclose(product(B, A[:7, :3]), B @ A[:7, :3].T, rtol=1e-5, atol=1e-6)
+
+
+def test_on_a_cpu_the_gradient_of_one_entry_in_each_row_is_0():
+    is_free = jnp.ones(A[:3].shape, bool)  # is not looked at
+    masked = xla.mask_gradient(jnp.asarray(A[:3]), is_free, jnp.array([2, 30, 0]))
+    np.testing.assert_array_equal(masked, xla.zero_entries(jnp.asarray(A[:3]), jnp.array([2, 30, 0])))
+
+
+def test_what_is_ordered_is_unchanged_and_so_is_its_gradient():
+    arrays = jnp.asarray(A), jnp.asarray(B)
+    jax.tree.map(np.testing.assert_array_equal, xla.ordered(*arrays), arrays)
+    _, pull = jax.vjp(lambda a, b: xla.ordered(a, b), *arrays)
+    jax.tree.map(np.testing.assert_array_equal, pull(arrays), arrays)
 
 
 def test_blocks_one_after_the_other_need_fewer_temporaries_than_side_by_side(measured):
@@ -114,3 +133,36 @@ def test_the_compiler_still_rewrites_a_product_turned_round(measured):
     plain, turned = measured["plain products"]
     assert plain != measured["product of ours"]
     assert turned != measured["product of ours"] or turned == plain
+
+
+def test_a_function_that_is_compiled_alone_returns_the_same_also_of_what_is_not_finite():
+    square = xla.compiled_alone(lambda a, k: (a * a, k + 1))
+    a = jnp.array([2.0, jnp.nan, jnp.inf])
+    for run in (square, jax.jit(square)):
+        np.testing.assert_array_equal(run(a, 3)[0], [4.0, np.nan, np.inf])
+        assert int(run(a[:1], 3)[1]) == 4
+
+
+ALONE = """
+import jax
+from dual_jax.numerics.xla import compiled_alone
+
+def program(isolated):
+    text = jax.jit(lambda a, b, c: isolated(a * b) + c).lower(*[jax.ShapeDtypeStruct((64,), "float32")] * 3)
+    return text.compile().as_text()
+
+def is_contracted(text):
+    bodies = text.split("\\n\\n")
+    return any(" multiply(" in body and " add(" in body for body in bodies)
+
+ways = jax.lax.optimization_barrier, compiled_alone(lambda x: x)
+print(*[is_contracted(program(way)) for way in ways])
+"""
+
+
+def test_a_barrier_does_not_keep_a_product_and_a_sum_apart_and_a_branch_does():
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == ["True", "False"]

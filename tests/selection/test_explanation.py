@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dual_jax.selection.explanation import explain
+from dual_jax.selection.explanation import explain, represented
 from dual_jax.selection.protocol import Selection
 
 U = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
@@ -50,6 +50,26 @@ def test_the_nearest_row_before_a_pick_was_picked_earlier_or_labelled(labeled):
             to_former = distances(U[[pick]], U[former])[0]
             assert int(why.nearest[i]) == former[to_former.argmin()]
             np.testing.assert_allclose(why.distance[i], to_former.min(), rtol=1e-5)  # a sum of three squares
+
+
+@pytest.mark.parametrize("labeled", [NONE, SOME], ids=["none labelled", "some labelled"])
+def test_every_row_has_the_nearest_pick_or_labelled_row_as_its_representative(labeled):
+    why, chosen = explained(labeled), np.array([*np.flatnonzero(labeled), *PICKS])
+
+    to_chosen = distances(U, U[chosen])
+
+    assert why.representative.tolist() == chosen[to_chosen.argmin(1)].tolist()
+    np.testing.assert_allclose(why.to_representative, to_chosen.min(1), rtol=1e-5, atol=1e-6)
+
+
+def test_the_rows_of_a_pick_come_nearest_first_and_are_no_other_s():
+    why = explained()
+
+    rows = represented(why, 31, 3)
+
+    mine = [row for row in np.flatnonzero(why.representative == 31) if row != 31]
+    assert rows.tolist() == sorted(mine, key=lambda row: distances(U[[row]], U[[31]])[0, 0])[:3]
+    assert len(rows) == 3
 
 
 def test_nothing_is_near_the_first_pick_when_no_row_is_labelled():

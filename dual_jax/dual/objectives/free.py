@@ -19,7 +19,7 @@ from dual_jax.dual.objectives.notation import (
 )
 from dual_jax.numerics.arithmetic import matmul, safe_sqrt, squared_norms
 from dual_jax.numerics.statistics import Moments
-from dual_jax.numerics.xla import mask_entries, transposed_matmul, zero_entries
+from dual_jax.numerics.xla import mask_entries, mask_gradient, ordered, outer_product, transposed_matmul
 
 
 def terms(
@@ -46,8 +46,9 @@ def _rebuild(
     raw: Block, dictionary: Space, targets: Targets, free: Block, scales: Scales, weights: Weights
 ) -> tuple[Rebuilt, Block]:
     nowhere = jnp.full(len(targets.sizes), len(dictionary.z))
-    z, sums = combine(raw.C, dictionary.z, free.C, targets.own)
     centroids, cluster_sums = combine(raw.P, dictionary.z, free.P, nowhere)
+    atoms, centroids = ordered(dictionary.z, centroids)
+    z, sums = combine(raw.C, atoms, free.C, targets.own)
     return Rebuilt(z, None, centroids), Block(sums, cluster_sums)
 
 
@@ -73,7 +74,7 @@ def _combine_backward(kept: tuple[Array, ...], of: tuple[Array, Array]) -> tuple
     raw, z, is_free, own = kept
     of_rebuilt, of_sums = of
     c = mask_entries(raw, is_free)
-    of_c = zero_entries(mask_entries(matmul(of_rebuilt, z.T), is_free), own)
+    of_c = mask_gradient(outer_product(of_rebuilt, z), is_free, own)
     return of_c + 2.0 * c * of_sums, transposed_matmul(c, of_rebuilt), None, None
 
 

@@ -9,7 +9,9 @@ import optax
 from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_distances_to_nearest, squared_norms
+from dual_jax.selection.limits import Limits, Used, begin, close_around
 from dual_jax.selection.protocol import Selection
+from dual_jax.selection.walks import pick_or_none
 
 
 @partial(jax.jit, static_argnames=("n_select", "n_steps"))
@@ -24,6 +26,7 @@ def activeft(
     balance: float = 1.0,
     learning_rate: float = 1e-3,
     n_steps: int = 300,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return rows near to free points that imitate the pool and repel each other.
 
@@ -51,6 +54,9 @@ def activeft(
         Weight of the repulsion, >= 0; the paper's 1.
     learning_rate, n_steps
         Of Adam; the paper's. ``n_steps`` is static.
+    limits
+        See `dual_jax.selection.limits`; ``min_distance`` and ``per_group`` are kept when
+        vectors take their rows, by distances of rows at length 1.
 
     Returns
     -------
@@ -77,7 +83,7 @@ def activeft(
         return _unit(centers + updates), moments
 
     centers, _ = jax.lax.fori_loop(0, n_steps, step, (start, adam.init(start)))
-    return _nearest_rows(f, centers, rivals, candidates)
+    return _nearest_rows(f, centers, rivals, limits, begin(limits, f, labeled, candidates))
 
 
 def _unit(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
@@ -115,16 +121,20 @@ def _nearest_rows(
     f: Float[Array, "n d"],
     centers: Float[Array, "k d"],
     rivals: Float[Array, " n"],
-    is_open: Bool[Array, " n"],
+    limits: Limits | None,
+    start: tuple[Used | None, Bool[Array, " n"]],
 ) -> Selection:
     """Return a distinct open row for each vector, the vector that serves most rows first."""
     to_rows = matmul(centers, f.T)
     is_served = jnp.max(to_rows, axis=0) > rivals
     shares = jax.ops.segment_sum(is_served / len(f), jnp.argmax(to_rows, axis=0), len(centers))
 
-    def take(is_open: Array, place: Array) -> tuple[Array, Array]:
+    def take(state: tuple[Used | None, Array], place: Array) -> tuple[tuple[Used | None, Array], Array]:
+        used, is_open = state
         row = jnp.argmax(jnp.where(is_open, to_rows[place], -jnp.inf)).astype(jnp.int32)
-        return is_open.at[row].set(False), row
+        found, _ = pick_or_none(limits, is_open, row, row)
+        is_open, used = close_around(limits, used, is_open, row, f)
+        return (used, is_open), found
 
     order = jnp.argsort(-shares, stable=True)
-    return Selection(jax.lax.scan(take, is_open, order)[1], shares[order])
+    return Selection(jax.lax.scan(take, start, order)[1], shares[order])

@@ -9,7 +9,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dual_jax.methods.coverage.kcenter import spread_rest
 from dual_jax.numerics.arithmetic import matmul, squared_norms
 from dual_jax.numerics.kernels import kernel_matrix, median_distance
+from dual_jax.selection.limits import APART, Limits, Used, begin, close_around, only
 from dual_jax.selection.protocol import TIE, Selection, first_best
+from dual_jax.selection.walks import cut, pick_or_none
 
 RANK = 1e-5  # a residual below this share of the largest kernel value is rounding
 MAX_LABELED = 256  # labelled rows that are conditioned on, the least explained first
@@ -27,6 +29,7 @@ def dpp(
     candidates: Bool[Array, " n"],
     kernel: str = "rbf",
     width: float | None = None,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return rows that span the largest volume in the kernel's feature space.
 
@@ -50,6 +53,8 @@ def dpp(
     ----------
     kernel, width
         As in `dual_jax.numerics.kernels.kernel_matrix`; both defaults are ours.
+    limits
+        See `dual_jax.selection.limits`; ``until``, ``min_distance`` and ``per_group`` are kept.
 
     Returns
     -------
@@ -87,18 +92,23 @@ def dpp(
         slot, (_, residual) = state
         return (slot < n_kept) & (jnp.max(residual, where=labeled, initial=0.0) > floor)
 
-    def pick(state: tuple[_Factor, Array], slot: Array) -> tuple[tuple[_Factor, Array], tuple[Array, Array]]:
-        factor, is_open = state
+    def pick(
+        state: tuple[_Factor, Array, Used | None], slot: Array
+    ) -> tuple[tuple[_Factor, Array, Used | None], tuple[Array, Array]]:
+        factor, is_open, used = state
         residual = factor[1]
         best = jnp.max(residual, where=is_open, initial=0.0)
         row = first_best(-from_mean, is_open & (residual >= (1.0 - TIE) * best))
         factor = absorb(factor, slot, row)
-        return (factor, is_open.at[row].set(False)), (row.astype(jnp.int32), best)
+        found = pick_or_none(limits, is_open, row, best)
+        is_open, used = close_around(limits, used, is_open, row, x)
+        return (factor, is_open, used), found
 
     nothing = (jnp.zeros((n_kept + n_select, len(x))), diagonal)
     _, factor = jax.lax.while_loop(is_unexplained, condition, (jnp.zeros((), int), nothing))
     slots = n_kept + jnp.arange(n_select)
-    _, (indices, residuals) = jax.lax.scan(pick, (factor, candidates), slots)
+    used, is_open = begin(limits, x, labeled, candidates)
+    _, (indices, residuals) = jax.lax.scan(pick, (factor, is_open, used), slots)
     n_useful = jnp.sum(jnp.cumprod(residuals > floor))
-    indices = spread_rest(x, indices, n_useful, labeled, candidates)
-    return Selection(indices, jnp.log(jnp.maximum(residuals, floor)))
+    indices = spread_rest(x, indices, n_useful, labeled, candidates, only(limits, *APART))
+    return cut(limits, x, Selection(indices, jnp.log(jnp.maximum(residuals, floor))), labeled)

@@ -10,6 +10,7 @@ from dual_jax.numerics.arithmetic import safe_divide
 from dual_jax.numerics.kernels import median_distance
 from dual_jax.selection.cover import Cost, build_cover
 from dual_jax.selection.coverage import coverage, greedy
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection
 
 SIMILARITIES = ("rbf", "cosine")
@@ -25,6 +26,7 @@ def facility(
     candidates: Bool[Array, " n"],
     similarity: str = "rbf",
     width: float | None = None,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return rows such that every row of the pool is similar to one of them.
 
@@ -54,6 +56,10 @@ def facility(
         Of ``"rbf"``, > 0, in the units of ``x``; by default the median distance between two rows of the pool,
         or of 1,024 of them at even steps (our choice). Without effect with ``"cosine"``.
 
+    limits
+        See `dual_jax.selection.limits`; all are kept, distances are those of the rows, scaled to length 1
+        for ``"cosine"``, and "mean distance" is the mean of ``1 - max_j s_ij``.
+
     Returns
     -------
     Selection
@@ -79,7 +85,7 @@ def facility(
     else:
         sigma = median_distance(x) if width is None else width
         cost = jax.tree_util.Partial(_rbf_cost, width=sigma)
-    return greedy_similarity(x, n_select, cost, labeled, candidates)
+    return greedy_similarity(x, n_select, cost, labeled, candidates, limits)
 
 
 def greedy_similarity(
@@ -88,11 +94,13 @@ def greedy_similarity(
     cost: Cost,
     labeled: Bool[Array, " n"],
     candidates: Bool[Array, " n"],
+    limits: Limits | None = None,
 ) -> Selection:
     """Return the picks of the greedy for the similarity ``1 - cost``, gains counted from 0."""
-    cover = build_cover(x, cost, labeled=labeled, candidates=candidates)
+    cover = build_cover(x, cost, labeled=labeled, candidates=candidates, limits=limits)
     picks = greedy(cover, n_select)
-    from_nothing = len(x) - coverage(cover, picks.indices[:1])[0]  # used where no row is labelled
+    most = len(x) if limits is None else jnp.sum(cover.weights)
+    from_nothing = most - coverage(cover, picks.indices[:1])[0]  # used where no row is labelled
     gain = jnp.where(labeled.any(), picks.scores[0], from_nothing)
     return picks._replace(scores=picks.scores.at[0].set(gain))
 

@@ -8,7 +8,9 @@ from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.numerics.graphs import BLOCK
 from dual_jax.numerics.kernels import kernel_matrix, median_distance
+from dual_jax.selection.limits import Limits, Used, begin, close_around
 from dual_jax.selection.protocol import Selection, first_best
+from dual_jax.selection.walks import cut, pick_or_none
 
 
 @partial(jax.jit, static_argnames=("n_select", "kernel"))
@@ -21,6 +23,7 @@ def herding(
     candidates: Bool[Array, " n"],
     kernel: str = "rbf",
     width: float | None = None,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return rows whose kernel mean follows the kernel mean of the pool.
 
@@ -41,6 +44,8 @@ def herding(
     ----------
     kernel, width
         As in `dual_jax.numerics.kernels.kernel_matrix`; both defaults are ours.
+    limits
+        See `dual_jax.selection.limits`; ``until``, ``min_distance`` and ``per_group`` are kept.
 
     Returns
     -------
@@ -58,16 +63,19 @@ def herding(
     mean, crowd = _kernel_sums(x, labeled, kernel, sigma)
 
     def pick(
-        state: tuple[Array, Array, Array], _: None
-    ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array]]:
-        crowd, n_done, is_open = state
+        state: tuple[Array, Array, Array, Used | None], _: None
+    ) -> tuple[tuple[Array, Array, Array, Used | None], tuple[Array, Array]]:
+        crowd, n_done, is_open, used = state
         scores = mean - crowd / (n_done + 1)
         best = first_best(scores, is_open)
-        crowd = crowd + kernel_matrix(x, x[best][None], kernel, sigma)[:, 0]
-        return (crowd, n_done + 1, is_open.at[best].set(False)), (best.astype(jnp.int32), scores[best])
+        crowd, n_done = crowd + kernel_matrix(x, x[best][None], kernel, sigma)[:, 0], n_done + 1
+        is_left, used = close_around(limits, used, is_open, best, x)
+        found = pick_or_none(limits, is_open, best, scores[best])
+        return (crowd, n_done, is_left, used), found
 
-    start = (crowd, labeled.sum(), candidates)
-    return Selection(*jax.lax.scan(pick, start, length=n_select)[1])
+    used, candidates = begin(limits, x, labeled, candidates)
+    start = (crowd, labeled.sum(), candidates, used)
+    return cut(limits, x, Selection(*jax.lax.scan(pick, start, length=n_select)[1]), labeled)
 
 
 def _kernel_sums(

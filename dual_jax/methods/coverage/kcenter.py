@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.numerics.arithmetic import squared_differences, squared_distances_to_nearest, squared_norms
+from dual_jax.selection.limits import Limits, Used, begin, close
 from dual_jax.selection.protocol import Selection, first_best
+from dual_jax.selection.walks import cut, pick_or_none
 
 
 @partial(jax.jit, static_argnames="n_select")
@@ -18,6 +20,7 @@ def kcenter(
     *,
     labeled: Bool[Array, " n"],
     candidates: Bool[Array, " n"],
+    limits: Limits | None = None,
 ) -> Selection:
     """Return rows that leave no row far from a pick: farthest-point traversal, the coreset method.
 
@@ -39,6 +42,8 @@ def kcenter(
     ----------
     x
         Distances are Euclidean.
+    limits
+        See `dual_jax.selection.limits`; ``until``, ``min_distance`` and ``per_group`` are kept.
 
     Returns
     -------
@@ -55,15 +60,22 @@ def kcenter(
     from_mean = squared_norms(x - x.mean(0))
     ceiling = 4.0 * from_mean.max()
 
-    def pick(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        closest, is_open = state
+    def pick(
+        state: tuple[Array, Array, Used | None], _: None
+    ) -> tuple[tuple[Array, Array, Used | None], tuple[Array, Array]]:
+        closest, is_open, used = state
         best = first_best(jnp.where(jnp.isinf(closest), -from_mean, closest), is_open)
         score = jnp.sqrt(jnp.minimum(closest[best], ceiling))
-        closest = jnp.minimum(closest, squared_differences(x[best][None], x)[0])
-        return (closest, is_open.at[best].set(False)), (best.astype(jnp.int32), score)
+        squared = squared_differences(x[best][None], x)[0]
+        closest = jnp.minimum(closest, squared)
+        found = pick_or_none(limits, is_open, best, score)
+        is_open, used = close(limits, used, is_open, best, squared)
+        return (closest, is_open, used), found
 
-    start = (squared_distances_to_nearest(x, labeled), candidates)
-    return Selection(*jax.lax.scan(pick, start, length=n_select)[1])
+    start = squared_distances_to_nearest(x, labeled)
+    used, candidates = begin(limits, x, labeled, candidates)
+    picks = Selection(*jax.lax.scan(pick, (start, candidates, used), length=n_select)[1])
+    return cut(limits, x, picks, labeled)
 
 
 def spread_rest(
@@ -72,13 +84,15 @@ def spread_rest(
     n_kept: Int[Array, ""],
     labeled: Bool[Array, " n"],
     candidates: Bool[Array, " n"],
+    limits: Limits | None = None,
 ) -> Int[Array, " k"]:
     """Return the picks, all after the first ``n_kept`` replaced by farthest points from what is done.
 
-    For methods whose own objective gives no more picks before the budget is reached; nested if they are.
+    For methods whose own objective gives no more picks before the budget is reached; nested if they are. Of
+    the limits those of `kcenter` are kept, but for ``until``.
     """
     place = jnp.arange(len(picks))
     done = labeled.at[jnp.where(place < n_kept, picks, len(x))].set(True, mode="drop")
     is_open = candidates & ~done
-    rest = kcenter(jax.random.key(0), x, len(picks), labeled=done, candidates=is_open).indices
+    rest = kcenter(jax.random.key(0), x, len(picks), labeled=done, candidates=is_open, limits=limits).indices
     return jnp.where(place < n_kept, picks, rest[place - n_kept])

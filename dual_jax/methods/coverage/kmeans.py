@@ -10,7 +10,9 @@ from dual_jax.numerics.arithmetic import squared_differences, squared_distances_
 from dual_jax.numerics.chunks import Chunks
 from dual_jax.numerics.kmeans import kmeans as lloyd
 from dual_jax.numerics.seeding import greedy_seeds
+from dual_jax.selection.limits import Limits, Used, begin, close_around
 from dual_jax.selection.protocol import Selection, first_best
+from dual_jax.selection.walks import pick_or_none
 
 _Turn = tuple[Array, Array, Array, Array, Array, Array]
 
@@ -27,6 +29,7 @@ def kmeans(
     candidates: Bool[Array, " n"],
     n_restarts: int = 4,
     max_iter: int = 100,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return the rows nearest to the centres of as many clusters as there are picks, largest cluster first.
 
@@ -52,6 +55,9 @@ def kmeans(
     max_iter
         Largest number of Lloyd iterations between two assignments of the labelled rows; 100 by default
         (ours).
+    limits
+        See `dual_jax.selection.limits`; ``min_distance`` and ``per_group`` are kept when
+        clusters take their rows.
 
     Returns
     -------
@@ -76,7 +82,8 @@ def kmeans(
 
     losses, centroids, sizes = jax.lax.map(cluster, jax.random.split(key, n_restarts))
     best = jnp.argmin(losses)
-    return _nearest_open(x, centroids[best], sizes[best], candidates)
+    start = begin(limits, x, labeled, candidates)
+    return _nearest_open(x, centroids[best], sizes[best], limits, start)
 
 
 def _cluster(
@@ -115,14 +122,17 @@ def _nearest_open(
     x: Float[Array, "n d"],
     centroids: Float[Array, "K d"],
     sizes: Float[Array, " K"],
-    is_open: Bool[Array, " n"],
+    limits: Limits | None,
+    start: tuple[Used | None, Bool[Array, " n"]],
 ) -> Selection:
     """Return of each cluster, by falling size, the nearest open row that no former cluster took."""
 
-    def take(is_open: Array, k: Array) -> tuple[Array, Array]:
+    def take(state: tuple[Used | None, Array], k: Array) -> tuple[tuple[Used | None, Array], Array]:
+        used, is_open = state
         j = first_best(-squared_differences(centroids[k][None], x)[0], is_open)
-        return is_open.at[j].set(False), j
+        found, _ = pick_or_none(limits, is_open, j, j)
+        is_open, used = close_around(limits, used, is_open, j, x)
+        return (used, is_open), found
 
     order = jnp.argsort(-sizes, stable=True)
-    indices = jax.lax.scan(take, is_open, order)[1]
-    return Selection(indices.astype(jnp.int32), sizes[order])
+    return Selection(jax.lax.scan(take, start, order)[1], sizes[order])

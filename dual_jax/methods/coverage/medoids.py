@@ -8,13 +8,15 @@ from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.numerics.arithmetic import matmul, principal_directions, squared_norms
 from dual_jax.numerics.statistics import MAX_INPUTS, bounded_gain, robust_moments
+from dual_jax.selection.chain import chain
 from dual_jax.selection.cover import build_cover, power_cost
 from dual_jax.selection.coverage import greedy
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection
 from dual_jax.selection.swaps import refine
 
 POWER = 0.5  # of the distance, as in the default read-out of DUAL
-READOUTS = ("greedy", "refine")
+READOUTS = ("greedy", "chain", "refine")
 
 
 @partial(jax.jit, static_argnames=("n_select", "readout", "pair_first"))
@@ -27,6 +29,7 @@ def medoids(
     candidates: Bool[Array, " n"],
     readout: str = "greedy",
     pair_first: bool = True,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return rows such that every row of the pool is near one of them; far rows have little influence.
 
@@ -50,9 +53,13 @@ def medoids(
     candidates
         Forbidden rows are covered too.
     readout
-        ``"greedy"`` (default) or ``"refine"``, swaps for this one budget; static.
+        ``"greedy"`` (default), ``"refine"`` (swaps for this one budget) or ``"chain"`` (swaps for this
+        budget, half of it and so on: `dual_jax.selection.chain`); static.
     pair_first
         Choose the first two picks together; see `dual_jax.selection.coverage.greedy`; static.
+    limits
+        See `dual_jax.selection.limits`; all are kept, with swaps the weights alone. Distances are those of u,
+        to the power 1/2 for "mean distance".
 
     Returns
     -------
@@ -62,7 +69,7 @@ def medoids(
     Raises
     ------
     ValueError
-        When the read-out is not one of the two.
+        When the read-out is not one of the three.
 
     Examples
     --------
@@ -73,7 +80,10 @@ def medoids(
     """
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} is unknown: give one of {', '.join(READOUTS)}.")
-    cover = build_cover(squashed(key, x), power_cost(POWER), labeled=labeled, candidates=candidates)
+    u = squashed(key, x)
+    cover = build_cover(u, power_cost(POWER), labeled=labeled, candidates=candidates, limits=limits)
+    if readout == "chain":
+        return chain(cover, n_select, pair_first=pair_first)
     picks = greedy(cover, n_select, pair_first=pair_first)
     return picks if readout == "greedy" else refine(cover, picks.indices)
 

@@ -11,7 +11,9 @@ from dual_jax.methods.coverage.kcenter import spread_rest
 from dual_jax.numerics.arithmetic import squared_distances
 from dual_jax.numerics.graphs import BLOCK
 from dual_jax.numerics.kmeans import kmeans
+from dual_jax.selection.limits import APART, Limits, only
 from dual_jax.selection.protocol import Selection
+from dual_jax.selection.walks import NONE_LEFT
 
 MARGIN = 1e-4  # the radius is a distance of the pool, and rounding must not decide on that pair
 
@@ -27,6 +29,7 @@ def probcover(
     radius: float | None = None,
     purity: float = 0.95,
     n_clusters: int = 10,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return rows whose balls of one radius hold as many rows of the pool as possible.
 
@@ -60,6 +63,9 @@ def probcover(
         Share of rows whose ball should be pure, 0 to 1; the paper's default. Not used if ``radius`` is given.
     n_clusters
         Pseudo-classes, static, at least 2; give the number of classes where it is known.
+    limits
+        See `dual_jax.selection.limits`; all are kept, and "mean distance" is the share of rows that are not
+        covered. With ``until`` or costs the picks end when all rows are.
 
     Returns
     -------
@@ -76,9 +82,13 @@ def probcover(
     """
     reach = _pure_radius(key, x, purity, n_clusters) if radius is None else radius
     cost = jax.tree_util.Partial(_out_of_reach, limit=reach**2)
-    picks = greedy_similarity(x, n_select, cost, labeled, candidates)
+    picks = greedy_similarity(x, n_select, cost, labeled, candidates, limits)
     n_useful = jnp.sum(picks.scores > 0)
-    return picks._replace(indices=spread_rest(x, picks.indices, n_useful, labeled, candidates))
+    if limits is not None and {"until", "costs"} & {*limits.asked()}:
+        indices = jnp.where(jnp.arange(n_select) < n_useful, picks.indices, NONE_LEFT)
+    else:
+        indices = spread_rest(x, picks.indices, n_useful, labeled, candidates, only(limits, *APART))
+    return picks._replace(indices=indices)
 
 
 def _out_of_reach(squared: Array, limit: Array) -> Array:

@@ -9,7 +9,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dual_jax.numerics.arithmetic import squared_distances
 from dual_jax.numerics.graphs import BLOCK
 from dual_jax.numerics.kmeans import kmeans
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection
+from dual_jax.selection.walks import walk
 
 N_NEIGHBORS = 20  # the paper's
 MAX_CLUSTERS = 500  # the paper's
@@ -26,6 +28,7 @@ def typiclust(
     labeled: Bool[Array, " n"],
     candidates: Bool[Array, " n"],
     n_clusters: int | None = None,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return the row of highest density in every k-means cluster.
 
@@ -56,6 +59,8 @@ def typiclust(
     n_clusters
         Static; by default min(n_select, 500). The paper adds the number of labelled rows, which a mask
         inside ``jit`` does not tell: pass ``min(n_labeled + n_select, 500)`` for its rule.
+    limits
+        See `dual_jax.selection.limits`; ``min_distance`` and ``per_group`` are kept.
 
     Returns
     -------
@@ -78,6 +83,9 @@ def typiclust(
     turn = visits[labels] + _rank_inside(distances, labels, candidates, n_clusters)
     is_small = sizes <= min(SMALL, len(x) / (2 * n_clusters))
     order = jnp.lexsort((labels, -sizes[labels], turn, is_small[labels], ~candidates))
+    if limits is not None:
+        ranking = Selection(order.astype(jnp.int32), 1.0 / (distances[order] + OFFSET))
+        return walk(limits, x, ranking, labeled, candidates, n_select)
     indices = order[:n_select].astype(jnp.int32)
     return Selection(indices, 1.0 / (distances[indices] + OFFSET))
 

@@ -10,7 +10,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dual_jax.numerics.arithmetic import safe_divide, squared_distances, squared_norms
 from dual_jax.numerics.graphs import BLOCK, nearest_neighbors
 from dual_jax.numerics.kmeans import kmeans
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection
+from dual_jax.selection.walks import walk
 
 N_ROUNDS = 10  # the paper's
 NEAREST = 1e-6  # smallest squared distance that counts, where the mean squared norm is 1
@@ -29,6 +31,7 @@ def usl(
     decay: float = 0.5,
     horizon: float = 4.0,
     momentum: float = 0.9,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return a dense row of every k-means cluster, away from what the other clusters return.
 
@@ -67,6 +70,8 @@ def usl(
         Squared distances from here on do not count; the paper's 4.
     momentum
         Share of R that a round carries over, 0 to 1; the paper's 0.9.
+    limits
+        See `dual_jax.selection.limits`; ``min_distance`` and ``per_group`` are kept.
 
     Returns
     -------
@@ -101,7 +106,11 @@ def usl(
     utility = density - repulsion * jax.lax.fori_loop(0, N_ROUNDS, repel, jnp.zeros(len(x)))
     picks = _best_inside(utility, is_member)
     is_pick = jnp.zeros(len(x), bool).at[picks].set(True, mode="drop")
-    indices = jnp.lexsort((-utility, ~is_pick, ~candidates))[:n_select].astype(jnp.int32)
+    order = jnp.lexsort((-utility, ~is_pick, ~candidates))
+    if limits is not None:
+        ranking = Selection(order.astype(jnp.int32), utility[order])
+        return walk(limits, f, ranking, labeled, candidates, n_select)
+    indices = order[:n_select].astype(jnp.int32)
     return Selection(indices, utility[indices])
 
 

@@ -10,6 +10,7 @@ from dual_jax.methods.reconstruction.ted import by_deflation, by_features
 from dual_jax.numerics.arithmetic import matmul, unit_power
 from dual_jax.numerics.graphs import heat_weights, laplacian, mean_distance, nearest_neighbors
 from dual_jax.numerics.kernels import kernel_matrix
+from dual_jax.selection.limits import Limits
 from dual_jax.selection.protocol import Selection
 
 
@@ -26,6 +27,7 @@ def maed(
     regularization: Float[Array, ""] | float = 0.01,
     kernel: str = "linear",
     width: Float[Array, ""] | float | None = None,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return the picks of TED in a kernel under which rows that the graph joins are alike.
 
@@ -52,6 +54,8 @@ def maed(
         k of the graph, static; 5 by default (the authors').
     regularization, kernel, width
         As in `ted`; 0.01 is the authors' default too.
+    limits
+        See `dual_jax.selection.limits`; ``until``, ``min_distance`` and ``per_group`` are kept.
 
     Returns
     -------
@@ -75,9 +79,11 @@ def maed(
     neighbors, squared = nearest_neighbors(x, n_neighbors)
     graph = laplacian(neighbors, heat_weights(squared, mean_distance(x)))
     if kernel == "linear" and x.shape[1] <= len(x):
-        return by_features(_bent_features(x, graph, beta), candidates, labeled, regularization, n_select)
+        return by_features(
+            _bent_features(x, graph, beta), candidates, labeled, regularization, n_select, limits, x
+        )
     gram = _bent_kernel(kernel_matrix(x, x, kernel, width), graph, beta)
-    return by_deflation(gram, candidates, labeled, regularization, n_select)
+    return by_deflation(gram, candidates, labeled, regularization, n_select, limits, x)
 
 
 def _bent_features(

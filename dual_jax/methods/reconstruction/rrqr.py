@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from dual_jax.numerics.arithmetic import matmul, safe_divide, squared_norms
+from dual_jax.selection.limits import Limits, Used, begin, close_around
 from dual_jax.selection.protocol import Selection, first_best
+from dual_jax.selection.walks import cut, pick_or_none
 
-_State = tuple[Array, Array, Array]  # residuals, open rows, copies of picks
+_State = tuple[Array, Array, Array, Used | None]  # residuals, open rows, copies of picks, limits
 
 
 @partial(jax.jit, static_argnames=("n_select",))
@@ -21,6 +23,7 @@ def rrqr(
     labeled: Bool[Array, " n"],
     candidates: Bool[Array, " n"],
     tol: float = 1e-5,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return the pivots of a QR factorisation of ``x^T`` with column pivoting.
 
@@ -45,6 +48,8 @@ def rrqr(
     tol
         Residuals of at most this share of the longest row count as zero; 1e-5 by default (ours), what
         float32 can tell.
+    limits
+        See `dual_jax.selection.limits`; ``until``, ``min_distance`` and ``per_group`` are kept.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def rrqr(
         return residual - _projected(residual, known[jnp.argmax(squared_norms(known))], tol)
 
     def pick(state: _State, _: None) -> tuple[_State, tuple[Array, Array]]:
-        residual, is_open, is_copy = state
+        residual, is_open, is_copy, used = state
         is_fresh = is_open & (~is_copy | ~(is_open & ~is_copy).any())
         is_used_up = jnp.max(jnp.sqrt(squared_norms(residual)), where=is_fresh, initial=0.0) <= tol
         residual = jnp.where(is_used_up, x, residual)
@@ -76,11 +81,13 @@ def rrqr(
         j = first_best(lengths, is_fresh)
         is_copy = is_copy | (x == x[j]).all(axis=1)
         rest = residual - _projected(residual, residual[j], tol)
-        return (rest, is_open.at[j].set(False), is_copy), (j, lengths[j])
+        is_left, used = close_around(limits, used, is_open, j, x)
+        return (rest, is_left, is_copy, used), pick_or_none(limits, is_open, j, lengths[j])
 
-    start = (jax.lax.fori_loop(0, min(n, d), project, x), candidates, jnp.zeros(n, bool))
+    used, is_open = begin(limits, x, labeled, candidates)
+    start = (jax.lax.fori_loop(0, min(n, d), project, x), is_open, jnp.zeros(n, bool), used)
     _, (indices, lengths) = jax.lax.scan(pick, start, length=n_select)
-    return Selection(indices.astype(jnp.int32), scale * lengths)
+    return cut(limits, x, Selection(indices.astype(jnp.int32), scale * lengths), labeled)
 
 
 def _projected(rows: Float[Array, "n d"], row: Float[Array, " d"], tol: float | Array) -> Float[Array, "n d"]:

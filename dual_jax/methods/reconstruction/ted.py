@@ -10,7 +10,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dual_jax.methods.reconstruction.rowsparse import definite_inverse, first_of_equals
 from dual_jax.numerics.arithmetic import matmul, nth_true, squared_norms, unit_power
 from dual_jax.numerics.kernels import kernel_matrix
+from dual_jax.selection.limits import Limits, Used, begin, close_around
 from dual_jax.selection.protocol import Selection, first_best
+from dual_jax.selection.walks import cut, pick_or_none
 
 STRETCH = 8  # picks at most between two passes over a kernel matrix
 FALL = 1 / 16  # and fewer where the best score falls to this share: rounding stays that of its start
@@ -27,6 +29,7 @@ def ted(
     regularization: Float[Array, ""] | float = 0.01,
     kernel: str = "linear",
     width: Float[Array, ""] | float | None = None,
+    limits: Limits | None = None,
 ) -> Selection:
     """Return the rows that greedily lower the pool's error under ridge regression from the picks.
 
@@ -51,6 +54,8 @@ def ted(
         regions.
     kernel, width
         As in `dual_jax.numerics.kernels.kernel_matrix`; the default width is ours.
+    limits
+        See `dual_jax.selection.limits`; ``until``, ``min_distance`` and ``per_group`` are kept.
 
     Returns
     -------
@@ -72,9 +77,9 @@ def ted(
     if kernel == "linear":
         x = unit_power(x)
     if kernel == "linear" and x.shape[1] <= len(x):
-        return by_features(x, candidates, labeled, regularization, n_select)
+        return by_features(x, candidates, labeled, regularization, n_select, limits, x)
     gram = kernel_matrix(x, x, kernel, width)
-    return by_deflation(gram, candidates, labeled, regularization, n_select)
+    return by_deflation(gram, candidates, labeled, regularization, n_select, limits, x)
 
 
 def by_features(
@@ -83,27 +88,34 @@ def by_features(
     labeled: Bool[Array, " n"],
     mu: Float[Array, ""] | float,
     n_select: int,
+    limits: Limits | None,
+    rows: Float[Array, "n q"],
 ) -> Selection:
-    """Return the picks without an n x n array.
+    """Return the picks without an n x n array; limits are kept by the distances of ``rows``.
 
     With ``B = (mu I + X_S^T X_S)^-1`` the deflated K is ``mu X B X^T`` (rows of X are samples). B is formed
     again from the picks each time, so that rounding errors do not accumulate.
     """
     scatter, is_first = matmul(x.T, x), first_of_equals(x, is_open)
 
-    def pick(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        information, is_open = state
+    def pick(
+        state: tuple[Array, Array, Used | None], _: None
+    ) -> tuple[tuple[Array, Array, Used | None], tuple[Array, Array]]:
+        information, is_open, used = state
         inverse = definite_inverse(information)
         lengths = jnp.sum(matmul(x, inverse) * x, axis=1)
         energies = jnp.sum(matmul(x, matmul(matmul(inverse, scatter), inverse)) * x, axis=1)
         scores = mu * energies / (lengths + 1.0)
         best = first_best(scores, _prefer(is_open, is_first)).astype(jnp.int32)
         information = information + jnp.outer(x[best], x[best])
-        return (information, is_open.at[best].set(False)), (best, scores[best])
+        is_left, used = close_around(limits, used, is_open, best, rows)
+        return (information, is_left, used), pick_or_none(limits, is_open, best, scores[best])
 
     known = jnp.where(labeled[:, None], x, 0.0)
     start = mu * jnp.eye(x.shape[1]) + matmul(known.T, known)
-    return Selection(*jax.lax.scan(pick, (start, is_open), length=n_select)[1])
+    used, is_open = begin(limits, rows, labeled, is_open)
+    picks = Selection(*jax.lax.scan(pick, (start, is_open, used), length=n_select)[1])
+    return cut(limits, rows, picks, labeled)
 
 
 class _Stretch(NamedTuple):
@@ -116,6 +128,7 @@ class _Stretch(NamedTuple):
     is_open: Bool[Array, " n"]
     picks: Selection
     n_done: Int[Array, ""]
+    used: Used | None  # of the limits
 
 
 def by_deflation(
@@ -124,11 +137,14 @@ def by_deflation(
     labeled: Bool[Array, " n"],
     mu: Float[Array, ""] | float,
     n_select: int,
+    limits: Limits | None,
+    rows: Float[Array, "n q"],
 ) -> Selection:
     """Return the picks from the kernel matrix, one rank-one deflation for each labelled row and each pick.
 
     A pass over the matrix costs more than all else, so the deflations of some picks are carried out at once.
-    In between the squared lengths of its rows are brought up to date.
+    In between the squared lengths of its rows are brought up to date. Limits are kept by the distances of
+    ``rows``.
     """
     is_first, rank = first_of_equals(gram, is_open), jnp.cumsum(labeled)
 
@@ -150,18 +166,25 @@ def by_deflation(
             is_sharp = (now.length < STRETCH) & (_best_score(now, mu) >= limit)
             return (now.n_done < n_select) & (is_sharp | (now.length == 0))
 
-        now = jax.lax.while_loop(goes_on, lambda now: _pick(gram, now, mu, is_first), start)
+        now = jax.lax.while_loop(goes_on, lambda now: _pick(gram, now, mu, is_first, limits, rows), start)
         return gram - matmul(now.vectors.T, now.vectors), now
 
     gram = jax.lax.fori_loop(0, rank[-1], know, gram)
     zero, zeros = jnp.zeros((), jnp.int32), jnp.zeros_like(gram[0])
     nothing = Selection(jnp.zeros(n_select, jnp.int32), jnp.zeros(n_select, gram.dtype))
-    start = _Stretch(jnp.zeros((STRETCH, len(gram))), zeros, zeros, zero, is_open, nothing, zero)
-    return jax.lax.while_loop(lambda carry: carry[1].n_done < n_select, stretch, (gram, start))[1].picks
+    used, is_open = begin(limits, rows, labeled, is_open)
+    start = _Stretch(jnp.zeros((STRETCH, len(gram))), zeros, zeros, zero, is_open, nothing, zero, used)
+    end = jax.lax.while_loop(lambda carry: carry[1].n_done < n_select, stretch, (gram, start))[1]
+    return cut(limits, rows, end.picks, labeled)
 
 
 def _pick(
-    gram: Float[Array, "n n"], now: _Stretch, mu: Float[Array, ""] | float, is_first: Bool[Array, " n"]
+    gram: Float[Array, "n n"],
+    now: _Stretch,
+    mu: Float[Array, ""] | float,
+    is_first: Bool[Array, " n"],
+    limits: Limits | None,
+    rows: Float[Array, "n q"],
 ) -> _Stretch:
     """Return the stretch after one more pick.
 
@@ -175,14 +198,17 @@ def _pick(
     image = image - matmul(matmul(now.vectors, vector[:, None]).T, now.vectors)[0]
     energies = now.energies - 2.0 * vector * image + vector**2 * jnp.sum(vector**2)
     indices, gains = now.picks
+    is_left, used = close_around(limits, now.used, now.is_open, best, rows)
+    index, gain = pick_or_none(limits, now.is_open, best, scores[best])
     return _Stretch(
         now.vectors.at[now.length].set(vector),
         jnp.maximum(energies, 0.0),
         now.diagonal - vector**2,
         now.length + 1,
-        now.is_open.at[best].set(False),
-        Selection(indices.at[now.n_done].set(best), gains.at[now.n_done].set(scores[best])),
+        is_left,
+        Selection(indices.at[now.n_done].set(index), gains.at[now.n_done].set(gain)),
         now.n_done + 1,
+        used,
     )
 
 

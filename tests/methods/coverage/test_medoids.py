@@ -68,5 +68,5 @@ def test_of_many_features_as_many_directions_as_the_network_sees_are_kept():
 
 
 def test_an_unknown_read_out_is_refused():
-    with pytest.raises(ValueError, match="readout='norms' is unknown: give one of greedy, refine"):
+    with pytest.raises(ValueError, match="readout='norms' is unknown: give one of greedy, chain, refine"):
         medoids(KEY, X, K, readout="norms")

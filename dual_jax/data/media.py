@@ -1,0 +1,187 @@
+"""Files of pictures and of recordings: which a folder holds, and reading many at once.
+
+A file that cannot be read is left out by its name and with the reason; no other file is the worse for it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from dual_jax.data.errors import InputError
+
+IMAGES, SERIES = "images", "series"
+SUFFIXES = {
+    IMAGES: (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
+    SERIES: (".wav",),
+}
+SIGNATURES = {  # the first bytes of their formats
+    IMAGES: (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*"),
+    SERIES: (b"RIFF", b"RIFX"),
+}
+NOUNS = {IMAGES: "pictures", SERIES: "recordings"}
+HIDDEN = "hidden"
+
+
+class Folder(NamedTuple):
+    """The pictures or the recordings below a folder, and its other files.
+
+    ``names`` are paths relative to the folder, with ``/`` between folders, in the order of their characters.
+    ``others`` counts the other files by suffix; hidden ones and linked folders under those words.
+    """
+
+    kind: str
+    names: list[str]
+    others: dict[str, int]
+
+
+class SkippedFilesWarning(UserWarning):
+    """Some files of pictures or recordings cannot be read."""
+
+
+class Loaded(NamedTuple):
+    """What was read of files: a value for each that could be read, and why the others could not.
+
+    ``is_read`` has an entry for each file that was asked for, and ``sha256`` is the sum over the names and
+    the bytes of all of them.
+    """
+
+    values: list[Any]
+    is_read: Bool[np.ndarray, " n"]
+    skipped: dict[str, str]
+    sha256: str
+
+
+def kind_of_file(name: str | PathLike[str]) -> str | None:
+    """Return whether a name is of a picture or a recording, or None.
+
+    Examples
+    --------
+    >>> kind_of_file("cats/Tom.JPG"), kind_of_file("dog.wav"), kind_of_file("notes.txt")
+    ('images', 'series', None)
+    """
+    suffix = Path(name).suffix.lower()
+    return next((kind for kind, suffixes in SUFFIXES.items() if suffix in suffixes), None)
+
+
+def begins_as(path: str | PathLike[str], kind: str) -> bool:
+    """Return whether a file is there and its first bytes are those of a format of this kind."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(8).startswith(SIGNATURES[kind])
+    except OSError:
+        return False
+
+
+def list_folder(folder: str | PathLike[str]) -> Folder | None:
+    """Return the pictures below a folder, or the recordings if there are more; None where there are neither.
+
+    Hidden files and folders (``.name``) are left out, and links to folders are not followed.
+    """
+    found: dict[str, list[str]] = {kind: [] for kind in SUFFIXES}
+    others: dict[str, int] = {}
+    for name, kind in _below(folder):
+        if kind in found:
+            found[kind].append(name)
+        else:
+            others[kind] = others.get(kind, 0) + 1
+    kind = max(found, key=lambda kind: len(found[kind]))
+    if not found[kind]:
+        return None
+    for other in found.keys() - {kind}:
+        for name in found[other]:
+            suffix = Path(name).suffix.lower()
+            others[suffix] = others.get(suffix, 0) + 1
+    return Folder(kind, sorted(found[kind]), dict(sorted(others.items())))
+
+
+def _below(folder: str | PathLike[str]) -> Iterator[tuple[str, str]]:
+    """Give each file below a folder by its relative path, and its kind or else its suffix."""
+    for place, folders, files in os.walk(folder):
+        here = Path(place).relative_to(folder)
+        for name in [*folders]:
+            if name.startswith(".") or os.path.islink(os.path.join(place, name)):
+                folders.remove(name)
+                yield (here / name).as_posix(), HIDDEN if name.startswith(".") else "linked folders"
+        for name in files:
+            path = (here / name).as_posix()
+            kind = HIDDEN if name.startswith(".") else kind_of_file(name)
+            yield path, kind or Path(name).suffix.lower() or "no suffix"
+
+
+def read_each(
+    names: Sequence[str], folder: str | PathLike[str], decode: Callable[[bytes], Any], kind: str
+) -> Loaded:
+    """Return what ``decode`` makes of the bytes of each file, several files at a time.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Paths, taken from ``folder`` where they are relative.
+    folder : path
+        Where they begin.
+    decode : function of bytes
+        May raise anything for a file that is broken.
+    kind : str
+        ``"images"`` or ``"series"``, for errors.
+
+    Raises
+    ------
+    InputError
+        When no file can be read.
+    """
+    with ThreadPoolExecutor() as pool:
+        results = [*pool.map(partial(_read_one, os.fspath(folder), decode), names)]
+    skipped = {shown(name): reason for name, (_, _, reason) in zip(names, results, strict=True) if reason}
+    if len(skipped) and not any(not reason for _, _, reason in results):
+        name, reason = next(iter(skipped.items()))
+        raise InputError(f"none of {len(names):,} {NOUNS[kind]} can be read: {name} {reason}")
+    lines = (f"{shown(name)}\0{digest}\n" for name, (_, digest, _) in zip(names, results, strict=True))
+    return Loaded(
+        [value for value, _, reason in results if not reason],
+        np.array([not reason for _, _, reason in results], bool),
+        skipped,
+        hashlib.sha256("".join(lines).encode()).hexdigest(),
+    )
+
+
+def shown(name: str) -> str:
+    """Return a file's name as text that can be printed and written, whatever bytes it holds.
+
+    Examples
+    --------
+    >>> shown("caf\\udce9.png")
+    'caf\\\\udce9.png'
+    """
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _read_one(folder: str, decode: Callable[[bytes], Any], name: str) -> tuple[Any, str, str]:
+    """Return what a file holds, the sum of its bytes, and why it cannot be read, '' where it can."""
+    digest, path = "", os.path.join(folder, name)
+    try:
+        if shown(name) != name:
+            return None, digest, "has a name that is no UTF-8"
+        if not os.path.isfile(path):
+            return None, digest, "is no file that is there"
+        with open(path, "rb") as file:
+            data = file.read()
+        digest = hashlib.sha256(data).hexdigest()
+        return (decode(data), digest, "") if data else (None, digest, "is empty")
+    except InputError as error:
+        return None, digest, str(error)
+    except Exception as error:  # decoders raise anything for broken files
+        if isinstance(error, OSError) and error.strerror:
+            return None, digest, f"cannot be read: {error.strerror}"
+        return None, digest, f"is broken or truncated: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,0 +1,132 @@
+"""``dual-jax embed``, and embedders by name in ``select``."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dual_jax.cli import main
+
+N = 30
+RNG = np.random.default_rng(0)
+WORDS = ["red", "blue", "cat", "dog", "runs", "sits", "tree", "house"]
+NOTES = [" ".join(RNG.choice(WORDS, 6)) for _ in range(N)]
+OWN = "def embed(cells):\n    return [[cell.count(letter) for letter in 'aeiour'] for cell in cells]\n"
+
+
+@pytest.fixture(autouse=True)
+def pool(monkeypatch, tmp_path):
+    """A pool of notes from towns, and an embedder of the user's own, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    towns = RNG.choice(["Rome", "Oslo"], N)
+    ids = [f"u{i}" for i in range(N)]
+    pd.DataFrame({"uid": ids, "town": towns, "notes": NOTES}).to_csv("pool.csv", index=False)
+    (tmp_path / "own_embedder.py").write_text(OWN)
+    yield
+    sys.modules.pop("own_embedder", None)
+
+
+def run(*words, status=0):
+    assert main([*words]) == status
+
+
+def select(*words):
+    run("select", *words, "-n", "4", "--method", "kcenter", "--no-compile-cache")
+    with open("picks.csv", newline="") as file:
+        return [row["id"] for row in csv.DictReader(file)]
+
+
+def test_text_is_embedded_once_and_select_picks_in_the_embedding(capsys):
+    run("embed", "pool.csv", "--with", "lsa", "--keep", "notes,town", "--out", "embedded.parquet")
+
+    frame = pd.read_parquet("embedded.parquet")
+    assert [*frame.columns] == ["uid", "notes", "town", "embedding"]
+    assert frame["notes"].tolist() == NOTES
+    lengths = np.linalg.norm(np.stack(frame["embedding"]), axis=1)
+    np.testing.assert_allclose(lengths, 1.0, rtol=1e-5)
+    assert "notes embedded in 8 columns by lsa" in capsys.readouterr().out
+    picks = select("embedded.parquet", "--scale", "none")
+    np.save("embedding.npy", np.stack(frame["embedding"]))
+    run("select", "embedding.npy", "-n", "4", "--method", "kcenter", "--scale", "none", "--out", "other.csv")
+    assert picks == [f"u{i}" for i in pd.read_csv("other.csv")["index"]]
+
+
+def test_a_function_of_the_users_own_embeds_for_embed_and_for_select(capsys):
+    run("embed", "pool.csv", "--with", "own_embedder:embed", "--out", "embedded.parquet", "--quiet")
+    expected = select("embedded.parquet")
+
+    alone = select("pool.csv", "--embedding", "own_embedder:embed", "--embedding-alone")
+
+    assert alone == expected
+    with open("picks.json") as file:
+        about = json.load(file)["input"]["embedding"]
+    assert (about["source"], about["column"]) == ("own_embedder:embed", "notes")
+    select("pool.csv", "--embedding", "own_embedder:embed")
+    shown = capsys.readouterr().out
+    assert "column notes: exclude (embedded)" in shown
+    assert "beside them: 6 features (own_embedder:embed)" in shown
+
+
+def test_a_pool_of_text_alone_is_picked_in_its_embedding_alone(capsys):
+    pd.read_csv("pool.csv")[["uid", "notes"]].to_csv("pool.csv", index=False)
+    select("pool.csv", "--embedding", "own_embedder:embed")
+    assert "used: 6 features (own_embedder:embed) alone" in capsys.readouterr().out
+
+
+def test_another_column_is_embedded_where_that_is_asked():
+    run("embed", "pool.csv", "--with", "own_embedder:embed", "--column", "town", "--quiet")
+    frame = pd.read_parquet("embedded.parquet")
+    assert [*frame.columns] == ["uid", "town", "embedding"]
+    assert frame["embedding"][0].tolist() == [frame["town"][0].count(x) for x in "aeiour"]
+
+
+def test_pictures_reach_an_embedder_as_paths(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        image.new("L", (16, 16), 80 * i).save(tmp_path / "photos" / f"{i}.png")
+    (tmp_path / "own_embedder.py").write_text(
+        "import os\ndef embed(paths):\n    return [[os.path.getsize(p), 1] for p in paths]\n"
+    )
+    run("embed", "photos", "--with", "own_embedder:embed", "--quiet")
+    frame = pd.read_parquet("embedded.parquet")
+    assert frame["id"].tolist() == ["0.png", "1.png", "2.png"]
+    assert frame["embedding"][1][0] == (tmp_path / "photos" / "1.png").stat().st_size
+
+
+def test_images_get_the_code_that_is_learnt_from_them():
+    np.save("images.npy", RNG.random((20, 12, 12)).astype(np.float32))
+    run("embed", "images.npy", "--with", "views", "--sample-shape", "12x12", "--quiet")
+    assert np.stack(pd.read_parquet("embedded.parquet")["embedding"]).shape == (20, 16)
+
+
+def test_the_labeller_is_shown_the_text_and_not_the_town(capsys):
+    select("pool.csv", "--out", "picks.csv", "--out", "tasks.json")
+    with open("tasks.json") as file:
+        assert json.load(file)[0]["data"]["text"] in NOTES
+    assert "shown to the labeller: column 'notes'" in capsys.readouterr().out
+
+
+MISTAKES = {
+    "no such embedder": (["pool.csv", "--with", "bert"], "names no embedder"),
+    "no such function": (["pool.csv", "--with", "own_embedder:none"], "own_embedder has no none"),
+    "no text": (["digits", "--with", "lsa"], "has no column of text"),
+    "another form": (["pool.csv", "--with", "lsa", "--out", "e.csv"], "must end in .parquet"),
+    "a file of another's": (
+        ["pool.csv", "--with", "lsa", "--out", "mine.parquet"],
+        "no embedding of ours",
+    ),
+    "no such column": (["pool.csv", "--with", "lsa", "--column", "text"], "no column 'text'"),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line_and_status_2(words, message, capsys):
+    pd.DataFrame({"a": [1]}).to_parquet("mine.parquet")
+    run("embed", *words, status=2)
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
