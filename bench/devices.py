@@ -22,7 +22,7 @@ from bench.record import lines_of, write
 from bench.step import CONFIGURATIONS, P, pool, rows_and_places
 from dual_jax.devices.mesh import shard_rows
 from dual_jax.dual.ahead import exchanges
-from dual_jax.dual.fitting import Rows, advance, begin_selection
+from dual_jax.dual.stages import Rows, advance, begin_selection
 
 DEVICES = (1, 2, 4, 8)
 STRONG, WEAK = (4000, 4000), (4000, 1000)  # rows and dictionary: of the pool, of each device

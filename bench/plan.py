@@ -25,8 +25,8 @@ from bench.record import write
 from dual_jax.devices.hardware import kind_of
 from dual_jax.devices.machine import calibrated
 from dual_jax.dual.ahead import devices_for, lower, memory_of
-from dual_jax.dual.fitting import Rows, advance, begin_selection
-from dual_jax.dual.plan import VECTOR, outside
+from dual_jax.dual.costs import VECTOR, outside
+from dual_jax.dual.stages import Rows, advance, begin_selection
 
 ON_CPU = (
     (2000, 40, dj.DualConfig()),
@@ -103,7 +103,7 @@ def compare(n: int, d: int, config: dj.DualConfig, devices: str = "cpu:1") -> di
 
 
 def fitted(records: list[dict[str, Any]]) -> list[str]:
-    """Return the numbers of `dual_jax.dual.plan.OUTSIDE` with which the plan of a record meets the clock."""
+    """Return the numbers of `dual_jax.dual.costs.OUTSIDE` with which the plan of a record meets the clock."""
     lines = []
     for r in records:
         n, m, picks = r["n"], r["m"], min(r["n"], dj.DualConfig().n_exact)

@@ -24,9 +24,9 @@ from dual_jax.data.errors import InputError, MissingPackageError
 from dual_jax.devices.hardware import ACCELERATORS, kind_of, parse_devices
 from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, make_mesh, platform_of
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.fitting import Rows, advance, begin_selection
 from dual_jax.dual.layout import specs
 from dual_jax.dual.ranking import rank_on_mesh
+from dual_jax.dual.stages import Rows, advance, begin_selection
 from dual_jax.dual.state import TrainState
 from dual_jax.dual.steps import init
 from dual_jax.selection.protocol import Selection

@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.fitting import Rows, stage_step
 from dual_jax.dual.loop import run_stage
 from dual_jax.dual.plan import here
 from dual_jax.dual.ranking import rank
+from dual_jax.dual.stages import Rows, stage_step
 from dual_jax.dual.state import TrainState
 from dual_jax.dual.steps import init, start_selection
 from dual_jax.numerics.precision import in_float32

@@ -16,7 +16,7 @@ from bench import __main__ as all_of_them
 from bench import devices, figures, plan, readme, record, start, step
 from bench.__main__ import Piece
 from dual_jax.devices import machine
-from dual_jax.dual.plan import VECTOR
+from dual_jax.dual.costs import VECTOR
 
 
 @pytest.fixture

@@ -10,17 +10,10 @@ import pytest
 
 from dual_jax.devices.mesh import make_mesh
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.fitting import (
-    Rows,
-    advance,
-    begin_selection,
-    check_coefficient_optimizer,
-    fit,
-    stage_step,
-    train,
-)
+from dual_jax.dual.fitting import check_coefficient_optimizer, fit, train
 from dual_jax.dual.loop import CHUNK, Progress, run_in_chunks, run_stage
 from dual_jax.dual.ranking import rank, rank_on_mesh
+from dual_jax.dual.stages import Rows, advance, begin_selection, stage_step
 from dual_jax.dual.steps import init
 from dual_jax.numerics.xla import OneOff
 

@@ -9,8 +9,9 @@ import pytest
 
 import dual_jax as dj
 from dual_jax.devices.mesh import shard_rows
-from dual_jax.dual.fitting import Rows, _batch, drawn_targets, fit, train
+from dual_jax.dual.fitting import drawn_targets, fit, train
 from dual_jax.dual.ranking import norms_on
+from dual_jax.dual.stages import Rows, _batch
 from dual_jax.dual.state import started
 from dual_jax.numerics.tiles import Tiles
 
