@@ -13,8 +13,9 @@ import jax.numpy as jnp
 
 from dual_jax.devices.hardware import Device
 from dual_jax.dual.blocks import at_rest
-from dual_jax.dual.config import DualConfig, Sizes
+from dual_jax.dual.config import DualConfig
 from dual_jax.dual.readout import MAX_EXACT, MIN_SHORTLIST, N_TARGETS, PER_PICK
+from dual_jax.dual.sizes import Sizes
 from dual_jax.dual.steps import init
 from dual_jax.numerics.chunks import CPU_SCORES, SCORES
 from dual_jax.numerics.statistics import MAX_INPUTS, SCALE_SAMPLE

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from dual_jax.data.errors import InputError
 from dual_jax.devices.mesh import AXIS, EVERYWHERE, on_mesh, platform_of, put, shard_rows
 from dual_jax.dual.blocks import row_sums
-from dual_jax.dual.config import DualConfig, Sizes
+from dual_jax.dual.config import DualConfig
 from dual_jax.dual.layout import in_blocks, in_one_piece, specs, with_columns
 from dual_jax.dual.loop import (
     Advanced,
@@ -26,6 +26,7 @@ from dual_jax.dual.loop import (
 )
 from dual_jax.dual.plan import check_memory
 from dual_jax.dual.ranking import rank
+from dual_jax.dual.sizes import Sizes
 from dual_jax.dual.stages import Rows, advance, begin_selection, whole_stage
 from dual_jax.dual.state import TrainState, count_rows, started
 from dual_jax.dual.steps import init, start_selection

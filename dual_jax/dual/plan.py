@@ -14,8 +14,9 @@ from jax.sharding import Mesh
 
 from dual_jax.data.errors import InputError
 from dual_jax.devices.hardware import ACCELERATORS, Device, at_hand, host, parse_devices
-from dual_jax.dual.config import DualConfig, Sizes
+from dual_jax.dual.config import DualConfig
 from dual_jax.dual.costs import Arrays, Cost, arrays_of, bytes_an_entry, costs_of, count, measure_network
+from dual_jax.dual.sizes import Sizes
 
 MAX_DEVICES = 1 << 12  # times the number that was asked for: advice goes up to that
 

@@ -8,8 +8,9 @@ from jax.sharding import Mesh
 from dual_jax.data.errors import InputError
 from dual_jax.devices.machine import free_memory
 from dual_jax.devices.mesh import platform_of
-from dual_jax.dual.config import DualConfig, Sizes
+from dual_jax.dual.config import DualConfig
 from dual_jax.dual.plan import here, refusal
+from dual_jax.dual.sizes import Sizes
 
 LEAST_PLACES = 64  # no smaller dictionary is used to save memory
 

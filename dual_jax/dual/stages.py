@@ -13,10 +13,11 @@ from jaxtyping import Array
 
 from dual_jax.devices.collectives import device_index
 from dual_jax.devices.mesh import AXIS, EVERYWHERE, ROWS, on_mesh
-from dual_jax.dual.config import DualConfig, Sizes
+from dual_jax.dual.config import DualConfig
 from dual_jax.dual.layout import specs
 from dual_jax.dual.loop import Advanced, Step, run_chunk, run_stage
 from dual_jax.dual.objectives.notation import total_loss
+from dual_jax.dual.sizes import Sizes
 from dual_jax.dual.state import TrainState
 from dual_jax.dual.steps import pretrain_step, start_selection, train_step
 from dual_jax.numerics.precision import in_float32

@@ -31,17 +31,18 @@ from dual_jax.dual.blocks import (
     transpose,
     update_blocks,
 )
-from dual_jax.dual.config import DualConfig, Sizes
+from dual_jax.dual.config import DualConfig
 from dual_jax.dual.network import Autoencoder
 from dual_jax.dual.objectives import OBJECTIVES
 from dual_jax.dual.objectives.notation import Block, Rebuilt, Scales, Space, Targets, Terms, total_loss
+from dual_jax.dual.sizes import Sizes
 from dual_jax.dual.state import Fixed, OptState, Params, TrainState, started
 from dual_jax.numerics.arithmetic import TINY, principal_directions, squared_norms
 from dual_jax.numerics.draws import draw_rows
 from dual_jax.numerics.kmeans import kmeans
 from dual_jax.numerics.precision import as_float32, in_float32
 from dual_jax.numerics.statistics import MAX_INPUTS, moments, neighbour_scale, robust_moments
-from dual_jax.numerics.tiles import Tiles, each_tile, isolated, rows_of, total_of_tiles
+from dual_jax.numerics.tiles import Tiles, each_tile, isolated, rows_of, share_out, total_of_tiles
 from dual_jax.numerics.xla import OneOff
 
 
@@ -243,8 +244,8 @@ def start_selection(
         targets=targets,
         is_labeled=is_labeled,
         is_candidate=is_candidate,
-        centroids=_share_out(clusters.centroids, tiles),
-        sizes=_share_out(clusters.sizes, tiles),
+        centroids=share_out(clusters.centroids, tiles),
+        sizes=share_out(clusters.sizes, tiles),
         scales=scales,
     )
     coefficients = initial_coefficients(key_coefficients, fixed, config, sizes.block_rows, axis_name)
@@ -261,12 +262,6 @@ def _dictionary(key: Key[Array, ""], may_rebuild: Bool[Array, " N"], size: int) 
     drawn = draw_rows(key, may_rebuild, size)
     positions = jnp.sort(jnp.where(may_rebuild[drawn], drawn, len(may_rebuild)))
     return jnp.where(positions < len(may_rebuild), positions, -1)
-
-
-def _share_out(rows: Array, tiles: Tiles) -> Array:
-    """Return this device's share of rows that all devices hold, padded by zeros to as many for each tile."""
-    padding = -len(rows) % (tiles.n * n_devices(tiles.axis_name))
-    return own_rows(jnp.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1)), tiles.axis_name)
 
 
 @partial(jax.jit, static_argnames="axis_name", donate_argnums=0)

@@ -20,10 +20,11 @@ from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 from dual_jax.data.checks import FLOAT32_MAX, as_mask, as_numbers, check_n_select
 from dual_jax.data.errors import InputError
 from dual_jax.dual import readout
-from dual_jax.dual.config import DualConfig, Sizes
+from dual_jax.dual.config import DualConfig
 from dual_jax.dual.fitting import drawn_targets, train
 from dual_jax.dual.loop import Callbacks
 from dual_jax.dual.room import sizes_with_room
+from dual_jax.dual.sizes import Sizes
 from dual_jax.dual.state import TrainState, started
 from dual_jax.dual.trained import code_moments, space_of
 from dual_jax.numerics.chunks import assign

@@ -1,10 +1,15 @@
 """What a trained state holds: coefficients, row norms, and rows in the learnt space."""
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
 from dual_jax.devices.collectives import gather_rows
+from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_mesh
 from dual_jax.dual.blocks import (
     Piece,
     all_targets,
@@ -114,3 +119,15 @@ def space_of(
     """Return any rows in the space that `learnt_space` gives the pool, whose codes have these moments."""
     z = config.modules(x).encoder.apply(state.params.network.encoder, x)
     return OBJECTIVES[config.objective].space(flat(x), z, codes, started(state).scales).u
+
+
+@partial(jax.jit, static_argnames="mesh")
+def encoded(
+    encoder: Any, x: Float[Array, "m d"], config: DualConfig, mesh: Mesh | None
+) -> Float[Array, "m p"]:
+    """Return the codes of rows, sharded over a mesh; one compiled program for each number of rows."""
+
+    def apply(encoder: Any, x: Float[Array, "m d"]) -> Float[Array, "m p"]:
+        return config.modules(x).encoder.apply(encoder, x)
+
+    return on_mesh(apply, mesh, (EVERYWHERE, ROWS), ROWS)(encoder, x)

@@ -19,16 +19,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from dual_jax.data.errors import input_errors
 from dual_jax.data.storage import filled
-from dual_jax.devices.mesh import EVERYWHERE, ROWS, on_host, on_mesh, platform_of, shard_rows, sharing
+from dual_jax.devices.mesh import on_host, platform_of, shard_rows, sharing
 from dual_jax.dual.checkpoint import stopping_at_a_break
-from dual_jax.dual.config import DualConfig, Readout, Sizes
+from dual_jax.dual.config import DualConfig, Readout
 from dual_jax.dual.fitting import fit, on_devices, shapes, with_sizes
 from dual_jax.dual.layout import in_one_piece
 from dual_jax.dual.loop import Chunk
 from dual_jax.dual.ranking import norms_on, rank
 from dual_jax.dual.readout import is_nested
+from dual_jax.dual.sizes import Sizes
 from dual_jax.dual.state import started
-from dual_jax.dual.trained import learnt_space
+from dual_jax.dual.trained import encoded, learnt_space
 from dual_jax.estimators import progress
 from dual_jax.estimators.logs import Lines
 from dual_jax.estimators.picker import Picker, has_costs, kept_limits, warn_of_end
@@ -375,12 +376,12 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
     def _encode(self, rows: Float[Any, "m d"], size: int, mesh: Mesh | None) -> Float[Array, "m p"]:
         """Return the codes of at most ``size`` rows, sharded over a mesh; one shape serves all tables."""
         padded = shard_rows(jnp.pad(rows, [(0, size - len(rows)), (0, 0)]), mesh)
-        return _encoded(self.params_.network.encoder, padded, self._config, mesh)[: len(rows)]
+        return encoded(self.params_.network.encoder, padded, self._config, mesh)[: len(rows)]
 
     @property
     def _n_features_out(self) -> int:
         encoder, row = self.params_.network.encoder, self._prepared.x[:1]
-        return _encoded.eval_shape(encoder, row, self._config, None).shape[1]
+        return encoded.eval_shape(encoder, row, self._config, None).shape[1]
 
     def _mesh(self, n: int, sizes: Sizes) -> Mesh | None:
         """Return the devices that share a fit to n rows."""
@@ -398,13 +399,3 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
 
 
 _learnt_space = jax.jit(learnt_space)
-
-
-@partial(jax.jit, static_argnames="mesh")
-def _encoded(
-    encoder: Any, x: Float[Array, "m d"], config: DualConfig, mesh: Mesh | None
-) -> Float[Array, "m p"]:
-    def encode(encoder: Any, x: Float[Array, "m d"]) -> Float[Array, "m p"]:
-        return config.modules(x).encoder.apply(encoder, x)
-
-    return on_mesh(encode, mesh, (EVERYWHERE, ROWS), ROWS)(encoder, x)

@@ -11,9 +11,10 @@ from jax.sharding import Mesh
 from dual_jax.data.errors import InputError
 from dual_jax.devices.mesh import make_mesh, sharing
 from dual_jax.dual.checkpoint import Checkpoint
-from dual_jax.dual.config import DualConfig, Sizes
+from dual_jax.dual.config import DualConfig
 from dual_jax.dual.fitting import check_coefficient_optimizer
 from dual_jax.dual.room import sizes_with_room
+from dual_jax.dual.sizes import Sizes
 from dual_jax.estimators.prepared import Request
 
 ROWS_PER_DEVICE = 1000  # below this another device costs more than it saves

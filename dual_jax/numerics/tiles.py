@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
-from dual_jax.devices.collectives import sum_in_pairs, total_in_order
+from dual_jax.devices.collectives import n_devices, own_rows, sum_in_pairs, total_in_order
 from dual_jax.numerics.xla import compiled_alone
 
 
@@ -109,3 +109,9 @@ class Pairs:
 def total_of_pairs(own: Pairs, tiles: Tiles) -> Any:
     """Return the sum over all tiles of all devices, of which this device has added its own."""
     return isolated(total_in_order(own.total(), tiles.axis_name), tiles)
+
+
+def share_out(rows: Array, tiles: Tiles) -> Array:
+    """Return this device's share of rows that all devices hold, padded by zeros to as many for each tile."""
+    padding = -len(rows) % (tiles.n * n_devices(tiles.axis_name))
+    return own_rows(jnp.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1)), tiles.axis_name)

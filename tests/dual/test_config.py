@@ -2,7 +2,8 @@
 
 import pytest
 
-from dual_jax.dual.config import BLOCKS, DualConfig, Sizes
+from dual_jax.dual.config import DualConfig
+from dual_jax.dual.sizes import BLOCKS, Sizes
 
 
 @pytest.mark.parametrize(

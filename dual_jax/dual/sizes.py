@@ -1,0 +1,89 @@
+"""What is decided for one pool on one kind of device: numbers of rows, places, clusters, blocks and tiles.
+
+`dual_jax.dual.config` holds what was asked for.
+"""
+
+from typing import NamedTuple
+
+
+class Blocks(NamedTuple):
+    """How C is cut into target blocks on a kind of device, for one objective; blocks are unrolled."""
+
+    n_bytes: int  # of a block
+    most: int  # blocks: more compile longer
+    multiple: int = 1  # of columns, and of rows where there are several blocks
+    large: int = 0  # bytes of a block where those of ``n_bytes`` are too many; 0: as small as ``most`` allows
+
+
+# CPU: a block shares a processor's last cache with its gradient and moments. The temporaries of the simplex
+# exceed the cache in any case, and its blocks compile slowly: 5 s for 4, 12 s for 8.
+# TPU: blocks of up to some 50 MB stay on the chip from one use to the next; larger ones gain nothing from
+# more blocks. Each takes some 5 s of a processor to compile: eight take less than a minute. The simplex gains
+# nothing but memory, of which it takes that of five blocks, and a block takes 12 s or more to compile. An
+# array of 500 x 4,000 would be stored by columns, which pads less, and copied to rows; 4,096 columns are not.
+# GPU: no cache to fit; matrix products pad columns to 32. No array may have 2^31 entries.
+BLOCKS = {
+    ("cpu", "free"): Blocks(8 << 20, 64),
+    ("cpu", "simplex"): Blocks(16 << 20, 64),
+    ("tpu", "free"): Blocks(52 << 20, 8, 128, 4 << 30),
+    ("tpu", "simplex"): Blocks(768 << 20, 8, 128),
+    ("gpu", "free"): Blocks(4 << 30, 64, 128),
+    ("gpu", "simplex"): Blocks(160 << 20, 32, 128),
+}
+
+
+class Sizes(NamedTuple):
+    """What `DualConfig.sizes` decides for one pool; the settings themselves say what was asked.
+
+    Attributes
+    ----------
+    n_targets
+        Rows that C rebuilds.
+    n_places
+        m, the rows of the dictionary.
+    n_clusters
+        K.
+    block_rows
+        Targets in a block of C.
+    n_batches
+        Steps of stage 1 that use each row of the pool once.
+    multiple
+        The columns of C are padded by unused places to a multiple of this.
+    carries_sums
+        Whether a step of the free objective sums the squares of C as it writes it, for the next step.
+    n_tiles
+        Tiles of rows on all devices together: on a CPU one for each block of C, else one for each device. See
+        `dual_jax.numerics.tiles`.
+    """
+
+    n_targets: int
+    n_places: int
+    n_clusters: int
+    block_rows: int
+    n_batches: int
+    multiple: int = 1
+    carries_sums: bool = False
+    n_tiles: int = 1
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of C, with unused places."""
+        return round_up(self.n_places, self.multiple)
+
+    def shared(self, n_devices: int) -> "Sizes":
+        """Return the sizes for devices with as many tiles each; of more devices than tiles each has one."""
+        n_tiles = round_up(self.n_tiles, n_devices)
+        if n_tiles == self.n_tiles:
+            return self
+        return self._replace(n_tiles=n_tiles, block_rows=min(self.block_rows, -(-self.n_targets // n_tiles)))
+
+
+def round_up(n: int, multiple: int) -> int:
+    """Return the least multiple that is not below n.
+
+    Examples
+    --------
+    >>> round_up(4000, 128)
+    4096
+    """
+    return -(-n // multiple) * multiple
