@@ -39,9 +39,8 @@ from dual_jax.methods import METHODS
 from dual_jax.selection.limits import Limits
 
 TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table is one compilation
-KEPT_PARAMETERS = (
-    *("n_to_select", "max_iter", "pretrain_iter", "latent_dim", "readout", "scale", "verbose"),
-)  # those that JSON can hold
+# Parameters that JSON can hold.
+KEPT_PARAMETERS = "n_to_select", "max_iter", "pretrain_iter", "latent_dim", "readout", "scale", "verbose"
 OWN_SETTINGS = {  # fields of the configuration that are parameters of the estimator
     "steps": "max_iter",
     "pretrain_steps": "pretrain_iter",
