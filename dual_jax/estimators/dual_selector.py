@@ -355,12 +355,10 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         like, mask = shapes(x[: sizes.n_targets], asked, sizes, "train"), jnp.zeros(n, bool)
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
         state = filled(like, arrays, "state")
-        is_labeled, is_open = np.asarray(started(state).is_labeled), np.zeros(n, bool)
-        limits = kept_limits(arrays)
-        if limits is None:
-            is_open[self.ranking_] = True  # every candidate is ranked
-        else:
-            is_open = np.asarray(started(state).is_candidate)
+        is_labeled, limits = np.asarray(started(state).is_labeled), kept_limits(arrays)
+        is_open = np.asarray(started(state).is_candidate)
+        if limits is None:  # then every candidate is ranked
+            is_open = np.isin(np.arange(n), self.ranking_)
         inputs = Inputs.from_json(about["inputs"], lambda name: arrays[f"inputs/{name}"])
         budget, seed = len(self.sample_indices_), about["random_state"] or 0
         training = Training(asked, sizes)
