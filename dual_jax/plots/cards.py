@@ -66,8 +66,9 @@ def values_of(
     Examples
     --------
     >>> x = np.array([[1.0, 0.0], [2.0, 0.0], [9.0, 5.0]])
-    >>> values_of(x, np.array([2]), ["age", "sons"])[0][0]
-    Value(name='age', value='9', typical='2', share=0.8333333333333334)
+    >>> age = values_of(x, np.array([2]), ["age", "sons"])[0][0]
+    >>> age.name, age.value, age.typical, round(age.share, 3)
+    ('age', '9', '2', 0.833)
     """
     x = np.asarray(x, np.float64)
     if not x.size:
