@@ -1,7 +1,8 @@
 """What it costs that picks do not depend on the devices: ``python -m bench.layouts --out layouts.json``.
 
 The same pools are fitted on 1, 2, 4 and 8 devices of this CPU, each fit in a process of its own, and the
-picks are compared with those of one device. ``--against FOLDER`` runs one device by turns with another
+picks are compared with those of one device. JAX's thread pool grows with forced devices: that alone changes
+picks. ``--against FOLDER`` runs one device by turns with another
 checkout, such as one from before tiles. Seconds are those of the processor: other processes change them less.
 """
 

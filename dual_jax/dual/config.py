@@ -85,8 +85,8 @@ class DualConfig:
         Targets in a block of C at most; None for blocks that suit the device. On a CPU they fit the
         processor's cache: the temporaries of a step are then below a tenth of a full C from 20,000 rows on;
         with the simplex below a sixth. There they are of equal length, a power of two of them, and devices
-        share whole ones: 1, 2, 4, ... devices give the same bits. On a TPU and a GPU there are few blocks,
-        which compile quickly.
+        share whole ones: 1, 2, 4, ... devices of a process give the same bits. On a TPU and a GPU there are
+        few blocks, which compile quickly.
     coefficient_seeds
         Seeds of the random start of C and P of the free objective; None draws them from the key.
     """

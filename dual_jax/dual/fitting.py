@@ -88,9 +88,9 @@ def fit(
         `DualConfig()` or `DualConfig.paper()`, or your own.
     mesh
         Devices to spread the rows over, from `make_mesh`; None for one device. On a CPU 1, 2, 4, ... devices
-        give the same bits, up to as many as there are blocks of C, ``config.sizes(n).n_tiles``. More devices
-        than that, or another number, cut the rows finer, and some picks may differ: `DUALSelector` uses only
-        the devices that `dual_jax.devices.mesh.sharing` leaves.
+        of a process give the same bits, up to as many as there are blocks of C, ``config.sizes(n).n_tiles``.
+        More devices than that, or another number, cut the rows finer, and some picks may differ:
+        `DUALSelector` uses only the devices that `dual_jax.devices.mesh.sharing` leaves.
     labeled, candidates
         Rows that have a label, and rows that may be ranked; see `dual_jax.selection.protocol`.
     sizes

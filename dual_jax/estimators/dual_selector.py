@@ -70,7 +70,8 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         The same integer gives the same picks.
     devices : sequence of jax.Device, optional
         Devices to spread the rows over; by default all of them where the pool is large enough to gain. Of a
-        CPU no more are used than share the blocks of C evenly, so that picks do not depend on their number.
+        CPU no more are used than share the blocks of C evenly, so that picks do not depend on how many of a
+        process are named.
     config : DualConfig, optional
         All other settings; `DualConfig()` by default.
     callbacks : sequence of callables
