@@ -105,7 +105,10 @@ def kind_of_files(names: Sequence[str], where: str) -> str:
     counts = {kind: kinds.count(kind) for kind in (IMAGES, SERIES)}
     if not any(counts.values()):
         seen = f", such as {shown(names[0])!r}" if names else ""
-        raise InputError(f"{where} names no pictures and no .wav files{seen}: write a path on each line")
+        raise InputError(
+            f"{where} names no pictures and no .wav files{seen}: write a path on each line, "
+            "or give a table of numbers the suffix .csv or .tsv"
+        )
     return max(counts, key=counts.__getitem__)
 
 

@@ -73,7 +73,8 @@ def initial_coefficients(
 def tiles_of(n_rows: int, params: Params, axis_name: str | None) -> Tiles:
     """Return the tiles of this device's rows: one for each of its target blocks, if that comes out even."""
     n_blocks = len(params.C)
-    is_even = len({len(block) for block in params.C}) == 1 and n_rows % n_blocks == 0
+    lengths = {(len(c), len(p)) for c, p in zip(params.C, params.P, strict=True)}
+    is_even = len(lengths) == 1 and n_rows % n_blocks == 0
     return Tiles(n_blocks if is_even else 1, axis_name)
 
 

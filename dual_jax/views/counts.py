@@ -18,6 +18,7 @@ from dual_jax.views.text import WIDTH
 MIN_COLUMNS = 50  # from which columns of counts can be told
 MIN_ZEROS = 0.8  # share of cells
 MIN_ONES = 0.5  # share of the cells above 0: of pixels it is near 0
+MIN_OTHER_ZEROS, MAX_TYPICAL = 0.2, 3.0  # a column seldom 0 and this many times the mean count is no count
 MIN_LARGEST = 2  # 0/1 columns may be categories
 
 
@@ -97,14 +98,21 @@ def with_counts(table: Any, columns: Sequence[Column], asked: Collection[str] = 
     if len(names) < MIN_COLUMNS:
         return tuple(columns)
     rows = np.stack([number_cells(name, table[name]) for name in names], axis=1)
-    if not are_counts(rows):
+    is_other = _are_measures(rows)
+    if not are_counts(rows[:, ~is_other]):
         return tuple(columns)
-    reason = about_counts(rows)
-    found = set(names)
+    reason = about_counts(rows[:, ~is_other])
+    found = {name for name, other in zip(names, is_other, strict=True) if not other}
     return tuple(
         column._replace(kind="counts", reason=reason) if column.name in found else column
         for column in columns
     )
+
+
+def _are_measures(rows: Shaped[np.ndarray, "n d"]) -> Bool[np.ndarray, " d"]:
+    """Return which columns, among counts, are something else, such as an age: seldom 0, and large."""
+    typical = rows[rows != 0].mean() if rows.any() else 0.0
+    return (np.mean(rows == 0, axis=0) < MIN_OTHER_ZEROS) & (rows.mean(axis=0) > MAX_TYPICAL * typical)
 
 
 def about_counts(rows: Shaped[np.ndarray, "n d"]) -> str:

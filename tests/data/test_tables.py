@@ -263,7 +263,8 @@ BAD_FILES = {
     "csv named npz": ("p.npz", b"1,2\n", "not what its name says: .* text"),
     "csv named parquet": ("p.parquet", b"1,2\n", "not what its name says: .* text"),
     "pickle named npy": ("p.npy", b"\x80\x04.", "not what its name says: .* pickle"),
-    "other suffix": ("p.txt", b"1,2\n", "ends in none of .npy, .npz, .parquet, "),
+    "other suffix": ("p.doc", b"1,2\n", "ends in none of .npy, .npz, .parquet, "),
+    "a table named as a list": ("p.txt", b"1,2\n", "give a table of numbers the suffix .csv or .tsv"),
     "truncated npy": ("p.npy", npy(np.eye(9))[:-100], "broken or truncated"),
     "npy without its header": ("p.npy", npy(np.eye(9))[:20], "broken or truncated"),
     "npy that claims too much": (

@@ -50,7 +50,10 @@ def _started(objective, block_rows):
     c = tuple(
         old + (noise[0] * is_other)[a:b] for old, a, b in zip(state.params.C, edges, edges[1:], strict=False)
     )
-    p = tuple(old + noise[1][: len(old)] for old in state.params.P)
+    is_cluster = (state.fixed.sizes > 0)[:, None]  # the others are padding
+    edges = np.cumsum([0] + [len(p) for p in state.params.P])
+    of_clusters = noise[1][: len(is_cluster)] * is_cluster
+    p = tuple(old + of_clusters[a:b] for old, a, b in zip(state.params.P, edges, edges[1:], strict=False))
     return state._replace(params=state.params._replace(C=c, P=p)), config
 
 

@@ -77,7 +77,7 @@ def test_windows_and_bands_follow_the_length_of_the_series(length, n_features):
     ("x", "knobs", "words"),
     [
         (X, {"n_channels": 7}, r"wanted \(n, 7 \* length\)"),
-        (X[0], {}, "a row a series"),
+        (X[0], {}, "one row per series"),
         (X[:, :1], {}, "longer series"),
         (X, {"n_windows": 1, "n_bands": 91}, "180 samples have 90 frequencies, for 91 bands"),
         (X, {"n_windows": 180}, "use fewer windows"),
