@@ -351,8 +351,8 @@ def test_the_devices_that_are_named_are_used():
         selector(devices=[]).fit(X)
 
 
-def test_transform_deals_the_rows_out_over_the_devices_of_the_fit(monkeypatch):
-    seen, encoded, many = [], module._encoded, np.tile(X, (300, 1))
+def test_transform_shards_the_rows_over_the_devices_of_the_fit(monkeypatch):
+    seen, encoded, many = [], module.encoded, np.tile(X, (300, 1))
 
     def look(encoder, rows, config, mesh):
         codes = encoded(encoder, rows, config, mesh)
@@ -360,7 +360,7 @@ def test_transform_deals_the_rows_out_over_the_devices_of_the_fit(monkeypatch):
         return codes
 
     fitted = selector(devices=jax.devices(), config=EIGHT_BLOCKS).fit(X)
-    monkeypatch.setattr(module, "_encoded", look)
+    monkeypatch.setattr(module, "encoded", look)
     codes = fitted.transform(many)
     shares = [shard.data.shape[0] for array in seen for shard in array.addressable_shards]
     assert shares == [module.TRANSFORM_ROWS] * 2 * 2 * 8  # rows and codes of two batches on eight devices
