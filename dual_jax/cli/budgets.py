@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dual_jax.data.tables import Pool
     from dual_jax.selection.limits import Limits
 
-AMOUNT = re.compile(r"(-?\d+(?:\.\d+)?)(%?)")
+AMOUNT = re.compile(r"-?\d+(?:\.\d+)?%?")
 OPTIONS = ("until", "min_distance", "per_group", "weight_column", "cost_column")
 
 
@@ -73,8 +73,8 @@ def check(args: argparse.Namespace) -> None:
 
 def _number(text: str, *, of_rows: bool) -> Any:
     """Return a count or a cost; a `Share` where it is a percentage."""
-    number, percent = AMOUNT.fullmatch(text).groups()  # type: ignore[union-attr]
-    if percent:
+    number = text.removesuffix("%")
+    if number != text:
         if not 0 < float(number) < 100:
             raise InputError(f"-n {text} is no share: give more than 0% and less than 100%")
         return Share(float(number) / 100)

@@ -132,7 +132,7 @@ def _download(url: str) -> bytes:
 
 
 def _problem(url: str, error: Any) -> OSError:
-    """Return what went wrong at an address: a ConnectionError when there was nobody."""
+    """Return what went wrong at an address: a ConnectionError when nothing answered."""
     from requests import ConnectionError as Unreachable
     from requests import Timeout
 

@@ -40,9 +40,9 @@ def platform_of(mesh: Mesh | None) -> str:
 def sharing(mesh: Mesh | None, n_tiles: int) -> Mesh | None:
     """Return the devices of a CPU mesh that share so many tiles of rows evenly; another mesh as it is.
 
-    They are the first 1, 2, 4, ... ones, as many of each process; so a fit does not depend on how many were
-    named. Where the processes cannot share the tiles, each works alone on its own devices. None stands for
-    JAX's default device.
+    They are the first 1, 2, 4, ... ones, as many of each process; so within a process a fit does not depend
+    on how many were named. Where the processes cannot share the tiles, each works alone on its own devices.
+    None means JAX's default device.
 
     Examples
     --------

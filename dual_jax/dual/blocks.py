@@ -221,9 +221,9 @@ def rebuild_all(
 ) -> tuple[Rebuilt, Block, list[tuple[Piece, Any]]]:
     """Return all own targets as the dictionary rebuilds them, and all devices' sums of squares (m,).
 
-    Beside them, each block as it was read, and of one block in all the function that pulls gradients back.
+    Also each block as it was read, and of one block in all the function that pulls gradients back.
     Where C is kept, and clearing a block copies it, no copy is made before its turn. Where the caller has the
-    sums, no block waits for those of the block before it, so that nobody computes them.
+    sums, no block waits for those of the block before it, and the compiler leaves them out.
     """
 
     def rebuild(raw: Block, atoms: Space, targets: Targets) -> tuple[Rebuilt, Block]:

@@ -63,7 +63,7 @@ def rank(
     limits
         What else is asked of the picks, see `dual_jax.selection.limits`. The picks are then those of the
         read-out alone, at most ``config.n_exact`` for ``None``, and may be fewer than ``n_select``: under
-        `jit` -1 stands for the missing ones.
+        `jit` -1 marks the missing ones.
 
     Returns
     -------

@@ -80,8 +80,8 @@ def greedily(
     Labelled rows are in S from the start, and every row of the pool is a target. Without them the first two
     picks are chosen together (see `dual_jax.selection.coverage.greedy`). Up to `MAX_EXACT` rows all
     candidates are used. In a larger pool it is a short list, drawn by `spread_out`: `PER_PICK` candidates for
-    each pick, at least `MIN_SHORTLIST`; see `is_nested`. With limits, -1 stands for picks that they leave
-    none for.
+    each pick, at least `MIN_SHORTLIST`; see `is_nested`. With limits, -1 marks a missing
+    pick.
     Source: Li et al., IJCAI 2020, Eq. (4), its l2-norm to the power ``power``, its coefficients one-hot.
     """
     cover = _cover(pool, power, _shortlist(pool, n_select), axis_name, limits)

@@ -19,7 +19,7 @@ SECONDS = 15.0  # between two lines where there is neither a terminal nor a note
 
 @contextmanager
 def callback(verbose: int = 1) -> Iterator[Callable[[Chunk], None] | None]:
-    """Give a function that shows each `Chunk` of a fit, or None where nobody is to see it.
+    """Give a function that shows each `Chunk` of a fit, or None where it is not to be shown.
 
     Bars need rich, which Flax brings; without it there is a line for each chunk. Where standard error goes
     into a file (nohup, a batch system) there is a line every 15 seconds, so a short fit has none. What is

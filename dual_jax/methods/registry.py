@@ -62,7 +62,7 @@ class Method:
     ) -> Selection:
         """Return the picks; see `dual_jax.selection.protocol` for the arguments.
 
-        With ``limits`` there may be fewer than ``n_select``; under ``jit`` -1 stands for the missing ones.
+        With ``limits`` there may be fewer than ``n_select``; under ``jit`` -1 marks the missing ones.
 
         Raises
         ------

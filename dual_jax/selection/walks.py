@@ -15,7 +15,7 @@ from dual_jax.numerics.arithmetic import squared_differences, squared_distances_
 from dual_jax.selection.limits import Limits, begin, close_around
 from dual_jax.selection.protocol import Selection
 
-NONE_LEFT = -1  # stands for a pick where no open row was left
+NONE_LEFT = -1  # a missing pick: no open row was left
 
 
 @partial(jax.jit, static_argnames="n_select")

@@ -76,7 +76,10 @@ def test_rows_are_compared_in_an_embedding_alone_where_that_is_asked():
 def exports():
     """Return the same six labels as the tools export them, by the name of the file."""
     six = [*enumerate(NAMES[:6].tolist())]
-    choice = lambda name: {"type": "choices", "from_name": "kind", "value": {"choices": [name]}}  # noqa: E731
+
+    def choice(name):
+        return {"type": "choices", "from_name": "kind", "value": {"choices": [name]}}
+
     category = {"cat": 1, "dog": 2, "owl": 3}
     return {
         "studio.json": json.dumps(
