@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dual_jax.data.tables import Pool
     from dual_jax.views.columns import Column
 
-OF_NUMBERS = ("number", "exclude", "id")  # columns that `dual_jax.data.columns` knows what to do with
+NO_FEATURES = ("exclude", "id")
 OTHERWISE = "tf-idf and 100 directions of its singular value decomposition; --scale standard takes numbers"
 NOT_FEATURES = ("the id column", "excluded", "class labels", "the saved index", "row ids", "row numbers")
 
@@ -25,7 +25,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the option."""
     text = (
         "what columns are: number, counts (of words), date, category, string (short text), text, vector, "
-        "image or series (paths of pictures or of .wav files, from the table's folder), id or exclude"
+        "image or series (paths of pictures or of .wav files, from the table's folder), id or exclude; "
+        "number:comma, number:point and date:%%d/%%m/%%Y say how text is read as well"
     )
     parser.add_argument("--as", metavar="NAME=KIND,...", type=_kinds, default={}, dest="kinds", help=text)
 
@@ -46,6 +47,26 @@ def use_ids(args: argparse.Namespace) -> None:
             f"one column holds the ids, and {', '.join([*names, args.id_column or ''])} are several"
         )
     args.id_column = names[0] if names else args.id_column
+
+
+def with_ids(args: argparse.Namespace, pool: "Pool") -> "Pool":
+    """Return the pool of a table with the first column that looks like ids as its ids, if it has none."""
+    from dual_jax.data.casts import texts_of
+    from dual_jax.views.columns import column_of_ids
+
+    if pool.table is None or pool.ids is not None:
+        return pool
+    left_out = {*args.kinds, *(name for name, reason in pool.dropped.items() if reason in NOT_FEATURES)}
+    name = column_of_ids(pool.table.drop_columns([*left_out & {*pool.table.column_names}]))
+    if name is None:
+        return pool
+    guess = f"row ids: {name!r}, the ids of its samples (--as {name}=string makes it a feature)"
+    return pool._replace(
+        ids=texts_of(pool.table[name]),
+        id_name=name,
+        dropped=pool.dropped | {name: "row ids"},
+        guesses=(*pool.guesses, guess),
+    )
 
 
 def encode(args: argparse.Namespace, pool: "Pool") -> tuple["Pool", dict[str, str]]:
@@ -92,7 +113,7 @@ def _of_columns(
         args.embedding_alone = True
         return pool._replace(x=np.empty((table.num_rows, 0)), feature_names=None), {}
     features = {pool.vectors, *(pool.feature_names or ())}
-    is_plain = all(c.kind in OF_NUMBERS or (c.name in features and c.kind != "counts") for c in columns)
+    is_plain = all(c.kind in NO_FEATURES or (c.name in features and c.kind != "counts") for c in columns)
     if not args.kinds and (pool.vectors or is_plain):
         if not pool.x.shape[1]:
             lines = "; ".join(f"{name}: {reason}" for name, reason in [*pool.dropped.items()][:5])
@@ -148,14 +169,14 @@ def _encoded(
     with warnings.catch_warnings(action="ignore", category=SkippedFilesWarning):  # the summary names them
         rows = encoder.fit_transform(table)
     dropped = {name: reason for name, reason in pool.dropped.items() if name not in table.column_names}
-    dropped |= {name: reason for name, kind, reason in columns if kind not in USED}
+    dropped |= {name: reason for name, kind, reason, _ in columns if kind not in USED}
     encoded = pool._replace(
         x=np.asarray(rows),
         feature_names=tuple(map(str, encoder.get_feature_names_out())),
         dropped=dropped,
         vectors=None,
         sample_shape=(),
-        skipped=encoder.skipped_,
+        skipped=pool.skipped | encoder.skipped_,
         unread=encoder.unread_,
     )
     return encoded, _taken(args, columns)
@@ -164,7 +185,7 @@ def _encoded(
 def _taken(args: argparse.Namespace, columns: "Sequence[Column]") -> dict[str, str]:
     """Return what each column was taken for and why; all of counts in one entry."""
     counts = [column for column in columns if column.kind == "counts"]
-    taken = {name: f"{kind} ({reason})" for name, kind, reason in columns if kind != "counts"}
+    taken = {name: f"{kind} ({reason})" for name, kind, reason, _ in columns if kind != "counts"}
     if counts:
         name = f"{counts[0].name} to {counts[-1].name} ({len(counts):,} columns)"
         taken[name] = f"counts ({counts[0].reason}; {OTHERWISE})"

@@ -135,7 +135,7 @@ def _labelled(args: argparse.Namespace) -> tuple["Dataset", str]:
 
 
 def _labels(args: argparse.Namespace, pool: "Pool") -> np.ndarray:
-    """Return the class of each row: of a column, a file, a built-in set, or the folders of pictures."""
+    """Return the class of each row: of a column, a file, a built-in set, or the folders of files."""
     from dual_jax.data import datasets
     from dual_jax.data.tables import read_column
 
@@ -146,7 +146,11 @@ def _labels(args: argparse.Namespace, pool: "Pool") -> np.ndarray:
     if not os.path.exists(args.pool):
         own = datasets.load(args.pool, args.data_dir)
         return np.array(own.class_names)[own.y]
-    if pool.media and pool.ids is not None and all("/" in name for name in pool.ids):
+    if (
+        (pool.media or os.path.isdir(args.pool))
+        and pool.ids is not None
+        and all("/" in str(name) for name in pool.ids)
+    ):
         print("classes: the folders of the files")
         return np.array([name.rpartition("/")[0] for name in pool.ids])
     raise InputError(

@@ -111,7 +111,7 @@ def wanted_columns(args: argparse.Namespace, file: "PoolFile") -> tuple[list[str
         payload = _guessed(args, file)
     check_names(pool, [*names, *([payload] if payload else [])])
     if args.copy_to is not None:
-        columns = [_texts(file, name) for name in (payload, *names)]
+        columns = [_texts(file, name) for name in (payload, *names, None)]
         find_files(next((cells for cells in columns if kind_of(cells[0]) != "text"), columns[0]), pool.source)
     return names, payload
 
@@ -119,8 +119,8 @@ def wanted_columns(args: argparse.Namespace, file: "PoolFile") -> tuple[list[str
 def _guessed(args: argparse.Namespace, file: "PoolFile") -> str | None:
     """Return the first column of paths, else the one of text; None where the ids are all there is.
 
-    Of several columns of text it is the one that `dual_jax.PoolEncoder` reads by words, that with the longest
-    cells if there are more.
+    A person looks at texts themselves and not at their paths. Of several columns of text it is the one that
+    `dual_jax.PoolEncoder` reads by words, that with the longest cells if there are more.
     """
     from dual_jax.data.exports import kind_of
     from dual_jax.data.owncolumns import list_ids, text_columns
@@ -131,6 +131,8 @@ def _guessed(args: argparse.Namespace, file: "PoolFile") -> str | None:
     columns.pop(file.pool.id_name or "", None)
     columns.pop(args.label_column, None)
     candidates: dict[str | None, list[str]] = dict(columns.items()) | {None: list_ids(file.pool)}
+    if columns and kind_of(candidates[None][0]) == "file":
+        del candidates[None]
     paths = [name for name, cells in candidates.items() if kind_of(cells[0]) != "text"]
     return paths[0] if paths else _text_to_read(columns)
 

@@ -49,7 +49,7 @@ def read(args: argparse.Namespace) -> Rows:
 
     columns.use_ids(args)
     n_imputed = 0
-    as_read = _read(args)
+    as_read = columns.with_ids(args, _read(args))
     pool, taken = columns.encode(args, as_read)
     pool = budgets.name_columns(args, pool)
     if args.impute:
@@ -61,7 +61,7 @@ def read(args: argparse.Namespace) -> Rows:
 def read_whole(args: argparse.Namespace) -> Rows:
     """Return the pool as read, without its columns as features."""
     columns.use_ids(args)
-    pool = _read(args)
+    pool = columns.with_ids(args, _read(args))
     return Rows(pool, pool, {}, 0)
 
 

@@ -1,4 +1,4 @@
-"""Parquet, Arrow, Feather, JSON lines and saved Hugging Face data sets to a table of pyarrow.
+"""Parquet, Arrow, Feather, JSON and saved Hugging Face data sets to a table of pyarrow.
 
 pyarrow is imported when a file is read. It gets streams of its own, not Python's, and reads these files
 without threads: one that let go of a Python object while the process ended was aborted by the C++ runtime
@@ -58,7 +58,10 @@ def read_arrow(source: Source) -> Any:
 
 
 def read_json_lines(source: Source, named: Collection[str] = ()) -> Any:
-    """Return the table in JSON lines; columns of ``named`` that hold text are not taken for dates."""
+    """Return the table in JSON lines; columns of ``named`` that hold text are not taken for dates.
+
+    Objects in objects become columns of their own: ``{"data": {"text": ..}}`` has a column ``data.text``.
+    """
     import pyarrow as pa
     from pyarrow import json as arrow_json
 
@@ -67,11 +70,60 @@ def read_json_lines(source: Source, named: Collection[str] = ()) -> Any:
         try:
             with source.open() as file:
                 options = arrow_json.ParseOptions(explicit_schema=schema)
-                return arrow_json.read_json(file, read, options)
+                return _flat(arrow_json.read_json(file, read, options))
         except pa.ArrowInvalid:
             continue
     with parsing(source.where, "JSON lines"):
-        return pa.Table.from_pylist(_objects(source))
+        return _flat(pa.Table.from_pylist(_objects(source)))
+
+
+def read_json(source: Source) -> Any:
+    """Return the table in a JSON file: a list of objects, or columns as pandas writes them.
+
+    Raises
+    ------
+    InputError
+        When it holds something else.
+    """
+    import pyarrow as pa
+
+    with parsing(source.where, "JSON"), source.open() as file:
+        value = json.loads(bytes(file.read()).decode("utf-8-sig"))
+    if isinstance(value, dict):
+        lists = [part for part in value.values() if _are_objects(part)]
+        value = lists[0] if len(lists) == 1 else value
+    with parsing(source.where, "a table in JSON"):
+        if _are_objects(value):
+            names = dict.fromkeys(name for row in value for name in row)  # of all rows, not of the first
+            return _flat(pa.table({name: [row.get(name) for row in value] for name in names}))
+        if isinstance(value, dict) and value and all(isinstance(part, dict) for part in value.values()):
+            return _from_frame(value)
+    raise InputError(
+        f'{source.where} is no list of objects: write each sample as one, as [{{"name": value, ...}}, ...]'
+    )
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _from_frame(columns: dict[str, dict[str, Any]]) -> Any:
+    """Return the table of columns by row, as pandas writes a frame unless told otherwise."""
+    import pyarrow as pa
+
+    rows = [*next(iter(columns.values()))]
+    table = pa.table({name: [column.get(row) for row in rows] for name, column in columns.items()})
+    is_counted = rows == [*map(str, range(len(rows)))]
+    return _flat(table if is_counted else table.append_column(RANGE, pa.array(rows)))
+
+
+def _flat(table: Any) -> Any:
+    """Return a table whose objects are columns of their own."""
+    import pyarrow as pa
+
+    while any(pa.types.is_struct(kind) for kind in table.schema.types):
+        table = table.flatten()
+    return table
 
 
 def _objects(source: Source) -> list[dict[str, Any]]:

@@ -152,9 +152,11 @@ def _ours(picks: Picks) -> list[tuple[int, int, str, float | None]]:
 
 
 def paths_of(picks: Picks) -> Sequence[str]:
-    """Return the payload, or where that is text the first of the pool's columns that holds paths."""
-    columns = (picks.payload, *picks.own.values())
-    return next((cells for cells in columns if kind_of(str(cells[0])) != "text"), picks.payload)
+    """Return the payload, or where that is text the first of the pool's columns and ids that are paths."""
+    columns = (picks.payload, *picks.own.values(), picks.columns.get("id", ()))
+    return next(
+        (cells for cells in columns if len(cells) and kind_of(str(cells[0])) != "text"), picks.payload
+    )
 
 
 def _beside_payload(picks: Picks) -> dict[str, Sequence[Any]]:

@@ -1,20 +1,22 @@
-"""A pool of picture files or recordings: a folder of them, or a text file with a path on each line."""
+"""A pool of pictures, recordings or texts: a folder of them, or a text file with a path on each line."""
 
 import os
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Shaped
 
 from dual_jax.data.errors import InputError
-from dual_jax.data.media import IMAGES, SERIES, kind_of_file, list_folder, shown
+from dual_jax.data.media import IMAGES, SERIES, TEXTS, kind_of_file, list_folder, read_each, shown
 from dual_jax.data.pictures import SIDE, read_pictures
 from dual_jax.data.recordings import read_recordings
 
 LIST = ".txt"
+TEXT_COLUMNS = ("path", "text")  # of a folder of texts
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Files(NamedTuple):
@@ -57,8 +59,8 @@ def read_file_pool(source: str | PathLike[str]) -> FilePool:
         found = list_folder(source)
         if found is None:
             raise InputError(
-                f"{source} is a folder without pictures or .wav files, and none that Hugging Face datasets "
-                "saved: give a file"
+                f"{source} is a folder without pictures, .wav files or texts, and none that Hugging Face "
+                "datasets saved: give a file"
             )
         names, folder, kind, others = found.names, Path(source), found.kind, found.others
     else:
@@ -67,6 +69,40 @@ def read_file_pool(source: str | PathLike[str]) -> FilePool:
     files = read_files(names, folder, kind)
     kept = [name for name, is_read in zip(names, files.is_read, strict=True) if is_read]
     return FilePool(files, np.array(kept, str), others)
+
+
+def is_text_folder(source: str | PathLike[str]) -> bool:
+    """Return whether a folder holds texts, and neither pictures nor recordings."""
+    found = list_folder(source) if os.path.isdir(source) else None
+    return found is not None and found.kind == TEXTS
+
+
+def read_text_folder(source: str | PathLike[str]) -> tuple[Any, str, dict[str, str]]:
+    """Return the paths and the texts below a folder as a table, the sum of the files, and what was skipped.
+
+    Raises
+    ------
+    InputError
+        When none of them can be read.
+    """
+    import pyarrow as pa
+
+    names = list_folder(source).names  # type: ignore[union-attr]
+    texts = read_each(names, source, _as_text, TEXTS)
+    kept = [name for name, is_read in zip(names, texts.is_read, strict=True) if is_read]
+    columns = [pa.array(cells, pa.large_string()) for cells in (kept, texts.values)]
+    return pa.table(columns, names=TEXT_COLUMNS), texts.sha256, texts.skipped
+
+
+def _as_text(data: bytes) -> str:
+    """Return the text in a file: UTF-8, or UTF-16 that says so."""
+    try:
+        text = data.decode("utf-16" if data.startswith(UTF_16) else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("is no text in UTF-8") from None
+    if "\0" in text or not text.strip():
+        raise InputError("holds no text")
+    return text
 
 
 def read_files(

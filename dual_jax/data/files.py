@@ -25,6 +25,7 @@ CONTENT = {
     ".tsv": "text",
     ".jsonl": "text",
     ".ndjson": "text",
+    ".json": "text",
 }
 PACKED = ".gz"  # behind the name of a file of text
 SIGNATURES = {
@@ -55,7 +56,7 @@ class Source(NamedTuple):
 def find_source(path: str | PathLike[str]) -> Source:
     """Return a file's kind and contents, after checking that its first bytes are those of its name.
 
-    ``-`` is standard input, of comma-separated text or of JSON lines.
+    ``-`` is standard input, of comma-separated text or of JSON.
 
     Raises
     ------
@@ -140,7 +141,7 @@ def _from_stdin() -> Source:
     if not data:
         raise InputError(f"{where} is empty")
     check_kind(where, "text", data[:64])
-    suffix = ".jsonl" if data.lstrip().startswith(b"{") else ".csv"
+    suffix = {b"{": ".jsonl", b"[": ".json"}.get(data.lstrip()[:1], ".csv")
 
     def open_file() -> Any:
         import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Files of pictures and of recordings: which a folder holds, and reading many at once.
+"""Files of pictures, of recordings and of texts: which a folder holds, and reading many at once.
 
 A file that cannot be read is left out by its name and with the reason; no other file is the worse for it.
 """
@@ -17,21 +17,22 @@ from jaxtyping import Bool
 
 from dual_jax.data.errors import InputError
 
-IMAGES, SERIES = "images", "series"
+IMAGES, SERIES, TEXTS = "images", "series", "texts"
 SUFFIXES = {
     IMAGES: (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
     SERIES: (".wav",),
+    TEXTS: (".txt", ".md"),
 }
 SIGNATURES = {  # the first bytes of their formats
     IMAGES: (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*"),
     SERIES: (b"RIFF", b"RIFX"),
 }
-NOUNS = {IMAGES: "pictures", SERIES: "recordings"}
+NOUNS = {IMAGES: "pictures", SERIES: "recordings", TEXTS: "texts"}
 HIDDEN = "hidden"
 
 
 class Folder(NamedTuple):
-    """The pictures or the recordings below a folder, and its other files.
+    """The pictures, the recordings or the texts below a folder, and its other files.
 
     ``names`` are paths relative to the folder, with ``/`` between folders, in the order of their characters.
     ``others`` counts the other files by suffix; hidden ones and linked folders under those words.
@@ -43,7 +44,7 @@ class Folder(NamedTuple):
 
 
 class SkippedFilesWarning(UserWarning):
-    """Some files of pictures or recordings cannot be read."""
+    """Some files of a pool cannot be read."""
 
 
 class Loaded(NamedTuple):
@@ -60,11 +61,11 @@ class Loaded(NamedTuple):
 
 
 def kind_of_file(name: str | PathLike[str]) -> str | None:
-    """Return whether a name is of a picture or a recording, or None.
+    """Return whether a name is of a picture, a recording or a text, or None.
 
     Examples
     --------
-    >>> kind_of_file("cats/Tom.JPG"), kind_of_file("dog.wav"), kind_of_file("notes.txt")
+    >>> kind_of_file("cats/Tom.JPG"), kind_of_file("dog.wav"), kind_of_file("notes.pdf")
     ('images', 'series', None)
     """
     suffix = Path(name).suffix.lower()
@@ -81,9 +82,10 @@ def begins_as(path: str | PathLike[str], kind: str) -> bool:
 
 
 def list_folder(folder: str | PathLike[str]) -> Folder | None:
-    """Return the pictures below a folder, or the recordings if there are more; None where there are neither.
+    """Return the pictures below a folder, or the recordings if there are more; None where there is nothing.
 
-    Hidden files and folders (``.name``) are left out, and links to folders are not followed.
+    Texts count where there are neither, as labels of pictures are often texts beside them. Hidden files
+    and folders (``.name``) are left out, and links to folders are not followed.
     """
     found: dict[str, list[str]] = {kind: [] for kind in SUFFIXES}
     others: dict[str, int] = {}
@@ -92,7 +94,8 @@ def list_folder(folder: str | PathLike[str]) -> Folder | None:
             found[kind].append(name)
         else:
             others[kind] = others.get(kind, 0) + 1
-    kind = max(found, key=lambda kind: len(found[kind]))
+    kind = max((IMAGES, SERIES), key=lambda kind: len(found[kind]))
+    kind = kind if found[kind] else TEXTS
     if not found[kind]:
         return None
     for other in found.keys() - {kind}:
@@ -130,7 +133,7 @@ def read_each(
     decode : function of bytes
         May raise anything for a file that is broken.
     kind : str
-        ``"images"`` or ``"series"``, for errors.
+        ``"images"``, ``"series"`` or ``"texts"``, for errors.
 
     Raises
     ------

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from dual_jax.data.arrow import (
     is_saved_set,
     read_arrow,
+    read_json,
     read_json_lines,
     read_parquet,
     read_saved_set,
@@ -16,6 +17,7 @@ from dual_jax.data.arrow import (
 )
 from dual_jax.data.delimited import check_column, read_delimited, unique_names
 from dual_jax.data.errors import InputError
+from dual_jax.data.filepools import is_text_folder, read_text_folder
 from dual_jax.data.files import DELIMITERS, find_source
 
 
@@ -23,7 +25,8 @@ class RawTable(NamedTuple):
     """A table as its file holds it, a pyarrow table with distinct names of columns, and what was read of it.
 
     ``index_names`` and ``labels`` are columns that the file's own notes call the index of a frame and class
-    labels; ``decimal`` is the decimal mark in columns of text.
+    labels; ``decimal`` is the decimal mark in columns of text; ``skipped`` has the reason for each file of a
+    folder that could not be read.
     """
 
     table: Any
@@ -34,6 +37,7 @@ class RawTable(NamedTuple):
     index_names: tuple[str, ...]
     labels: tuple[str, ...]
     guesses: tuple[str, ...]
+    skipped: dict[str, str] = {}  # noqa: RUF012
 
 
 def read_table(
@@ -48,9 +52,10 @@ def read_table(
     Parameters
     ----------
     source : path or str
-        ``.csv`` and ``.tsv`` (rules: `dual_jax.data.delimited`) and JSON lines (``.jsonl``, ``.ndjson``), all
-        perhaps behind ``.gz``; ``.parquet``, ``.arrow``, ``.feather``; a folder that Hugging Face
-        ``datasets`` saved; ``-`` for standard input, comma-separated or JSON lines.
+        ``.csv`` and ``.tsv`` (rules: `dual_jax.data.delimited`), JSON lines (``.jsonl``, ``.ndjson``) and a
+        list of objects in ``.json``, all perhaps behind ``.gz``; ``.parquet``, ``.arrow``, ``.feather``; a
+        folder that Hugging Face ``datasets`` saved, or one of texts; ``-`` for standard input,
+        comma-separated or JSON.
     named : collection of str
         Columns whose text is kept as it is written.
     header, decimal : optional
@@ -61,6 +66,9 @@ def read_table(
     InputError
         When the file cannot be read, lacks a named column, or can be read in two ways.
     """
+    if is_text_folder(source):
+        table, digest, skipped = read_text_folder(source)
+        return _raw(table, str(source), digest, named)._replace(skipped=skipped)
     if os.path.isdir(source):
         if not is_saved_set(source):
             raise InputError(f"{source} is a folder, and none that Hugging Face datasets saved: give a file")
@@ -80,6 +88,8 @@ def read_table(
         table = read_arrow(found)
     elif found.suffix in (".jsonl", ".ndjson"):
         table = read_json_lines(found, named)
+    elif found.suffix == ".json":
+        table = read_json(found)
     else:
         raise InputError(f"{found.where} has no named columns: use .csv, .tsv, .jsonl, .arrow or .parquet")
     return _raw(table, found.where, found.sha256, named)

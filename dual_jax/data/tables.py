@@ -18,7 +18,7 @@ from dual_jax.data.casts import texts_of
 from dual_jax.data.checks import as_numbers
 from dual_jax.data.columns import Columns, Wishes, feature_names, matrix_of, sort_columns
 from dual_jax.data.errors import InputError
-from dual_jax.data.filepools import is_list, read_file_pool
+from dual_jax.data.filepools import TEXT_COLUMNS, is_list, is_text_folder, read_file_pool
 from dual_jax.data.files import CONTENT, STDIN, check_kind, find_source, parsing, suffix_of
 from dual_jax.data.ids import check_ids
 from dual_jax.data.media import NOUNS
@@ -78,8 +78,9 @@ def read_pool(
         ``features``, ``data`` and ``code``, or else the only array of two or more dimensions, or a matrix
         that SciPy's ``save_npz`` wrote. Tables as in `read_table`: every column of numbers, or the one column
         of vectors; not a saved index or row ids, which become the ids (rules: `dual_jax.data.columns`).
-        Arrays of more than two dimensions are flattened to one row per sample. A folder of pictures or of
-        ``.wav`` files, or a ``.txt`` file with a path on each line: see `dual_jax.data.filepools`. Otherwise
+        Arrays of more than two dimensions are flattened to one row per sample. A folder of pictures, of
+        ``.wav`` files or of texts, or a ``.txt`` file with a path on each line: see
+        `dual_jax.data.filepools`. Otherwise
         the name of a built-in data set; a file of that name comes first.
     id_column : str, optional
         The column (in ``.npz`` the key) that holds the ids; they keep their text, so ``007`` stays ``007``.
@@ -118,7 +119,9 @@ def read_pool(
     wishes = Wishes(id_column, tuple(exclude), tuple(use))
     if os.path.isfile(source) and suffix_of(source) in (".npy", ".npz"):
         return _from_array(source, wishes)
-    if is_list(source) or (os.path.isdir(source) and not is_saved_set(source)):
+    if is_text_folder(source):
+        wishes = wishes._replace(id_column=id_column or TEXT_COLUMNS[0])
+    elif is_list(source) or (os.path.isdir(source) and not is_saved_set(source)):
         return _from_files(source, wishes)
     raw = read_table(source, named=wishes.named, header=header, decimal=decimal)
     found = _sorted(raw, wishes, needs_numbers=not any_columns)
@@ -140,6 +143,7 @@ def read_pool(
         guesses,
         next(iter(found.vectors), None),
         found.table if any_columns else None,
+        skipped=raw.skipped,
     )
 
 

@@ -253,7 +253,8 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
         """Give each view with its rows: numbers with dates, categories, each column of text or vectors."""
         views: list[Any] = []
         if numbers := [c.name for c in self.columns_ if c.kind in ("number", "date")]:
-            views.append(Numbers.fit(table, numbers, self._named("date"), self.scale))
+            forms = {column.name: column.form for column in self.columns_}
+            views.append(Numbers.fit(table, numbers, self._named("date"), self.scale, forms))
         if counts := self._named("counts"):
             views.append(Counts.fit(table, counts, self.random_state))
         if categories := self._named("category"):

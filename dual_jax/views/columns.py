@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dual_jax.data.casts import decoded, is_textual, plain, text_as_numbers, vector_width
+from dual_jax.data.casts import decoded, is_textual, plain, vector_width
 from dual_jax.data.cells import MISSING
 from dual_jax.data.columns import ID_NAME
 from dual_jax.data.errors import InputError
 from dual_jax.data.media import IMAGES, NOUNS, SERIES, begins_as, kind_of_file
+from dual_jax.data.written import DATE_FORMS, MARKS, dates_of, marks_of
 
 FILES = {"image": IMAGES, "series": SERIES}  # kinds of columns of paths
 # Kinds that become features.
@@ -30,15 +31,20 @@ REPEATS = 5  # rows per distinct text, on average, from which many distinct text
 MIN_WORDS = 4  # of a cell, on average, from which text is read by words
 ID_SHARE = 0.95  # of the rows have a cell of their own, in a column that looks like ids
 N_PATHS, PATH_SHARE = 100, 0.9  # cells that are looked at, and the share of them that are files
-DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y-%m-%d %H:%M:%S")
+FORMS = {"number": tuple(MARKS), "date": DATE_FORMS}  # how text of these kinds may be read
 
 
 class Column(NamedTuple):
-    """A column, what it is taken for (one of `KINDS`), and why."""
+    """A column, what it is taken for (one of `KINDS`), and why.
+
+    ``form`` says how text is read: the decimal mark of numbers, or the form of dates; '' where that is still
+    to be found out, or the column holds no text.
+    """
 
     name: str
     kind: str
     reason: str
+    form: str = ""
 
     def __str__(self) -> str:
         """Return the line that tells a person."""
@@ -53,14 +59,16 @@ def sort(table: Any, asked: Mapping[str, str], folder: str | None = None) -> tup
     table : pyarrow.Table
         With distinct names.
     asked : mapping
-        Kinds of columns by their names, which overrule what is found.
+        Kinds of columns by their names, which overrule what is found; ``number:comma``, ``number:point`` and
+        ``date:%d/%m/%Y`` say how text is read as well.
     folder : str, optional
         Where relative paths begin; without it no column is taken for paths of files.
 
     Raises
     ------
     InputError
-        When a name is not there, or a kind is none of `KINDS` or cannot be that of the column.
+        When a name is not there, a kind is none of `KINDS`, or text can be read as numbers or as dates in
+        two ways.
 
     Examples
     --------
@@ -75,14 +83,23 @@ def sort(table: Any, asked: Mapping[str, str], folder: str | None = None) -> tup
             raise InputError(
                 f"there is no column {name!r}; the columns are {', '.join(map(repr, table.column_names))}"
             )
+        kind, _, form = kind.partition(":")
         if kind not in KINDS:
             raise InputError(f"column {name!r} cannot be {kind!r}: use one of {', '.join(KINDS)}")
+        if form and form not in FORMS.get(kind, ()) and not (kind == "date" and "%" in form):
+            raise InputError(
+                f"column {name!r} cannot be read as {kind}:{form}: use number:point, number:comma, or date: "
+                "and a form such as %d/%m/%Y"
+            )
     return tuple(
-        Column(name, asked[name], "as asked")
-        if name in asked
-        else Column(name, *_found(name, table[name], folder))
+        _as_asked(name, asked[name]) if name in asked else Column(name, *_found(name, table[name], folder))
         for name in table.column_names
     )
+
+
+def _as_asked(name: str, kind: str) -> Column:
+    kind, _, form = kind.partition(":")
+    return Column(name, kind, "as asked", form)
 
 
 def column_to_read(table: Any, columns: Sequence[Column]) -> str | None:
@@ -121,27 +138,34 @@ def without_missing(column: Any) -> Any:
     return column
 
 
-def as_dates(column: Any) -> tuple[Any, str]:
-    """Return a column of dates or times as timestamps and their format; None where it holds others."""
-    import pyarrow as pa
+def only_reading(name: str, kind: str, readings: Mapping[str, Any]) -> str:
+    """Return the form of a column's only reading, '' where there is none.
+
+    Raises
+    ------
+    InputError
+        When text can be read in two ways that give other values.
+    """
+    if len(readings) < 2:
+        return next(iter(readings), "")
+    first, second = [*readings][:2]
+    values = " or ".join(_shown(_first_apart(readings, form)) for form in (first, second))
+    raise InputError(
+        f"column {name!r} can be read as {kind}s in two ways, a cell as {values}: decide by --as "
+        f"{name}={kind}:{first} or {name}={kind}:{second} (columns= of PoolEncoder)"
+    )
+
+
+def _first_apart(readings: Mapping[str, Any], form: str) -> Any:
+    """Return the cell of a reading at the first place where the first two differ."""
     from pyarrow import compute as pc
 
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        return column.cast(pa.timestamp("us"), safe=False), str(column.type)
-    if not is_textual(column.type):
-        return None, ""
-    for form in (*DATE_FORMATS, "ISO 8601"):
-        try:
-            if form == "ISO 8601":
-                return column.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")), form
-            return pc.strptime(column.cast(pa.string()), format=form, unit="us"), form
-        except pa.ArrowInvalid:
-            continue
-    return None, ""
+    first, second = [*readings.values()][:2]
+    return readings[form][pc.index(pc.equal(first, second), False).as_py()].as_py()
 
 
-def _found(name: str, column: Any, folder: str | None) -> tuple[str, str]:
-    """Return the kind of a column and the reason, from its name and its cells."""
+def _found(name: str, column: Any, folder: str | None) -> tuple[str, ...]:
+    """Return the kind of a column, the reason, and how text is read, from its name and its cells."""
     import pyarrow as pa
     from pyarrow import compute as pc
 
@@ -170,7 +194,7 @@ def _found(name: str, column: Any, folder: str | None) -> tuple[str, str]:
         return "date", f"{kind}" + _missing(column)
     if not is_textual(kind):
         return "exclude", f"holds {kind}"
-    return _found_files(column, folder) or _found_in_text(column, n_distinct)
+    return _found_files(column, folder) or _found_in_text(name, column, n_distinct)
 
 
 def _found_files(column: Any, folder: str | None) -> tuple[str, str] | None:
@@ -193,30 +217,49 @@ def _found_files(column: Any, folder: str | None) -> tuple[str, str] | None:
     return kind, f"paths of {NOUNS[FILES[kind]]}, such as {_shown(cells[0])}" + _missing(column)
 
 
-def _found_in_text(column: Any, n_distinct: int) -> tuple[str, str]:
-    """Return the kind of a column of texts, and the reason."""
+def _found_in_text(name: str, column: Any, n_distinct: int) -> tuple[str, ...]:
+    """Return the kind of a column of texts, the reason, and how it is read."""
     from pyarrow import compute as pc
 
     gaps = _missing(column)
-    for decimal in ".,":
-        numbers, _ = text_as_numbers(column, decimal)
-        if numbers is not None:
-            return "number", _range(numbers) + (" with decimal commas" if decimal == "," else "")
-    _, form = as_dates(column)
-    if form:
-        return "date", f"written as {form}" + gaps
+    if form := only_reading(name, "number", numbers := marks_of(column)):
+        return "number", _range(numbers[form]) + (" with decimal commas" if form == "comma" else ""), form
+    if form := only_reading(name, "date", dates_of(column)):
+        return "date", f"written as {form}" + gaps, form
     n_cells = len(column) - column.null_count
     n_words = pc.mean(pc.list_value_length(pc.utf8_split_whitespace(column))).as_py()
     counted = f"{n_distinct:,} distinct in {n_cells:,} rows"
     about = f"{counted}, {n_words:.1f} words each{gaps}"
     if n_words >= MIN_WORDS and n_distinct * REPEATS > n_cells:
         return "text", about
-    is_short = n_words < 1.5 and pc.all(pc.string_is_ascii(column)).as_py()
-    if is_short and n_distinct >= ID_SHARE * len(column) and n_distinct > REPEATS:
+    if _are_like_ids(column, n_distinct):
         return "id", f"like ids: {counted}, one word each"
     if n_distinct <= MAX_LEVELS or n_distinct * REPEATS <= n_cells:
         return "category", counted + gaps
     return "string", about
+
+
+def column_of_ids(table: Any) -> str | None:
+    """Return the first column of a table that looks like ids, each cell there and no two the same."""
+    from pyarrow import compute as pc
+
+    for name in table.column_names:
+        column = without_missing(table[name])
+        is_candidate = is_textual(column.type) and not column.null_count
+        is_candidate = is_candidate and pc.count_distinct(column).as_py() == len(column)
+        if is_candidate and _are_like_ids(column, len(column)) and _found(name, column, None)[0] == "id":
+            return str(name)
+    return None
+
+
+def _are_like_ids(column: Any, n_distinct: int) -> bool:
+    """Return whether nearly all cells are there and distinct, of one word without accents."""
+    from pyarrow import compute as pc
+
+    if n_distinct < ID_SHARE * len(column) or n_distinct <= REPEATS:
+        return False
+    n_words = pc.mean(pc.list_value_length(pc.utf8_split_whitespace(column))).as_py()
+    return bool(n_words < 1.5 and pc.all(pc.string_is_ascii(column)).as_py())
 
 
 def _is_id_name(name: str) -> bool:

@@ -141,3 +141,48 @@ def test_few_columns_are_counts_only_where_that_is_asked(capsys):
     assert "counts" not in capsys.readouterr().out
     indices("pool.csv", "--scale", "counts")
     assert "column w0 to w8 (9 columns): counts" in capsys.readouterr().out
+
+
+def test_a_folder_of_texts_is_picked_from_shown_and_copied(tmp_path):
+    (tmp_path / "texts").mkdir()
+    words = np.array(["printer", "network", "reset", "slow", "laptop", "screen", "error"])
+    rng = np.random.default_rng(0)
+    for i in range(N):
+        (tmp_path / "texts" / f"{i:02d}.txt").write_text(" ".join(rng.choice(words, 12)))
+    (tmp_path / "texts" / "broken.txt").write_bytes(b"\xff\xfe\xfd")
+    out = ["--out", "p.csv", "--out", "p.json", "--out", "p.txt", "--copy-to", "copied"]
+
+    main(["select", "texts", "-n", "4", "--method", "kcenter", "--no-compile-cache", *out])
+
+    with open("p.csv", newline="") as file:
+        ids = [pick["id"] for pick in csv.DictReader(file)]
+    assert (tmp_path / "p.txt").read_text().split() == ids
+    tasks = json.loads((tmp_path / "p.json").read_text())
+    assert [task["data"]["text"] for task in tasks] == [
+        (tmp_path / "texts" / name).read_text() for name in ids
+    ]
+    assert sorted(path.name for path in (tmp_path / "copied").iterdir()) == [
+        f"{rank}_{name}" for rank, name in enumerate(ids, 1)
+    ]
+    receipt = json.loads((tmp_path / "p.receipt.json").read_text())
+    assert "broken.txt" in json.dumps(receipt)
+
+
+def test_amounts_count_although_all_other_columns_are_numbers(capsys):
+    prices = [f"$1,{place:03d}.50" for place in range(N)]
+    write_pool(a=[*range(N)][::-1], b=[place % 7 for place in range(N)], price=prices)
+
+    _, used = select()
+
+    assert "column price: number" in capsys.readouterr().out
+    assert used["shape"] == [N, 3]
+
+
+def test_a_column_of_distinct_words_gives_the_ids(capsys):
+    rows = range(N)
+    write_pool(ticket=[f"T-{i:03d}" for i in rows], age=[i % 9 for i in rows], size=[i % 5 for i in rows])
+
+    picks, _ = select()
+
+    assert picks[0]["id"].startswith("T-")
+    assert "row ids: 'ticket'" in capsys.readouterr().out

@@ -282,7 +282,7 @@ def test_a_saved_data_set_in_another_order_or_without_a_file_is_refused(tmp_path
     (tmp_path / "cut" / "data-00001-of-00002.arrow").unlink()
     with pytest.raises(InputError, match="is missing"):
         read_pool(tmp_path / "cut")
-    with pytest.raises(InputError, match="is a folder without pictures or"):
+    with pytest.raises(InputError, match="is a folder without pictures, "):
         read_pool(tmp_path)
 
 

@@ -385,3 +385,61 @@ def test_any_text_gives_a_pool_or_a_clear_error(suffix, text, tmp_path):
     path.write_text(text, newline="")
 
     assert outcome(path) in (Pool, InputError)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"a": 1, "b": "x"}, {"a": 2}]',
+        '{"rows": [{"a": 1, "b": "x"}, {"a": 2}], "n": 2}',
+        '{"a": {"0": 1, "1": 2}, "b": {"0": "x", "1": null}}',
+    ],
+    ids=["a list", "under a name", "as pandas writes a frame"],
+)
+def test_a_table_in_json_is_read_in_each_of_its_forms(write, content):
+    pool = read_pool(write("pool.json", content), any_columns=True)
+    assert pool.table.to_pydict() == {"a": [1, 2], "b": ["x", None]}
+
+
+def test_the_index_of_a_frame_in_json_is_no_feature(write):
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 5.0]}, index=["k1", "k0"])
+    pool = read_pool(write("pool.json", frame.to_json()))
+    assert pool.ids.tolist() == ["k1", "k0"]
+    np.testing.assert_array_equal(pool.x, [[1, 3], [2, 5]])
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[1, 2]", '"text"', "[]", "{}", '{"a": [1, 2]}', '[{"a": 1}', "[[1, 2], [3, 4]]", '[{"a": 1}, 3]'],
+)
+def test_json_that_holds_no_table_is_refused_in_a_sentence(write, content):
+    with pytest.raises(InputError, match=r"JSON|list of objects"):
+        read_pool(write("pool.json", content))
+
+
+def test_objects_in_objects_are_columns_of_their_own(write):
+    tasks = '[{"data": {"text": "a b", "n": {"x": 1}}}, {"data": {"text": "c", "n": {"x": 2}}}]'
+    lines = '{"data": {"text": "a b", "n": {"x": 1}}}\n{"data": {"text": "c", "n": {"x": 2}}}\n'
+    for name, content in (("pool.json", tasks), ("pool.jsonl", lines)):
+        table = read_pool(write(name, content), any_columns=True).table
+        assert table.to_pydict() == {"data.n.x": [1, 2], "data.text": ["a b", "c"]}
+
+
+def test_a_folder_of_texts_is_a_pool_with_their_paths_as_ids(write, tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name, content in (
+        ("b.txt", "second"),
+        ("sub/a.md", "\ufefffirst"),
+        ("wide.txt", "third".encode("utf-16")),
+        ("latin.txt", b"caf\xe9"),
+        ("bytes.txt", b"a\0b"),
+        ("empty.txt", b""),
+        ("notes.pdf", b"%PDF"),
+    ):
+        write(name, content)
+
+    pool = read_pool(tmp_path, any_columns=True)
+
+    assert pool.ids.tolist() == ["b.txt", "sub/a.md", "wide.txt"]
+    assert pool.table["text"].to_pylist() == ["second", "first", "third"]
+    assert pool.skipped.keys() == {"latin.txt", "bytes.txt", "empty.txt"}

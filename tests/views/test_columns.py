@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dual_jax.data.errors import InputError
 from dual_jax.views.categories import Categories
-from dual_jax.views.columns import sort
+from dual_jax.views.columns import column_of_ids, sort
 from dual_jax.views.numbers import Numbers
 from dual_jax.views.text import Text
 
@@ -20,6 +21,9 @@ CASES = {
     "number a duration": ("took", [datetime.timedelta(seconds=i) for i in range(60)]),
     "date": ("day", [datetime.date(2024, 1, 1 + i % 9) for i in range(60)]),
     "date of text": ("day", [f"2024-01-{1 + i % 28:02d}" for i in range(60)]),
+    "number with a currency": ("price", ["€ 1,250.00", "€ 3.50", "€ 12,000.00", None] * 15),
+    "number of shares": ("share", [f"{i}.5 %" for i in range(60)]),
+    "date with the day first": ("day", [f"{1 + i % 28:02d}/01/2024 10:{i:02d}" for i in range(60)]),
     "category": ("city", ["Rome", "Oslo", None] * 20),
     "category of codes": ("zip", ["01", "02", "10"] * 20),
     "string": ("name", [f"{NAMES[i % 4]} {i}" for i in range(60)]),
@@ -44,6 +48,51 @@ def test_a_column_is_known_by_its_name_and_its_cells(case):
 def test_what_is_asked_overrules_what_is_found():
     (column,) = sort(pa.table({"stars": [1, 2, 3]}), {"stars": "category"})
     assert str(column) == "stars: category (as asked)"
+
+
+@pytest.mark.parametrize(
+    ("cells", "kinds"),
+    [
+        (["1,234", "2,500", "950"], ("number:point", "number:comma")),
+        (["01/02/2024", "03/04/2024", "05/06/2024"], ("date:%d/%m/%Y", "date:%m/%d/%Y")),
+    ],
+)
+def test_text_that_can_be_read_in_two_ways_is_refused_and_the_caller_decides(cells, kinds):
+    table = pa.table({"cells": cells})
+    with pytest.raises(InputError, match="in two ways") as error:
+        sort(table, {})
+    assert all(f"cells={kind}" in str(error.value) for kind in kinds)
+    rows = []
+    for kind in kinds:
+        (column,) = sort(table, {"cells": kind})
+        dates = ["cells"] if column.kind == "date" else []
+        view = Numbers.fit(table, ["cells"], dates, "none", {"cells": column.form})
+        rows.append(view.transform(table)[0, 0])
+    assert rows[0] != rows[1]
+
+
+def test_new_rows_are_read_as_the_pool_was():
+    pool = pa.table({"amount": ["1,234.50", "2,000.00"], "day": ["01/13/2024", "02/01/2024"]})
+    view = Numbers.fit(pool, ["amount", "day"], ["day"], "none")
+    view = Numbers.restored(*(view.state()[0], {"medians": view.medians, **_scaler(view)}))
+
+    rows = view.transform(pa.table({"amount": ["1,234"], "day": ["02/01/2024"]}))
+    assert rows[0, 0] == 1234
+    assert rows[0, 1] == view.transform(pool)[1, 1]
+    with pytest.raises(InputError, match="%m/%d/%Y"):
+        view.transform(pa.table({"amount": ["1"], "day": ["13/01/2024"]}))
+
+
+def _scaler(view):
+    return {f"scaler/{i}": part for i, part in enumerate(view.scaler[1:])}
+
+
+def test_ids_are_a_column_of_single_distinct_words():
+    tickets = [f"T-{i:03d}" for i in range(9)]
+    days = [f"2024-01-{i + 1:02d}" for i in range(9)]
+    assert column_of_ids(pa.table({"day": days, "ticket": tickets})) == "ticket"
+    assert column_of_ids(pa.table({"day": days, "ticket": [*tickets[:-1], None]})) is None
+    assert column_of_ids(pa.table({"day": days, "ticket": [*tickets[:-1], "T-000"]})) is None
 
 
 def test_a_missing_number_is_the_median_and_an_infinite_one_too():
