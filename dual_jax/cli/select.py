@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("select", help="pick rows of a pool", description=_SELECT)
     add = parser.add_argument
-    text = "a table, an array, a folder of pictures or .wav files, or the name of a built-in data set"
+    text = "a table, an array, a folder of pictures, .wav files or texts, or the name of a built-in data set"
     add("pool", metavar="POOL", help=text)
     budgets.add(parser)
     methods = f"{listed()}; inferred: not printed in the paper; default: %(default)s"
