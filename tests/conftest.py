@@ -22,6 +22,7 @@ if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     # A newer one refuses flags that it does not know.
     if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 12):
         FLAGS += ["--xla_cpu_use_fusion_emitters=false"]
+MANY = 50  # programs, some dozens of memory mappings each, between two looks at how many there are
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS]).strip()
 os.environ.setdefault("DUAL_JAX_NO_COMPILE_CACHE", "1")  # a cache would outlive the test of a command
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the first process of the run; workers inherit it
@@ -31,12 +32,29 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
+@pytest.fixture(scope="session")
+def _programs():
+    """Return a list that grows with every program that is compiled."""
+    import jax
+
+    found = []
+
+    def listen(event, _, **__):
+        if event.endswith("backend_compile_duration"):
+            found.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return found
+
+
 @pytest.fixture(autouse=True)
-def _forget_when_there_are_many():
-    """Free compiled programs between two tests when there are many."""
+def _forget_when_there_are_many(_programs):
+    """Free compiled programs between two tests when there are many; to count them takes milliseconds."""
     from dual_jax.devices.machine import forget_programs_if_many
 
-    forget_programs_if_many()
+    if len(_programs) >= MANY:
+        _programs.clear()
+        forget_programs_if_many()
 
 
 @pytest.fixture

@@ -166,8 +166,7 @@ def _receipt(
     """Return how the picks were made."""
     from dual_jax.data import receipt
 
-    source, last = picked.source, [stage for stage in picked.history.values() if stage]
-    pool = source.pool
+    last = [stage for stage in picked.history.values() if stage]
     return {
         "arguments": {name: value for name, value in vars(args).items() if name != "run"},
         "method": args.method,
@@ -176,24 +175,7 @@ def _receipt(
         "seed": args.seed,
         "limits": budgets.as_receipt(args, picked),
         "configuration": picked.settings,
-        "input": {
-            "source": pool.source,
-            "sha256": pool.sha256,
-            "shape": pool.x.shape,
-            "dropped": pool.dropped,
-            "columns": source.columns,
-            "note": pool.note,
-            "guesses": pool.guesses,
-            "skipped": pool.skipped,
-            "id_column": pool.id_name,
-            "imputed_cells": source.n_imputed,
-            "scaling": args.scale,
-            "embedding": source.embedding.about if source.embedding else None,
-            "n_labeled": int(source.is_labeled.sum()),
-            "n_skipped": int(source.labels.is_skipped.sum()),
-            "n_forbidden": int(source.is_forbidden.sum()),
-            "labels": [count._asdict() for count in source.labels.counts],
-        },
+        "input": _input(args, picked),
         "picks": {
             "file": args.out[0].name,
             "sha256": sums[args.out[0].name],
@@ -206,6 +188,30 @@ def _receipt(
         "peak_memory": receipt.peak_memory(),
         "seconds": {phase: round(value, 3) for phase, value in times.items()},
         "versions": versions(),
+    }
+
+
+def _input(args: argparse.Namespace, picked: Picked) -> dict[str, Any]:
+    """Return what was read, and how it was made into rows of numbers."""
+    source = picked.source
+    pool = source.pool
+    return {
+        "source": pool.source,
+        "sha256": pool.sha256,
+        "shape": pool.x.shape,
+        "dropped": pool.dropped,
+        "columns": source.columns,
+        "note": pool.note,
+        "guesses": pool.guesses,
+        "skipped": pool.skipped,
+        "id_column": pool.id_name,
+        "imputed_cells": source.n_imputed,
+        "scaling": args.scale,
+        "embedding": source.embedding.about if source.embedding else None,
+        "n_labeled": int(source.is_labeled.sum()),
+        "n_skipped": int(source.labels.is_skipped.sum()),
+        "n_forbidden": int(source.is_forbidden.sum()),
+        "labels": [count._asdict() for count in source.labels.counts],
     }
 
 

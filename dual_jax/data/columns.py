@@ -127,14 +127,19 @@ def sort_columns(
         found = found._replace(ids=ids, id_columns=(wishes.id_column,))
     if has_names:
         found = _without_ids(found, wishes, levels)
-    if not found.numbers and not found.vectors:  # then codes are numbers of a fixed width
-        for name in [name for name, reason in found.dropped.items() if reason.startswith("codes")]:
-            found.numbers[name] = text_as_numbers(plain(table[name]), decimal, with_codes=True)[0]
-            del found.dropped[name]
+    if not found.numbers and not found.vectors:
+        _take_codes(found, decimal)
     if needs_numbers or len(found.vectors) == 1:
         _check_features(where, found)
     order = {name: found.dropped[name] for name in names if name in found.dropped}
     return found._replace(dropped=order)
+
+
+def _take_codes(found: Columns, decimal: str) -> None:
+    """Let codes be numbers of a fixed width, as they are where a table has nothing else."""
+    for name in [name for name, reason in found.dropped.items() if reason.startswith("codes")]:
+        found.numbers[name] = text_as_numbers(plain(found.table[name]), decimal, with_codes=True)[0]
+        del found.dropped[name]
 
 
 def _asked_reason(name: str, wishes: Wishes, labels: Sequence[str]) -> str:

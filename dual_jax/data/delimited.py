@@ -19,9 +19,9 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
-from dual_jax.data.cells import CODE, COMMA, SPELLINGS, are_values, is_text
+from dual_jax.data.cells import CODE, COMMA, SPELLINGS, are_values
 from dual_jax.data.errors import InputError
-from dual_jax.data.headers import first_line_is_header
+from dual_jax.data.headers import aligned, first_line_is_header, is_quoted_above
 
 HEAD = 1 << 20  # bytes that are looked at before the whole is read
 N_SAMPLED = 1000  # lines of them
@@ -86,7 +86,8 @@ def read_delimited(
         When the text is empty, broken in a line, lacks a named column, or can be read in two ways.
     """
     seen = _look(where, open_file)
-    layout = _layout(where, open_file, seen, separator, named, header, decimal)
+    sample = _sample(where, open_file, seen, separator, decimal)
+    layout = _layout(where, sample, seen, named, header)
     return _read(where, open_file, layout), layout
 
 
@@ -153,16 +154,20 @@ class _Raw(io.RawIOBase):
         super().close()
 
 
-def _layout(
-    where: str,
-    open_file: Opener,
-    seen: _Bytes,
-    separator: str,
-    named: Collection[str],
-    header: bool | None,
-    decimal: str | None,
-) -> Layout:
-    """Return how the file is written, from its first lines."""
+class _Sample(NamedTuple):
+    """The first rows of a file as cells, and how they are written."""
+
+    text: str
+    is_whole: bool
+    n_before: int
+    separator: str
+    decimal: str
+    rows: list[list[str]]
+    guesses: list[str]
+
+
+def _sample(where: str, open_file: Opener, seen: _Bytes, separator: str, decimal: str | None) -> _Sample:
+    """Return the first rows, split by the separator and with the decimal mark that suit them."""
     with _decoding(where, seen.encoding), _text(where, open_file, seen.encoding) as file:
         head = file.read(HEAD)
         is_whole = len(head) < HEAD
@@ -186,10 +191,16 @@ def _layout(
     if decimal == ",":
         guesses.append("numbers have a decimal comma")
         rows = [[cell.replace(",", ".") if COMMA.fullmatch(cell) else cell for cell in row] for row in rows]
-    first, below = _aligned(rows)
-    if len(first) != len(rows[0]) and not first[0]:
+    return _Sample(head, is_whole, n_before, best, decimal, rows, guesses)
+
+
+def _layout(where: str, sample: _Sample, seen: _Bytes, named: Collection[str], header: bool | None) -> Layout:
+    """Return how the file is written, with what its columns are called and which are text."""
+    guesses = list(sample.guesses)
+    first, below = aligned(sample.rows)
+    if len(first) != len(sample.rows[0]) and not first[0]:
         guesses.append("the header has a name less than there are columns: the first holds row names")
-    has_header, guess = _has_header(where, first, below, named, header, _is_quoted_above(head))
+    has_header, guess = _has_header(where, first, below, named, header, is_quoted_above(sample.text))
     guesses += [guess] if guess else []
     names = unique_names(first if has_header else [""] * len(first))
     for name in named:
@@ -197,18 +208,18 @@ def _layout(
     as_text = {name for place, name in enumerate(names) if _is_code([row[place] for row in below])}
     layout = Layout(
         seen.encoding,
-        best,
-        decimal,
+        sample.separator,
+        sample.decimal,
         has_header,
-        n_before + has_header,
+        sample.n_before + has_header,
         names,
         frozenset(as_text) | frozenset(named),
         seen.has_quotes,
-        not is_whole,
+        not sample.is_whole,
         tuple(guesses),
     )
-    if is_whole and seen.has_quotes:  # pyarrow reads stray quotes in some way
-        deque(_records(where, io.StringIO(head, newline=""), layout), maxlen=0)
+    if sample.is_whole and seen.has_quotes:  # pyarrow reads stray quotes in some way
+        deque(_records(where, io.StringIO(sample.text, newline=""), layout), maxlen=0)
     return layout
 
 
@@ -278,15 +289,6 @@ def _decimal(where: str, rows: Sequence[Sequence[str]], separator: str) -> str:
     return ","
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
-    """Return the first line with a cell for each column, and the lines of that width below it."""
-    first, below = list(rows[0]), [list(row) for row in rows[1:]]
-    if below and any(map(is_text, first)) and all(len(row) == len(first) + 1 for row in below):
-        has_mark_at_end = all(row[-1] == "" for row in below)
-        first = [*first, ""] if has_mark_at_end else ["", *first]
-    return first, [row for row in below if len(row) == len(first)]
-
-
 def _has_header(
     where: str,
     first: Sequence[str],
@@ -301,15 +303,6 @@ def _has_header(
     if named and not set(named) <= made_up:
         return True, None
     return first_line_is_header(where, first, below, is_quoted)
-
-
-def _is_quoted_above(head: str) -> bool:
-    """Return whether the first line's numbers are in quotes and those of the second are not."""
-    first, _, rest = head.lstrip().partition("\n")
-    second = rest.partition("\n")[0]
-    quoted = re.compile(r'"[+-]?[\d.,]+"')
-    bare = re.compile(r"(?:^|[,;|\t])[ ]*[+-]?\d[\d.]*[ ]*(?:[,;|\t\r]|$)")
-    return bool(quoted.search(first) and bare.search(second)) and not quoted.search(second)
 
 
 def _is_code(cells: Sequence[str]) -> bool:

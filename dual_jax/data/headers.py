@@ -4,6 +4,7 @@ Years, wavelengths and column numbers are headers too. A wrong answer shifts eve
 readings are plausible the caller is asked.
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -79,6 +80,24 @@ def first_line_is_header(
     if found.has_text_above_number:
         return False, f"the first line is a sample, not a header: its cells are {shown}"
     return False, None
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Return the first line with a cell for each column, and the lines of that width below it."""
+    first, below = list(rows[0]), [list(row) for row in rows[1:]]
+    if below and any(map(is_text, first)) and all(len(row) == len(first) + 1 for row in below):
+        has_mark_at_end = all(row[-1] == "" for row in below)
+        first = [*first, ""] if has_mark_at_end else ["", *first]
+    return first, [row for row in below if len(row) == len(first)]
+
+
+def is_quoted_above(head: str) -> bool:
+    """Return whether the first line's numbers are in quotes and those of the second are not."""
+    first, _, rest = head.lstrip().partition("\n")
+    second = rest.partition("\n")[0]
+    quoted = re.compile(r'"[+-]?[\d.,]+"')
+    bare = re.compile(r"(?:^|[,;|\t])[ ]*[+-]?\d[\d.]*[ ]*(?:[,;|\t\r]|$)")
+    return bool(quoted.search(first) and bare.search(second)) and not quoted.search(second)
 
 
 def _truths_as_numbers(cells: Sequence[str]) -> list[str]:

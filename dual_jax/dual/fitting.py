@@ -186,25 +186,10 @@ def _train(
     config.check()
     check_coefficient_optimizer(config)
     key_init, key_selection = jax.random.split(key)
-    n = len(x)
-    labeled = _on_host(row_mask(labeled, n, "labeled"))
-    candidates = _on_host(row_mask(candidates, n, "candidates", default=True))
-    if count_rows(candidates & ~labeled) == 0:
-        raise InputError("no row may be picked: there is no candidate without a label.")
-    n_devices = mesh.size if mesh else 1
-    n_targets = (sizes or config.sizes(n)).n_targets
-    rows = None
-    if n_targets < n:  # a third key only here: a fit to all rows uses the same first two
-        key_targets, key_selection = jax.random.split(key_selection)
-        rows = drawn_targets(key_targets, labeled | candidates, n_targets)
-    targets = (x, labeled, candidates)
-    if rows is not None:
-        targets = x[np.asarray(rows) if isinstance(x, np.ndarray) else rows], labeled[rows], candidates[rows]
-    n_usable = count_rows(targets[1] | targets[2])
-    sizes = (sizes or config.sizes(n, n_usable, n_devices, platform_of(mesh))).shared(n_devices)
-    if sizes.n_clusters > n_targets:
-        raise InputError(f"n_clusters={config.n_clusters} exceeds the {n_targets} rows: ask for fewer.")
-    check_memory(x.shape, config, mesh, sizes)
+    labeled, candidates = _masks(labeled, candidates, len(x))
+    n_targets = (sizes or config.sizes(len(x))).n_targets
+    key_selection, rows, targets = _targets(key_selection, x, labeled, candidates, n_targets)
+    sizes = _fitting_sizes(sizes, config, x, count_rows(targets[1] | targets[2]), mesh)
     n_tiles = sizes.n_tiles
     pool = on_devices(x, mesh, n_tiles)
     saved = _Saved(checkpointer, sizes, mesh)
@@ -223,6 +208,39 @@ def _train(
     saved.save(progress, at_once=True)
     state = progress.state if rows is None else _in_pool(progress.state, rows, labeled, candidates, n_tiles)
     return state, progress.history, pool
+
+
+def _masks(labeled: Any, candidates: Any, n: int) -> tuple[Any, Any]:
+    """Return which rows are labelled and which are candidates, on the host; one may be picked at least."""
+    labeled = _on_host(row_mask(labeled, n, "labeled"))
+    candidates = _on_host(row_mask(candidates, n, "candidates", default=True))
+    if count_rows(candidates & ~labeled) == 0:
+        raise InputError("no row may be picked: there is no candidate without a label.")
+    return labeled, candidates
+
+
+def _targets(
+    key: Key[Array, ""], x: Any, labeled: Any, candidates: Any, n_targets: int
+) -> tuple[Key[Array, ""], Int[Array, " t"] | None, tuple[Any, Any, Any]]:
+    """Return the key of stage 2, which rows C rebuilds (None for all), and these rows and their masks."""
+    if n_targets == len(x):
+        return key, None, (x, labeled, candidates)
+    key_targets, key = jax.random.split(key)  # a third key only here: a fit to all rows uses the same two
+    rows = drawn_targets(key_targets, labeled | candidates, n_targets)
+    own = x[np.asarray(rows) if isinstance(x, np.ndarray) else rows]
+    return key, rows, (own, labeled[rows], candidates[rows])
+
+
+def _fitting_sizes(
+    sizes: Sizes | None, config: DualConfig, x: Any, n_usable: Any, mesh: Mesh | None
+) -> Sizes:
+    """Return the sizes of a fit, by default those of the configuration, if its devices have room for them."""
+    n_devices = mesh.size if mesh else 1
+    sizes = (sizes or config.sizes(len(x), n_usable, n_devices, platform_of(mesh))).shared(n_devices)
+    if sizes.n_clusters > sizes.n_targets:
+        raise InputError(f"n_clusters={config.n_clusters} exceeds the {sizes.n_targets} rows: ask for fewer.")
+    check_memory(x.shape, config, mesh, sizes)
+    return sizes
 
 
 def drawn_targets(

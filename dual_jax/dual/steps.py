@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from dual_jax.devices.collectives import device_index, gather_rows, n_devices, own_rows, total
+from dual_jax.devices.collectives import gather_rows, n_devices, own_rows, total
 from dual_jax.devices.mesh import platform_of
 from dual_jax.dual.blocks import (
     all_targets,
@@ -32,17 +32,15 @@ from dual_jax.dual.blocks import (
     update_blocks,
 )
 from dual_jax.dual.config import DualConfig
+from dual_jax.dual.decisions import draw_dictionary, find_clusters, measure, roles
 from dual_jax.dual.network import Autoencoder
 from dual_jax.dual.objectives import OBJECTIVES
 from dual_jax.dual.objectives.notation import Block, Rebuilt, Scales, Space, Targets, Terms, total_loss
 from dual_jax.dual.sizes import Sizes
 from dual_jax.dual.state import Fixed, OptState, Params, TrainState, started
-from dual_jax.numerics.arithmetic import TINY, principal_directions, squared_norms
-from dual_jax.numerics.draws import draw_rows
-from dual_jax.numerics.kmeans import kmeans
+from dual_jax.numerics.arithmetic import squared_norms
 from dual_jax.numerics.precision import as_float32, in_float32
-from dual_jax.numerics.statistics import MAX_INPUTS, moments, neighbour_scale, robust_moments
-from dual_jax.numerics.tiles import Tiles, each_tile, isolated, rows_of, share_out, total_of_tiles
+from dual_jax.numerics.tiles import Tiles, each_tile, isolated, rows_of, total_of_tiles
 from dual_jax.numerics.xla import OneOff
 
 
@@ -196,72 +194,37 @@ def start_selection(
     axis_name
         As in `pretrain_step`; the masks are then this device's too.
     """
-    key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
     x, config = as_float32((x, config))
     is_row = jnp.ones(len(x), bool) if is_row is None else is_row
     count = n_devices(axis_name)
     sizes = sizes or config.sizes(count * len(x), n_devices=count, platform=platform_of(None))
     sizes = sizes.shared(count)
-    is_labeled = is_row & (jnp.zeros(len(x), bool) if labeled is None else labeled)
-    is_candidate = is_row & ~is_labeled & (jnp.ones(len(x), bool) if candidates is None else candidates)
-    position = device_index(axis_name) * len(x) + jnp.arange(len(x))
-    targets = jnp.where(is_row, position, -1).astype(jnp.int32)
-    is_labeled, is_candidate = gather_rows(is_labeled, axis_name), gather_rows(is_candidate, axis_name)
-    if dictionary is None:
-        dictionary = _dictionary(key_dictionary, is_labeled | is_candidate, sizes.n_places)
-    n_unused = -len(dictionary) % sizes.multiple
-    dictionary = jnp.pad(dictionary, (0, n_unused), constant_values=-1)
-
-    objective = OBJECTIVES[config.objective]
     n_tiles = sizes.n_tiles // count
     tiles = Tiles(1 if len(x) % n_tiles else n_tiles, axis_name)
+    key_dictionary, key_basis, key_scale, key_kmeans, key_coefficients = jax.random.split(key, 5)
+
+    targets, is_labeled, is_candidate = roles(labeled, candidates, is_row, axis_name)
+    if dictionary is None:
+        dictionary = draw_dictionary(key_dictionary, is_labeled | is_candidate, sizes.n_places)
+    padding = (0, -len(dictionary) % sizes.multiple)
+    dictionary = jnp.pad(dictionary.astype(jnp.int32), padding, constant_values=-1)
     z = encode(state.params.network, x, config, tiles)
-    everywhere = [gather_rows(a, axis_name) for a in (z, flat(x), is_row)]
-    z_all, rows, is_row_all = isolated(everywhere, tiles)
-    x_moments = robust_moments(rows, is_row_all)
-    centred = jnp.where(is_row_all[:, None], rows - x_moments.mean, 0.0)
-    is_wide = rows.shape[1] > MAX_INPUTS
-    scales = Scales(
-        n_rows=jnp.sum(is_row_all, dtype=jnp.float32),
-        x=x_moments,
-        x_basis=principal_directions(key_basis, centred, MAX_INPUTS) if is_wide else None,
-        x_sumsq=jnp.sum(squared_norms(rows), where=is_row_all) + TINY,
-        neighbour=jnp.ones(()),
-    )
-    u_all = isolated(objective.space(rows, z_all, moments(z_all, is_row_all), scales).u, tiles)
-    scales = isolated(scales._replace(neighbour=neighbour_scale(key_scale, u_all, is_row_all)), tiles)
-    clusters = kmeans(
-        key_kmeans,
-        own_rows(u_all, axis_name),
-        sizes.n_clusters,
-        weights=is_row.astype(jnp.float32),
-        axis_name=axis_name,
-        n_tiles=tiles.n,
-    )
-    fixed = Fixed(
-        dictionary=dictionary.astype(jnp.int32),
-        dictionary_x=jnp.where(dictionary[:, None] >= 0, rows[dictionary], 0.0),
-        targets=targets,
-        is_labeled=is_labeled,
-        is_candidate=is_candidate,
-        centroids=share_out(clusters.centroids, tiles),
-        sizes=share_out(clusters.sizes, tiles),
-        scales=scales,
-    )
+    z_all, rows, is_row_all = isolated([gather_rows(a, axis_name) for a in (z, flat(x), is_row)], tiles)
+    u, scales = measure((key_basis, key_scale), z_all, rows, is_row_all, config, tiles)
+    clusters = find_clusters(key_kmeans, own_rows(u, axis_name), is_row, sizes.n_clusters, tiles)
+    dictionary_x = jnp.where(dictionary[:, None] >= 0, rows[dictionary], 0.0)
+    fixed = Fixed(dictionary, dictionary_x, targets, is_labeled, is_candidate, *clusters, scales)
     coefficients = initial_coefficients(key_coefficients, fixed, config, sizes.block_rows, axis_name)
     params = Params(state.params.network, *coefficients)
-    network_state = config.optimizer(config.learning_rate).init(params.network)
-    start = coefficient_optimizer(config, jnp.zeros((), jnp.int32)).init
-    opt_state = OptState(network_state, tuple(map(start, params.C)), tuple(map(start, params.P)))
     sums = row_sums(params, axis_name) if sizes.carries_sums else None
-    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), fixed, sums)
+    return TrainState(params, _fresh(params, config), jnp.zeros((), jnp.int32), fixed, sums)
 
 
-def _dictionary(key: Key[Array, ""], may_rebuild: Bool[Array, " N"], size: int) -> Int[Array, " m"]:
-    """Return the positions of the rows that may rebuild others, -1 at the end; drawn if too many."""
-    drawn = draw_rows(key, may_rebuild, size)
-    positions = jnp.sort(jnp.where(may_rebuild[drawn], drawn, len(may_rebuild)))
-    return jnp.where(positions < len(may_rebuild), positions, -1)
+def _fresh(params: Params, config: DualConfig) -> OptState:
+    """Return the optimisers' states before the first step of stage 3."""
+    start = coefficient_optimizer(config, jnp.zeros((), jnp.int32)).init
+    network = config.optimizer(config.learning_rate).init(params.network)
+    return OptState(network, tuple(map(start, params.C)), tuple(map(start, params.P)))
 
 
 @partial(jax.jit, static_argnames="axis_name", donate_argnums=0)

@@ -162,9 +162,7 @@ def learn(
     """
     x = with_channel_axis(x, kind)
     n = len(x)
-    n_views = n_views or (8 if n < 1000 else 3 if n > 20_000 else 6)
-    steps = (150 if n < 1000 else 1000 if n > 20_000 else 300) if steps is None else steps
-    loss = loss or {"images": "swav", "series": "nt_xent"}[kind]
+    n_views, steps, loss = _decided(n, kind, n_views, steps, loss)
     _check(n, n_views=n_views, steps=steps, loss=loss, temperature=temperature)
     changes = changes or (UPRIGHT if flip else ImageChanges())
     key_views, key_network = jax.random.split(key)
@@ -207,6 +205,15 @@ def features(encoder: Encoder, x: Shaped[Any, "m ..."]) -> Features:
         raise InputError(f"samples have shape {x.shape[1:]}, the encoder learnt from {settings.shape}")
     parts = _around(encoder.centres, _parts(encoder.preparation, encoder.maps, x))
     return Features(project(encoder.code, _joint(parts, encoder.votes)), *parts)
+
+
+def _decided(
+    n: int, kind: str, n_views: int | None, steps: int | None, loss: str | None
+) -> tuple[int, int, str]:
+    """Return the views of each sample, the steps and the loss: as asked, else by the rules of `learn`."""
+    n_views = n_views or (8 if n < 1000 else 3 if n > 20_000 else 6)
+    steps = (150 if n < 1000 else 1000 if n > 20_000 else 300) if steps is None else steps
+    return n_views, steps, loss or {"images": "swav", "series": "nt_xent"}[kind]
 
 
 def _check(n: int, *, n_views: int, steps: int, loss: str, temperature: float) -> None:

@@ -42,22 +42,22 @@ def refused(capsys, *words):
 
 
 def test_a_folder_of_pictures_is_picked_in_its_learnt_code(tmp_path, capsys):
-    draw_pictures(tmp_path / "photos" / "cats", 9)
-    draw_pictures(tmp_path / "photos" / "dogs", 9, form="jpg")
+    draw_pictures(tmp_path / "photos" / "cats", 6)
+    draw_pictures(tmp_path / "photos" / "dogs", 6, form="jpg")
     (tmp_path / "photos" / "notes.txt").write_text("mine")
 
     picks, used = select("photos")
 
     shown = capsys.readouterr().out
     assert [pick["id"].partition("/")[0] in ("cats", "dogs") for pick in picks] == [True] * 4
-    assert "used: 16 features (views) alone" in shown
-    assert "taken as: 18 colour pictures, 0 of them resized to 16 x 16 pixels" in shown
+    assert "used: 8 features (views) alone" in shown
+    assert "taken as: 12 colour pictures, 0 of them resized to 16 x 16 pixels" in shown
     assert "left out: 1 .txt (no pictures)" in shown
-    assert (used["shape"], used["skipped"]) == ([18, 768], {})
+    assert (used["shape"], used["skipped"]) == ([12, 768], {})
 
 
 def test_the_picks_are_those_of_the_same_pictures_as_an_array(tmp_path):
-    names = draw_pictures(tmp_path / "photos", 20)
+    names = draw_pictures(tmp_path / "photos", 12)
     picks, used = select("photos")
     np.save("pool.npy", read_pictures(names, "photos").values)
     again, _ = select("pool.npy", "--embedding", "views")
@@ -137,7 +137,7 @@ def test_a_folder_of_recordings_is_picked_in_its_code_or_its_spectra(tmp_path, c
 
 
 def test_features_go_to_a_file_with_the_encoder_for_new_pictures(tmp_path):
-    names = draw_pictures(tmp_path / "photos", 20)
+    names = draw_pictures(tmp_path / "photos", 12)
     _, used = select("photos", "--features", "features.npz")
     found = np.load("features.npz")
     assert found["ids"].tolist() == names

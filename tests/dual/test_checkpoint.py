@@ -1,5 +1,6 @@
 """A fit that was stopped goes on as if nothing had been."""
 
+import dataclasses
 import os
 import random
 import signal
@@ -27,8 +28,9 @@ from dual_jax.dual.steps import init, start_selection
 KEY = jax.random.key(3)
 X = jax.random.normal(jax.random.key(0), (31, 5))
 CONFIG = DualConfig(
-    hidden=(8,), latent_dim=3, n_clusters=4, pretrain_steps=150, steps=150, tolerance=0.0, block_rows=8
+    hidden=(8,), latent_dim=3, n_clusters=4, pretrain_steps=150, steps=150, tolerance=0.0, block_rows=16
 )
+SPREAD = dataclasses.replace(CONFIG, block_rows=8)  # several blocks on each of two or three devices
 
 
 def stop_at(stage, step):
@@ -55,12 +57,13 @@ def assert_same(a, b):
 )
 def test_a_stopped_fit_goes_on_to_the_very_same_result(stage, step, n_devices, tmp_path):
     mesh = make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
+    config = SPREAD if mesh else CONFIG
     with pytest.raises(KeyboardInterrupt):
-        fit(KEY, X, CONFIG, mesh=mesh, checkpointer=Checkpoint(tmp_path), callbacks=[stop_at(stage, step)])
+        fit(KEY, X, config, mesh=mesh, checkpointer=Checkpoint(tmp_path), callbacks=[stop_at(stage, step)])
     seen = []
-    resumed = fit(KEY, X, CONFIG, mesh=mesh, checkpointer=Checkpoint(tmp_path), callbacks=[seen.append])
+    resumed = fit(KEY, X, config, mesh=mesh, checkpointer=Checkpoint(tmp_path), callbacks=[seen.append])
     assert (seen[0].stage, seen[0].step) == (stage, step + 50)
-    assert_same(resumed, fit(KEY, X, CONFIG, mesh=mesh))
+    assert_same(resumed, fit(KEY, X, config, mesh=mesh))
 
 
 @pytest.mark.parametrize("n_devices", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -95,13 +98,13 @@ def test_a_fit_goes_on_with_another_number_of_devices(before, after, tmp_path):
         fit(
             KEY,
             X,
-            CONFIG,
+            SPREAD,
             mesh=meshes[0],
             checkpointer=Checkpoint(tmp_path),
             callbacks=[stop_at("train", 100)],
         )
-    resumed = fit(KEY, X, CONFIG, mesh=meshes[1], checkpointer=Checkpoint(tmp_path))
-    whole = fit(KEY, X, CONFIG, mesh=meshes[0])
+    resumed = fit(KEY, X, SPREAD, mesh=meshes[1], checkpointer=Checkpoint(tmp_path))
+    whole = fit(KEY, X, SPREAD, mesh=meshes[0])
     # Fifty steps of Adam apart in nothing but the order of sums.
     np.testing.assert_allclose(resumed.history["train"]["loss"], whole.history["train"]["loss"], rtol=1e-4)
     np.testing.assert_array_equal(resumed.ranking.indices[:10], whole.ranking.indices[:10])
@@ -110,12 +113,12 @@ def test_a_fit_goes_on_with_another_number_of_devices(before, after, tmp_path):
 @pytest.mark.parametrize("n_devices", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_a_state_in_one_piece_goes_back_into_its_blocks(n_devices):
     mesh = make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
-    config = CONFIG.__class__(**{**vars(CONFIG), "pretrain_steps": 50, "steps": 50})
+    config = dataclasses.replace(SPREAD, pretrain_steps=50, steps=50)
     state, _ = train(KEY, X, config, mesh=mesh)
     whole = in_one_piece(state, 31, 4, n_devices)
     assert [c.shape for c in whole.params.C + whole.params.P] == [(31, 31), (4, 31)]
     assert not whole.params.C[0].diagonal().any()
-    again = in_blocks(whole, n_devices, CONFIG.sizes(31, n_devices=n_devices).n_tiles)
+    again = in_blocks(whole, n_devices, SPREAD.sizes(31, n_devices=n_devices).n_tiles)
     jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.asarray, state), again)
 
 

@@ -46,7 +46,7 @@ def test_a_dictionary_of_ones_own_replaces_the_drawn_one_and_nothing_else():
 
 @pytest.mark.parametrize("config", [CONFIG, FREE], ids=lambda config: config.objective)
 def test_the_unused_columns_and_carried_sums_of_a_tpu_change_no_coefficient(config):
-    config = dataclasses.replace(config, block_rows=11, coefficient_optimizer=optax.adam, learning_rate=0.01)
+    config = dataclasses.replace(config, block_rows=20, coefficient_optimizer=optax.adam, learning_rate=0.01)
     is_labeled = jnp.arange(N) % 7 == 0
     labeled, candidates = is_labeled, ~is_labeled & (jnp.arange(N) % 3 > 0)
     found = []
