@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from dual_jax.data.errors import InputError
-from dual_jax.data.media import IMAGES, SERIES, kind_of_file, list_folder, shown
+from dual_jax.data.media import IMAGES, SERIES, Held, kind_of_file, list_folder, shown
 from dual_jax.data.pictures import SIDE, read_pictures
 from dual_jax.data.recordings import read_recordings
 
@@ -70,7 +70,7 @@ def read_file_pool(source: str | PathLike[str]) -> FilePool:
 
 
 def read_files(
-    names: Sequence[str],
+    names: Sequence[str | Held],
     folder: str | PathLike[str],
     kind: str,
     *,
