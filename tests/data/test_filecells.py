@@ -99,6 +99,25 @@ def test_copies_are_called_by_their_path_or_row_with_the_suffix_of_the_format():
     assert [file.file_name for file in named] == ["tom.jpg", "4.png", "tom.gif"]
 
 
+def test_pictures_in_several_row_groups_are_read_in_order(tmp_path):
+    from pyarrow import parquet
+
+    from dual_jax.data.owncolumns import PoolFile, read_columns
+    from dual_jax.data.tables import read_pool
+
+    data = contents(tmp_path, draw_pictures(tmp_path, 7))
+    table = pa.table({"size": [*range(7)], "image": cells(data)})
+    parquet.write_table(table, tmp_path / "pool.parquet", row_group_size=3)
+
+    pool = read_pool(tmp_path / "pool.parquet", any_columns=True)
+
+    assert [file.contents() for file in cells_as_files(pool.table["image"])] == data
+    assert pool.x.ravel().tolist() == [*range(7)]
+    assert pool.dropped == {"image": "pictures, not numbers"}
+    again = read_columns(PoolFile(pool), ["image"], [6, 0])["image"]
+    assert [cell["bytes"] for cell in again.to_pylist()] == [data[6], data[0]]
+
+
 def outcome(read, data):
     """Return what is said of one file that a cell holds; '' where it can be read."""
     try:
