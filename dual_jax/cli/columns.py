@@ -25,7 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the option."""
     text = (
         "what columns are: number, counts (of words), date, category, string (short text), text, vector, "
-        "image or series (paths of pictures or of .wav files, from the table's folder), id or exclude; "
+        "image or series (pictures or .wav files: bytes, or paths from the table's folder), id or exclude; "
         "number:comma, number:point and date:%%d/%%m/%%Y say how text is read as well"
     )
     parser.add_argument("--as", metavar="NAME=KIND,...", type=_kinds, default={}, dest="kinds", help=text)
@@ -73,9 +73,9 @@ def encode(args: argparse.Namespace, pool: "Pool") -> tuple["Pool", dict[str, st
     """Return the pool with all its columns as features, and what each was taken for and why.
 
     A pool of numbers alone, or of vectors, stays as it is, and then nothing is returned of its columns; so
-    does one whose rows an embedding is computed from. Where that is learnt from a column of paths, the rows
-    become the pictures or recordings; a column that an embedder reads is left out. Counts become directions
-    of their tf-idf weights.
+    does one whose rows an embedding is computed from. Where that is learnt from a column of files, or no
+    other column is a feature, the rows become the pictures or recordings; a column that an embedder reads is
+    left out. Counts become directions of their tf-idf weights.
     """
     if args.kinds and pool.table is None:
         raise InputError(f"--as is for tables with names of columns, and {pool.source} has none")
@@ -84,7 +84,7 @@ def encode(args: argparse.Namespace, pool: "Pool") -> tuple["Pool", dict[str, st
         return _of_counts(args, asked, pool)
     table, kinds = features_of(args, pool)
     if args.embedding in ("views", "spectral"):
-        return _of_paths(args, pool, table, kinds), {}
+        return _of_media(args, pool, table, kinds), {}
     return _of_columns(args, asked, pool, table, kinds)
 
 
@@ -92,11 +92,15 @@ def _of_columns(
     args: argparse.Namespace, asked: str, pool: "Pool", table: Any, kinds: dict[str, str]
 ) -> tuple["Pool", dict[str, str]]:
     """Return the pool with the columns of a table as features; ``asked`` is the scale that was asked for."""
-    from dual_jax.views.columns import USED, Column, sort
+    from dual_jax.views.columns import FILES, USED, Column, sort
     from dual_jax.views.counts import with_counts
     from dual_jax.views.embedders import is_embedder
+    from dual_jax.views.files import read_column_files
 
     columns = sort(table, kinds, folder_of(pool))
+    used = [column for column in columns if column.kind in USED]
+    if args.embedding is None and len(used) == 1 and used[0].kind in FILES:
+        return _of_files(pool, table, used), {}
     numbers = [c.name for c in columns if c.kind == "number" and (asked == COUNTS or c.name not in kinds)]
     if asked == AUTO and not pool.vectors:
         columns = with_counts(table, columns, kinds)
@@ -106,6 +110,9 @@ def _of_columns(
     kinds = dict.fromkeys(numbers, "number") | counts | kinds
     is_embedded = is_embedder(args.embedding)
     if is_embedded and (read := column_to_embed(args.embedding, table, columns)) is not None:
+        if any(column.name == read and column.kind == "image" for column in columns):
+            files = read_column_files(table, read, "image", folder_of(pool))
+            pool = pool._replace(skipped=files.skipped, unread=~files.is_read)
         kinds[read] = "exclude"
         embedded = Column(read, "exclude", "embedded")
         columns = tuple(embedded if column.name == read else column for column in columns)
@@ -177,7 +184,7 @@ def _encoded(
         vectors=None,
         sample_shape=(),
         skipped=pool.skipped | encoder.skipped_,
-        unread=encoder.unread_,
+        unread=encoder.unread_ if pool.unread is None else pool.unread | encoder.unread_,
     )
     return encoded, _taken(args, columns)
 
@@ -192,30 +199,35 @@ def _taken(args: argparse.Namespace, columns: "Sequence[Column]") -> dict[str, s
     return taken
 
 
-def _of_paths(args: argparse.Namespace, pool: "Pool", table: Any, kinds: dict[str, str]) -> "Pool":
-    """Return the pool with the files of a column of paths as rows, where there is one."""
+def _of_media(args: argparse.Namespace, pool: "Pool", table: Any, kinds: dict[str, str]) -> "Pool":
+    """Return the pool with the files of a column of pictures or recordings as rows, where there is one."""
     from dual_jax.data.casts import is_textual, plain
+    from dual_jax.data.filecells import can_hold_files
     from dual_jax.views.columns import FILES, sort
 
-    texts = [name for name in table.column_names if name in kinds or is_textual(plain(table[name]).type)]
-    paths = [c for c in sort(table.select(texts), kinds, folder_of(pool)) if c.kind in FILES]
-    return _of_files(pool, table, paths) if paths and not args.sample_shape else pool
+    def may_be_files(name: str) -> bool:
+        kind = plain(table[name]).type
+        return name in kinds or is_textual(kind) or can_hold_files(kind)
+
+    names = [name for name in table.column_names if may_be_files(name)]
+    media = [c for c in sort(table.select(names), kinds, folder_of(pool)) if c.kind in FILES]
+    return _of_files(pool, table, media) if media and not args.sample_shape else pool
 
 
-def _of_files(pool: "Pool", table: Any, paths: "list[Column]") -> "Pool":
-    """Return the pool with what the files of its one column of paths hold as rows.
+def _of_files(pool: "Pool", table: Any, media: "list[Column]") -> "Pool":
+    """Return the pool with what the files of its one column of them hold as rows.
 
     A row whose file cannot be read has the mean of the others, and is never picked.
     """
     from dual_jax.views.files import read_column_files
 
-    if len(paths) > 1:
-        names = ", ".join(repr(column.name) for column in paths)
+    if len(media) > 1:
+        names = ", ".join(repr(column.name) for column in media)
         raise InputError(
-            f"{pool.source} has several columns of paths, {names}, and an embedding is of one: leave all but "
-            "one out by --exclude"
+            f"{pool.source} has several columns of pictures or recordings, {names}, and an embedding is of "
+            "one: leave all but one out by --exclude"
         )
-    (column,) = paths
+    (column,) = media
     files = read_column_files(table, column.name, column.kind, folder_of(pool))
     rows = np.empty((len(files.is_read), *files.values.shape[1:]), files.values.dtype)
     rows[files.is_read], rows[~files.is_read] = files.values, files.values.mean(axis=0)
@@ -235,5 +247,5 @@ def _of_files(pool: "Pool", table: Any, paths: "list[Column]") -> "Pool":
 
 
 def folder_of(pool: "Pool") -> str:
-    """Return where the relative paths of a table begin."""
+    """Return where the relative paths of a table begin; of a saved data set, where its folder is."""
     return os.path.dirname(pool.source) or "."

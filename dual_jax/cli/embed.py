@@ -107,21 +107,24 @@ def _use_column(args: argparse.Namespace, rows: "Rows") -> None:
 def _embedded(args: argparse.Namespace, rows: "Rows") -> tuple[np.ndarray, str]:
     """Return the embedding in float32, and the column that it is of."""
     from dual_jax.estimators.prepared import Deferred
-    from dual_jax.views.embedders import embed, find_embedder
 
     if args.embedding == embeddings.VIEWS:
         found = embeddings.prepare(args, rows.pool)
         table: Any = found.table if found else None
         return np.asarray(table.make() if isinstance(table, Deferred) else table, np.float32), "the samples"
-    cells, column = embeddings.cells_to_embed(args, args.embedding, rows.pool)
     if args.embedding != LSA:
-        return embed(find_embedder(args.embedding), cells, "rows"), column
+        return embeddings.embed_cells(args, args.embedding, rows.pool)
     if rows.pool.media:
         raise InputError(f"--with {LSA} is for text: give pictures and recordings --with {embeddings.VIEWS}")
     import pyarrow as pa
 
     from dual_jax.views.text import Text
 
+    cells, column, are_pictures = embeddings.cells_to_embed(args, args.embedding, rows.pool)
+    if are_pictures:
+        raise InputError(
+            f"--with {LSA} is for text, and {column!r} holds pictures: give --with {embeddings.VIEWS}"
+        )
     texts = pa.table({column: pa.array(cells, pa.large_string())})
     return Text.fit(texts, column, by_words=True, seed=args.seed).transform(texts), column
 

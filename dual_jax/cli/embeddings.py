@@ -107,15 +107,32 @@ def prepare(args: argparse.Namespace, pool: "Pool") -> Embedding | None:
 
 def _by_embedder(args: argparse.Namespace, pool: "Pool") -> Embedding:
     """Return what an embedder gives for the pool's texts or pictures."""
-    from dual_jax.views.embedders import embed, find_embedder
-
-    cells, what = cells_to_embed(args, args.embedding, pool)
-    values = embed(find_embedder(args.embedding), cells, "rows")
+    values, what = embed_cells(args, args.embedding, pool)
     return Embedding(values, _computed(args.embedding, values, column=what))
 
 
-def cells_to_embed(args: argparse.Namespace, name: str, pool: "Pool") -> tuple[list[str], str]:
-    """Return the texts, or the paths of pictures, that an embedder reads, and where they are from.
+def embed_cells(args: argparse.Namespace, name: str, pool: "Pool") -> tuple[np.ndarray, str]:
+    """Return what an embedder gives for the pool's texts or pictures, and where these are from.
+
+    A picture of a table that cannot be read has the mean of the others.
+    """
+    from dual_jax.cli.columns import features_of, folder_of
+    from dual_jax.views.embedders import embed, find_embedder
+    from dual_jax.views.files import embed_files, read_column_files
+
+    cells, column, are_files = cells_to_embed(args, name, pool)
+    if not are_files:
+        return embed(find_embedder(name), cells, "rows"), column
+    folder, unread = folder_of(pool), pool.unread
+    if unread is None:
+        unread = ~read_column_files(features_of(args, pool)[0], column, "image", folder).is_read
+    return embed_files(find_embedder(name), folder, cells, ~unread), column
+
+
+def cells_to_embed(args: argparse.Namespace, name: str, pool: "Pool") -> tuple[list[Any], str, bool]:
+    """Return the texts, or the pictures, that an embedder reads, where they are from, and which they are.
+
+    The pictures of a table are paths below its folder, or the files themselves; they may be unreadable.
 
     Raises
     ------
@@ -124,18 +141,19 @@ def cells_to_embed(args: argparse.Namespace, name: str, pool: "Pool") -> tuple[l
     """
     from dual_jax.cli.columns import column_to_embed, features_of, folder_of
     from dual_jax.views.columns import sort
+    from dual_jax.views.files import files_of
     from dual_jax.views.text import texts
 
     if pool.media and pool.ids is not None:
         folder = pool.source if os.path.isdir(pool.source) else folder_of(pool)
-        return [os.path.join(folder, path) for path in pool.ids], "the files"
+        return [os.path.join(folder, path) for path in pool.ids], "the files", False
     if pool.table is not None:
         table, kinds = features_of(args, pool)
         columns = sort(table, kinds, folder_of(pool))
         if (column := column_to_embed(name, table, columns)) is not None:
-            cells = texts(table[column])
-            is_path = {c.name: c.kind for c in columns}[column] == "image"
-            return [os.path.join(folder_of(pool), cell) for cell in cells] if is_path else cells, column
+            is_picture = {c.name: c.kind for c in columns}[column] == "image"
+            cells = files_of(table, column) if is_picture else texts(table[column])
+            return cells, column, is_picture
     raise InputError(
         f"{name} embeds texts or pictures, and {pool.source} has no column of text: say which it is by "
         "--as NAME=text"

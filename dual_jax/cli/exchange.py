@@ -110,20 +110,41 @@ def wanted_columns(args: argparse.Namespace, file: "PoolFile") -> tuple[list[str
     else:
         payload = _guessed(args, file)
     check_names(pool, [*names, *([payload] if payload else [])])
-    if args.copy_to is not None:
-        columns = [_texts(file, name) for name in (payload, *names, None)]
+    if _holds_files(file, payload):
+        _check_held(args, payload)
+    elif args.copy_to is not None:
+        own = [name for name in (payload, *names) if not _holds_files(file, name)]
+        columns = [_texts(file, name) for name in (*own, None)]
         find_files(next((cells for cells in columns if kind_of(cells[0]) != "text"), columns[0]), pool.source)
     return names, payload
+
+
+def _holds_files(file: "PoolFile", column: str | None) -> bool:
+    """Return whether the cells of a column are pictures or recordings, not their paths."""
+    from dual_jax.data.filecells import kind_held
+
+    table = file.pool.table
+    return table is not None and column in table.column_names and kind_held(table[column]) is not None
+
+
+def _check_held(args: argparse.Namespace, column: str | None) -> None:
+    """Refuse to name files that only a table holds."""
+    if args.copy_to is None:
+        raise InputError(
+            f"column {column!r} holds the files themselves, which no task can: write them to a folder by "
+            "--copy-to DIR, or name another column by --task-key NAME=COLUMN"
+        )
 
 
 def _guessed(args: argparse.Namespace, file: "PoolFile") -> str | None:
     """Return the first column of paths, else the one of text; None where the ids are all there is.
 
-    A person looks at texts themselves and not at their paths. Of several columns of text it is the one that
+    A person looks at texts and not at their paths. A column that holds files comes before one of text where
+    files are copied, and else after it. Of several columns of text it is the one that
     `dual_jax.PoolEncoder` reads by words, that with the longest cells if there are more.
     """
     from dual_jax.data.exports import kind_of
-    from dual_jax.data.owncolumns import list_ids, text_columns
+    from dual_jax.data.owncolumns import column_names, list_ids, text_columns
 
     if not _shows_payload(args):
         return None
@@ -134,6 +155,9 @@ def _guessed(args: argparse.Namespace, file: "PoolFile") -> str | None:
     if columns and kind_of(candidates[None][0]) == "file":
         del candidates[None]
     paths = [name for name, cells in candidates.items() if kind_of(cells[0]) != "text"]
+    held = [name for name in column_names(file.pool) if _holds_files(file, name)]
+    if not paths and held and (args.copy_to is not None or not columns):
+        return held[0]
     return paths[0] if paths else _text_to_read(columns)
 
 
@@ -167,7 +191,7 @@ def _texts(file: "PoolFile", column: str | None, rows: Any = None) -> list[str]:
 
 def gather(args: argparse.Namespace, picked: "Picked", columns: Mapping[str, Sequence[Any]]) -> "Picks":
     """Return the picks with the pool's own columns, which are read again from its file."""
-    from dual_jax.data.exports import TASKS, Picks, kind_of
+    from dual_jax.data.exports import TASKS, Picks, kind_of, name_copies
     from dual_jax.data.owncolumns import read_columns
 
     source = picked.source
@@ -175,9 +199,25 @@ def gather(args: argparse.Namespace, picked: "Picked", columns: Mapping[str, Seq
         if path.suffix.lower() == TASKS:
             _check_tasks(path, len(picked.indices))
     own = read_columns(source.file, source.keep, picked.indices).to_pydict()
-    payload = _texts(source.file, source.payload, picked.indices)
+    if _holds_files(source.file, source.payload):
+        names = name_copies(_held(picked))
+        payload = [(args.copy_to / name).as_posix() for name in names]
+    else:
+        payload = _texts(source.file, source.payload, picked.indices)
     key = (args.task_key or "").partition("=")[0] or (kind_of(payload[0]))
     return Picks(columns, own, payload, key, source.payload, args.url_prefix, source.labels.n_batches + 1)
+
+
+def _held(picked: "Picked") -> list[Any]:
+    """Return the picked files of a column of the pool that holds files, or their paths."""
+    from dual_jax.data.exports import find_files
+    from dual_jax.data.filecells import cells_as_files
+    from dual_jax.data.media import Held
+
+    pool = picked.source.file.pool
+    files = cells_as_files(pool.table[picked.source.payload])
+    picks = [files[row] for row in picked.indices]
+    return [file if isinstance(file, Held) else find_files([file], pool.source)[0] for file in picks]
 
 
 def write_tables(args: argparse.Namespace, picks: "Picks") -> dict[str, str | None]:
@@ -199,7 +239,9 @@ def write_tasks(args: argparse.Namespace, picked: "Picked", picks: "Picks", rece
         if path.suffix.lower() == TASKS:
             write_atomically(path, as_tasks(picks, digest))
     if args.copy_to is not None:
-        copy_numbered(find_files(paths_of(picks), picked.source.pool.source), args.copy_to)
+        is_held = _holds_files(picked.source.file, picked.source.payload)
+        files = _held(picked) if is_held else find_files(paths_of(picks), picked.source.pool.source)
+        copy_numbered(files, args.copy_to)
 
 
 def summary(args: argparse.Namespace, picked: "Picked") -> Iterator[str]:

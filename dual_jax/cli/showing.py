@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dual_jax.data.errors import InputError
+from dual_jax.data.media import IMAGES, Held
 
 if TYPE_CHECKING:
     from dual_jax.cli.picked import Picked, Source
@@ -35,7 +36,7 @@ class Looks(NamedTuple):
     samples
         Rows of pixels or of a series, (n, d), with the ``shape`` of each; None where they are neither.
     files
-        Of pictures, one for each row, and the folders in which they may be.
+        Of pictures, one for each row, their paths or the files themselves, and the folders of the paths.
     texts
         Sentences of all rows.
     numbers, names
@@ -47,7 +48,7 @@ class Looks(NamedTuple):
     ids: Any = None
     samples: Any = None
     shape: tuple[int, ...] = ()
-    files: Sequence[str] | None = None
+    files: Sequence[str | Held] | None = None
     folders: Sequence[Path] = ()
     texts: Sequence[str] | None = None
     numbers: Any = None
@@ -60,7 +61,8 @@ class Looks(NamedTuple):
 
         if self.ids is not None:
             return text_of_id(self.ids[row])
-        return self.files[row] if self.files else f"row {row}"
+        file = self.files[row] if self.files else f"row {row}"
+        return file.name if isinstance(file, Held) else file
 
 
 def is_image(shape: Sequence[int]) -> bool:
@@ -109,11 +111,15 @@ def _with_cells(looks: Looks, source: "Source") -> Looks:
     """Add the columns of a table that are no numbers."""
     from dual_jax.data.casts import texts_of
     from dual_jax.data.exports import kind_of
+    from dual_jax.data.filecells import cells_as_files, kind_held
 
     table, kinds = source.file.pool.table, _kinds(source)
-    cells = {name: texts_of(table[name]).tolist() for name, kind in kinds.items() if kind != "vector"}
-    files = [name for name, texts in cells.items() if kind_of(next(filter(None, texts), "")) == "image"]
-    if files:
+    held = {name: media for name in kinds if (media := kind_held(table[name]))}
+    plain = [name for name, kind in kinds.items() if kind != "vector" and name not in held]
+    cells: dict[str, Any] = {name: texts_of(table[name]).tolist() for name in plain}
+    files = [name for name in cells if kind_of(next(filter(None, cells[name]), "")) == "image"]
+    cells |= {name: cells_as_files(table[name]) for name, media in held.items() if media == IMAGES}
+    if files := files or [name for name in held if name in cells]:
         where = source.pool.source
         looks = looks._replace(files=cells[files[0]], folders=(Path(where).parent, Path()))
     asked = source.payload if source.payload in cells and source.payload not in files else None
@@ -170,15 +176,16 @@ def _pictures(looks: Looks, rows: Sequence[int]) -> list[str]:
     return ["" for _ in rows]
 
 
-def _of_file(looks: Looks, name: str) -> str:
+def _of_file(looks: Looks, file: str | Held) -> str:
     """Return a small copy of a picture file as a data URI; '' where it cannot be read."""
     from dual_jax.data.pictures import as_jpeg, thumbnail
     from dual_jax.plots.thumbnails import SIDE, data_uri
 
-    for folder in looks.folders:
-        if name and os.path.isfile(folder / name):
+    places: list[Any] = [file] if isinstance(file, Held) else [folder / file for folder in looks.folders]
+    for place in places:
+        if isinstance(place, Held) or (file and os.path.isfile(place)):
             with suppress(InputError):
-                return data_uri(as_jpeg(thumbnail(folder / name, SIDE)), "image/jpeg")
+                return data_uri(as_jpeg(thumbnail(place, SIDE)), "image/jpeg")
     return ""
 
 

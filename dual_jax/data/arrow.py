@@ -7,12 +7,13 @@ without threads: one that let go of a Python object while the process ended was 
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_jax.data.errors import InputError
+from dual_jax.data.filecells import can_hold_files
 from dual_jax.data.files import Source, parsing
 from dual_jax.data.storage import sha256_of
 
@@ -33,7 +34,23 @@ def read_parquet(source: Source) -> Any:
     """Return the table in a Parquet file."""
     file = open_parquet(source.where, source.open())
     with parsing(source.where, ".parquet"):
-        return file.read(use_threads=False)
+        return read_row_groups(file)
+
+
+def read_row_groups(file: Any, names: Sequence[str] | None = None) -> Any:
+    """Return columns of a Parquet file, all by default.
+
+    A table of pictures is read by row groups, as pyarrow refuses structures with more than 2 GB of bytes in
+    one piece ("Nested data conversions not implemented for chunked array outputs").
+    """
+    import pyarrow as pa
+
+    schema = file.schema_arrow
+    kinds = schema.types if names is None else [schema.field(name).type for name in names]
+    if file.num_row_groups < 2 or not any(map(can_hold_files, kinds)):
+        return file.read(names, use_threads=False)
+    groups = range(file.num_row_groups)
+    return pa.concat_tables([file.read_row_group(group, names, use_threads=False) for group in groups])
 
 
 def open_parquet(where: str, source: Any) -> Any:

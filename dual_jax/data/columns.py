@@ -23,8 +23,10 @@ from dual_jax.data.casts import (
 )
 from dual_jax.data.delimited import check_column, unique_names
 from dual_jax.data.errors import InputError
+from dual_jax.data.filecells import kind_held
 from dual_jax.data.files import parsing
 from dual_jax.data.ids import check_ids
+from dual_jax.data.media import NOUNS
 
 ROW_NUMBER_NAMES = ("column 0", "index", "unnamed: 0", "__index_level_0__", "id")
 ID_NAME = re.compile(
@@ -157,6 +159,9 @@ def _sort(where: str, found: Columns, name: str, decimal: str) -> None:
 
     column, types = plain(found.table[name]), pa.types
     kind = column.type
+    if media := kind_held(column):
+        found.dropped[name] = f"{NOUNS[media]}, not numbers"
+        return
     if types.is_binary(kind) or types.is_large_binary(kind):
         column = decoded(column)
         kind = column.type

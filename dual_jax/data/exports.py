@@ -19,7 +19,9 @@ from urllib.parse import quote
 import numpy as np
 
 from dual_jax.data.errors import InputError
+from dual_jax.data.filecells import BYTES, PATH
 from dual_jax.data.ids import text_of_id
+from dual_jax.data.media import N_SIGNATURE, Held, kind_of_bytes
 from dual_jax.data.receipt import COLUMNS, is_picks
 from dual_jax.data.storage import sha256_of, versions, write_atomically
 
@@ -182,6 +184,8 @@ def _unboxed(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """Return a value in the types of JSON."""
     value = _unboxed(value)
+    if _is_file(value):
+        return value.get(PATH) if isinstance(value, dict) else None
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -193,10 +197,19 @@ def _plain(value: Any) -> Any:
     return text_of_id(value)
 
 
+def _is_file(value: Any) -> bool:
+    """Return whether a value is a picture or a recording; of which text has the path alone."""
+    if isinstance(value, dict):
+        return set(value) == {BYTES, PATH}
+    return isinstance(value, bytes) and kind_of_bytes(value[:N_SIGNATURE]) is not None
+
+
 def _cell(value: Any) -> Any:
     """Return a value as a cell of text; numbers of NumPy's keep the fewest digits that give them again."""
     if value is None or isinstance(value, str | int | float | np.generic):
         return value
+    if _is_file(value):
+        return _plain(value)
     return json.dumps(_plain(value)) if isinstance(value, list | dict) else text_of_id(value)
 
 
@@ -254,10 +267,25 @@ def find_files(values: Sequence[str], pool: str) -> list[Path]:
     return files
 
 
-def copy_numbered(files: Sequence[Path], folder: Path) -> None:
-    """Copy files into a folder, the rank before each name."""
-    folder.mkdir(exist_ok=True)
+def name_copies(files: Sequence[Path | Held]) -> list[str]:
+    """Return the names of copies of files, the rank before each.
+
+    Examples
+    --------
+    >>> name_copies([Path("cats/tom.jpg"), Held(7, "", b"GIF89a")])
+    ['1_tom.jpg', '2_7.gif']
+    """
     width = len(str(len(files)))
-    for rank, path in enumerate(files, 1):
-        with open(path, "rb") as file:
-            write_atomically(folder / f"{rank:0{width}d}_{path.name}", partial(shutil.copyfileobj, file))
+    names = [file.file_name if isinstance(file, Held) else file.name for file in files]
+    return [f"{rank:0{width}d}_{name}" for rank, name in enumerate(names, 1)]
+
+
+def copy_numbered(files: Sequence[Path | Held], folder: Path) -> None:
+    """Copy files, or write those that a table holds, into a folder, the rank before each name."""
+    folder.mkdir(exist_ok=True)
+    for name, file in zip(name_copies(files), files, strict=True):
+        if isinstance(file, Held):
+            write_atomically(folder / name, file.contents())
+        else:
+            with open(file, "rb") as source:
+                write_atomically(folder / name, partial(shutil.copyfileobj, source))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from dual_jax.data.errors import InputError
-from dual_jax.data.media import IMAGES, SERIES, TEXTS, kind_of_file, list_folder, read_each, shown
+from dual_jax.data.media import IMAGES, SERIES, TEXTS, Held, kind_of_file, list_folder, read_each, shown
 from dual_jax.data.pictures import SIDE, read_pictures
 from dual_jax.data.recordings import read_recordings
 
@@ -106,7 +106,7 @@ def _as_text(data: bytes) -> str:
 
 
 def read_files(
-    names: Sequence[str],
+    names: Sequence[str | Held],
     folder: str | PathLike[str],
     kind: str,
     *,

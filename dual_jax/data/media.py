@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,12 +23,44 @@ SUFFIXES = {
     SERIES: (".wav",),
     TEXTS: (".txt", ".md"),
 }
-SIGNATURES = {  # the first bytes of their formats
-    IMAGES: (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*"),
-    SERIES: (b"RIFF", b"RIFX"),
+SIGNATURES = {  # the first bytes of their formats, where a dot is any byte, and the suffix of a file
+    IMAGES: {
+        b"\xff\xd8\xff": ".jpg",
+        b"\x89PNG": ".png",
+        b"GIF8": ".gif",
+        b"BM": ".bmp",
+        b"RIFF....WEBP": ".webp",
+        b"II*\0": ".tif",
+        b"MM\0*": ".tif",
+    },
+    SERIES: {b"RIFF....WAVE": ".wav", b"RIFX....WAVE": ".wav"},
 }
+N_SIGNATURE = 12  # bytes, at most, of a signature
 NOUNS = {IMAGES: "pictures", SERIES: "recordings", TEXTS: "texts"}
 HIDDEN = "hidden"
+
+
+class Held(NamedTuple):
+    """A file that is a cell of a table: its row, its path or '', and its bytes, None where it is missing."""
+
+    row: int
+    path: str
+    data: Any  # bytes, or a buffer of pyarrow
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return f"row {self.row} ({self.path})" if self.path else f"row {self.row}"
+
+    @property
+    def file_name(self) -> str:
+        """A name for a copy: that of its path, or its row, with the suffix of its format."""
+        name = PurePath(self.path).name or str(self.row)
+        return name if kind_of_file(name) else name + suffix_of_bytes(self.contents()[:N_SIGNATURE])
+
+    def contents(self) -> bytes:
+        """Return the bytes, none where they are missing."""
+        return b"" if self.data is None else bytes(memoryview(self.data))
 
 
 class Folder(NamedTuple):
@@ -72,11 +104,39 @@ def kind_of_file(name: str | PathLike[str]) -> str | None:
     return next((kind for kind, suffixes in SUFFIXES.items() if suffix in suffixes), None)
 
 
+def kind_of_bytes(head: bytes) -> str | None:
+    """Return whether the first bytes of a file are of a picture or a recording, or None.
+
+    Examples
+    --------
+    >>> kind_of_bytes(b"\\x89PNG\\r\\n"), kind_of_bytes(b"RIFF\\0\\0\\0\\0WAVE"), kind_of_bytes(b"RIFF")
+    ('images', 'series', None)
+    """
+    suffix = suffix_of_bytes(head)
+    return next((kind for kind, known in SIGNATURES.items() if suffix in known.values()), None)
+
+
+def suffix_of_bytes(head: bytes) -> str:
+    """Return the suffix of a file of pictures or recordings that begins so, '' of any other.
+
+    Examples
+    --------
+    >>> suffix_of_bytes(b"GIF89a")
+    '.gif'
+    """
+    for signature, suffix in (pair for known in SIGNATURES.values() for pair in known.items()):
+        own = head[: len(signature)]
+        is_same = all(wanted in (b, ord(".")) for wanted, b in zip(signature, own, strict=False))
+        if len(own) == len(signature) and is_same:
+            return suffix
+    return ""
+
+
 def begins_as(path: str | PathLike[str], kind: str) -> bool:
     """Return whether a file is there and its first bytes are those of a format of this kind."""
     try:
         with open(path, "rb") as file:
-            return file.read(8).startswith(SIGNATURES[kind])
+            return kind_of_bytes(file.read(N_SIGNATURE)) == kind
     except OSError:
         return False
 
@@ -120,14 +180,14 @@ def _below(folder: str | PathLike[str]) -> Iterator[tuple[str, str]]:
 
 
 def read_each(
-    names: Sequence[str], folder: str | PathLike[str], decode: Callable[[bytes], Any], kind: str
+    files: Sequence[str | Held], folder: str | PathLike[str], decode: Callable[[bytes], Any], kind: str
 ) -> Loaded:
     """Return what ``decode`` makes of the bytes of each file, several files at a time.
 
     Parameters
     ----------
-    names : sequence of str
-        Paths, taken from ``folder`` where they are relative.
+    files : sequence of str or Held
+        Paths, taken from ``folder`` where they are relative, or files that a table holds.
     folder : path
         Where they begin.
     decode : function of bytes
@@ -140,8 +200,9 @@ def read_each(
     InputError
         When no file can be read.
     """
+    names = [file.name if isinstance(file, Held) else file for file in files]
     with ThreadPoolExecutor() as pool:
-        results = [*pool.map(partial(_read_one, os.fspath(folder), decode), names)]
+        results = [*pool.map(partial(_read_one, os.fspath(folder), decode), files)]
     skipped = {shown(name): reason for name, (_, _, reason) in zip(names, results, strict=True) if reason}
     if len(skipped) and not any(not reason for _, _, reason in results):
         name, reason = next(iter(skipped.items()))
@@ -166,16 +227,11 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _read_one(folder: str, decode: Callable[[bytes], Any], name: str) -> tuple[Any, str, str]:
+def _read_one(folder: str, decode: Callable[[bytes], Any], file: str | Held) -> tuple[Any, str, str]:
     """Return what a file holds, the sum of its bytes, and why it cannot be read, '' where it can."""
-    digest, path = "", os.path.join(folder, name)
+    digest = ""
     try:
-        if shown(name) != name:
-            return None, digest, "has a name that is no UTF-8"
-        if not os.path.isfile(path):
-            return None, digest, "is no file that is there"
-        with open(path, "rb") as file:
-            data = file.read()
+        data = _held(file) if isinstance(file, Held) else _contents(folder, file)
         digest = hashlib.sha256(data).hexdigest()
         return (decode(data), digest, "") if data else (None, digest, "is empty")
     except InputError as error:
@@ -184,6 +240,22 @@ def _read_one(folder: str, decode: Callable[[bytes], Any], name: str) -> tuple[A
         if isinstance(error, OSError) and error.strerror:
             return None, digest, f"cannot be read: {error.strerror}"
         return None, digest, f"is broken or truncated: {_first_line(error)}"
+
+
+def _held(file: Held) -> bytes:
+    if file.data is None:
+        raise InputError("is missing")
+    return file.contents()
+
+
+def _contents(folder: str, name: str) -> bytes:
+    path = os.path.join(folder, name)
+    if shown(name) != name:
+        raise InputError("has a name that is no UTF-8")
+    if not os.path.isfile(path):
+        raise InputError("is no file that is there")
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _first_line(error: Exception) -> str:

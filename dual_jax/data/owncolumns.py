@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from dual_jax.data.arrow import open_parquet
+from dual_jax.data.arrow import open_parquet, read_row_groups
 from dual_jax.data.casts import is_textual, plain
 from dual_jax.data.delimited import check_column
 from dual_jax.data.errors import InputError
@@ -94,7 +94,7 @@ def _from_parquet(source: str, names: Sequence[str]) -> Any:
     """Return columns of a Parquet file without reading the others."""
     file = open_parquet(source, source)
     if all(file.schema_arrow.names.count(name) == 1 for name in names):
-        return file.read([*names], use_threads=False).select(names)
+        return read_row_groups(file, [*names]).select(names)
     return read_table(source, named=names).table.select(names)
 
 

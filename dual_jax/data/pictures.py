@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from dual_jax.data.errors import InputError, MissingPackageError
-from dual_jax.data.media import IMAGES, read_each
+from dual_jax.data.media import IMAGES, Held, read_each
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,7 +52,11 @@ def check_pillow() -> None:
 
 
 def read_pictures(
-    names: Sequence[str], folder: str | PathLike[str] = ".", *, side: int = SIDE, shape: Sequence[int] = ()
+    names: Sequence[str | Held],
+    folder: str | PathLike[str] = ".",
+    *,
+    side: int = SIDE,
+    shape: Sequence[int] = (),
 ) -> Pictures:
     """Return the pictures in files.
 
@@ -60,8 +64,8 @@ def read_pictures(
 
     Parameters
     ----------
-    names : sequence of str
-        Paths, taken from ``folder`` where they are relative.
+    names : sequence of str or Held
+        Paths, taken from ``folder`` where they are relative, or files that a table holds.
     folder : path
         Where they begin.
     side : int
@@ -108,7 +112,7 @@ def _at_one_size(
     return np.stack([_resized(picture, size) for picture in pictures]), size
 
 
-def thumbnail(path: str | PathLike[str], side: int = 96) -> UInt8[np.ndarray, "h w 3"]:
+def thumbnail(path: str | PathLike[str] | Held, side: int = 96) -> UInt8[np.ndarray, "h w 3"]:
     """Return a small copy of a picture, its longer side of at most ``side`` pixels, for a person to look at.
 
     Raises
@@ -127,7 +131,7 @@ def thumbnail(path: str | PathLike[str], side: int = 96) -> UInt8[np.ndarray, "h
     (30, 40, 3)
     """
     check_pillow()
-    name = os.fspath(path)
+    name = path if isinstance(path, Held) else os.fspath(path)
     with _quiet():
         loaded = read_each([name], "", lambda data: _decoded(data, side, keep_ratio=True), IMAGES)
     ((picture, _),) = loaded.values

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from dual_jax.data.errors import InputError
-from dual_jax.data.media import SERIES, read_each
+from dual_jax.data.media import SERIES, Held, read_each
 
 HEARD, HEARD_RATE = 48_000, 16_000  # samples a second: rates of what is heard, and what they become
 SLOWEST, FASTEST = 100, 10_000_000  # samples a second; a header that says another is broken
@@ -45,14 +45,14 @@ class Recordings(NamedTuple):
 
 
 def read_recordings(
-    names: Sequence[str], folder: str | PathLike[str] = ".", *, rate: int = 0, length: int = 0
+    names: Sequence[str | Held], folder: str | PathLike[str] = ".", *, rate: int = 0, length: int = 0
 ) -> Recordings:
     """Return the recordings in ``.wav`` files of 8, 16, 24 or 32 bits, or of floats.
 
     Parameters
     ----------
-    names : sequence of str
-        Paths, taken from ``folder`` where they are relative.
+    names : sequence of str or Held
+        Paths, taken from ``folder`` where they are relative, or files that a table holds.
     folder : path
         Where they begin.
     rate, length : int

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -25,7 +24,7 @@ from dual_jax.views.categories import Categories
 from dual_jax.views.columns import FILES, USED, Column, sort
 from dual_jax.views.counts import Counts, with_counts
 from dual_jax.views.embedders import Embedder, find_embedder, is_embedder
-from dual_jax.views.files import CodedFiles, embed_paths
+from dual_jax.views.files import CodedFiles, EmbeddedFiles
 from dual_jax.views.numbers import Numbers
 from dual_jax.views.text import Embedded, Text
 from dual_jax.views.vectors import Vectors
@@ -41,7 +40,7 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
 
     Numbers and dates have one vote together, counts of words (50 columns or more that clearly are) another,
     categories (0/1) and short text (rows of length 1) another, and every column of text, of vectors, and of
-    paths of pictures or recordings one. A vote is a share of the mean squared distance between rows
+    pictures or recordings (paths, or bytes) one. A vote is a share of the mean squared distance between rows
     (`dual_jax.beside`). The rows are scaled already, so a selector takes them with ``scale="none"``.
 
     Parameters
@@ -49,14 +48,15 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
     columns : "auto" or dict
         What columns are, by name, where it is not to be found out: "number", "counts" (of words or the like),
         "date", "category" (one 0/1 feature for each level), "string" (short text, by character n-grams),
-        "text" (by words), "vector", "image" (paths of pictures), "series" (paths of ``.wav`` files), "id" or
-        "exclude". Columns that are not named are as found; see `describe`.
+        "text" (by words), "vector", "image" (pictures), "series" (``.wav``), "id" or "exclude". Pictures and
+        recordings are paths, bytes, or a struct of bytes and path as Hugging Face ``datasets`` stores them.
+        Columns that are not named are as found; see `describe`.
     text : "lsa", callable or str
         Of columns of text: latent semantic analysis in 100 dimensions, or a function from a list of str to
         one row of numbers for each, or the name of one: ``"module:function"``, ``"model2vec:FOLDER"`` and
         others (`dual_jax.views.embedders`).
     images, series : "views", callable or str
-        Of columns of paths: a code learnt from the files without labels (`dual_jax.views.encoder`), or a
+        Of columns of files: a code learnt from them without labels (`dual_jax.views.encoder`), or a
         function from a list of paths to one row of numbers for each, or the name of one.
     folder : str
         Where relative paths begin.
@@ -146,7 +146,7 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
         table = self._table(X, reset=False)
         rows = []
         for view in self.views_:
-            if isinstance(view, CodedFiles):
+            if isinstance(view, CodedFiles | EmbeddedFiles):
                 codes, files = view.transform(table, self.folder)
                 _warn(files.skipped)
                 rows.append(codes)
@@ -173,7 +173,7 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
             When it has an embedder of the caller's, which no file holds, or the file cannot be written.
         """
         check_is_fitted(self)
-        if any(isinstance(view, Embedded) for view in self.views_):
+        if any(isinstance(view, Embedded | EmbeddedFiles) for view in self.views_):
             raise InputError("an embedding function cannot be written to a file: fit again after loading")
         states = [view.state() for view in self.views_]
         about = {
@@ -272,16 +272,16 @@ class PoolEncoder(TransformerMixin, BaseEstimator):
             yield view, view.transform(table)
 
     def _fitted_files(self, table: Any) -> Iterator[tuple[Any, Float[np.ndarray, "n _"]]]:
-        """Give the view of each column of paths with its rows, and note what cannot be read."""
+        """Give the view of each column of files with its rows, and note what cannot be read."""
         for name, kind in [(name, own) for own in FILES for name in self._named(own)]:
+            view: Any
             embedder = self._embedder("images" if kind == "image" else "series", LEARNT)
             if embedder is not None:
-                view = Embedded.fit(table, name, partial(embed_paths, embedder, self.folder))
-                yield view, view.transform(table)
-                continue
-            coded, rows, files = CodedFiles.fit(table, name, kind, self.folder, self.random_state)
+                view, rows, files = EmbeddedFiles.fit(table, name, kind, self.folder, embedder)
+            else:
+                view, rows, files = CodedFiles.fit(table, name, kind, self.folder, self.random_state)
             self._note(files)
-            yield coded, rows
+            yield view, rows
 
     def _note(self, files: Files) -> None:
         self.skipped_ |= files.skipped

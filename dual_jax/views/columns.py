@@ -1,8 +1,8 @@
 """What each column of a pool is: numbers, dates, categories, text, vectors, or no feature, and why.
 
 The rules look at names and cells alone, in this order: a column of one value, row ids (a name such as
-``uid`` with distinct cells), vectors, dates, numbers, paths of pictures or recordings that are there, then
-text by how often it repeats and how long it is.
+``uid`` with distinct cells), vectors, dates, numbers, pictures or recordings as bytes, their paths if the
+files are there, then text by how often it repeats and how long it is.
 Text that holds numbers is numbers, as in `dual_jax.data.columns`.
 """
 
@@ -18,10 +18,11 @@ from dual_jax.data.casts import decoded, is_textual, plain, vector_width
 from dual_jax.data.cells import MISSING
 from dual_jax.data.columns import ID_NAME
 from dual_jax.data.errors import InputError
+from dual_jax.data.filecells import kind_held
 from dual_jax.data.media import IMAGES, NOUNS, SERIES, begins_as, kind_of_file
 from dual_jax.data.written import DATE_FORMS, MARKS, dates_of, marks_of
 
-FILES = {"image": IMAGES, "series": SERIES}  # kinds of columns of paths
+FILES = {"image": IMAGES, "series": SERIES}  # kinds of columns of files, by their paths or as bytes
 # Kinds that become features.
 USED = ("number", "counts", "date", "category", "string", "text", "vector", *FILES)
 KINDS = (*USED, "id", "exclude")
@@ -171,6 +172,9 @@ def _found(name: str, column: Any, folder: str | None) -> tuple[str, ...]:
 
     if name.lower() in LABEL_NAMES:
         return "exclude", "named as a label"
+    if media := kind_held(column):
+        kind = next(kind for kind, own in FILES.items() if own == media)
+        return kind, f"{NOUNS[media]} in the cells" + _missing(column)
     column = without_missing(column)
     types, kind = pa.types, column.type
     if column.null_count == len(column):

@@ -1,23 +1,30 @@
-"""A column of paths as a view: the code of its pictures or recordings, learnt without labels."""
+"""A column of files as a view: the code of its pictures or recordings, learnt without labels.
+
+The cells are paths, or the files themselves.
+"""
 
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from dual_jax.data.casts import is_textual, texts_of
 from dual_jax.data.errors import InputError
+from dual_jax.data.filecells import can_hold_files, cells_as_files, kind_held
 from dual_jax.data.filepools import Files, read_files
+from dual_jax.data.media import Held
 from dual_jax.views.columns import FILES, without_missing
+from dual_jax.views.embedders import Embedder, embed
 from dual_jax.views.encoder import Encoder, encode, learn
 from dual_jax.views.keeping import as_arrays, from_arrays
 
 
 class CodedFiles(NamedTuple):
-    """A column of paths, the kind of its files, and what turns them into codes.
+    """A column of files, their kind, and what turns them into codes.
 
     ``shape`` and ``rate`` are those to which new files are brought.
     """
@@ -37,7 +44,7 @@ class CodedFiles(NamedTuple):
         Raises
         ------
         InputError
-            When the column holds no paths, no file can be read, or nothing can be learnt from them.
+            When the column holds neither paths nor files, no file can be read, or nothing can be learnt.
         """
         files = read_column_files(table, column, kind, folder)
         encoder = learn(jax.random.key(seed), files.values, kind=files.kind)
@@ -68,30 +75,94 @@ class CodedFiles(NamedTuple):
         return cls(tuple(about["columns"]), about["kind"], tuple(about["shape"]), about["rate"], encoder)
 
 
+class EmbeddedFiles(NamedTuple):
+    """A column of files that a function of the caller embeds from their paths."""
+
+    columns: tuple[str, ...]
+    kind: str
+    embedder: Embedder
+    width: int
+
+    @classmethod
+    def fit(
+        cls, table: Any, column: str, kind: str, folder: str, embedder: Embedder
+    ) -> tuple[Self, Float[np.ndarray, "n p"], Files]:
+        """Return the view of a column, its rows, and what was read."""
+        rows, files = _embedded(table, column, kind, folder, embedder)
+        return cls((column,), kind, embedder, rows.shape[1]), rows, files
+
+    def transform(self, table: Any, folder: str) -> tuple[Float[np.ndarray, "m p"], Files]:
+        """Return the embedding of the files of a table and what was read; of one that cannot be, the mean."""
+        return _embedded(table, self.columns[0], self.kind, folder, self.embedder)
+
+    @property
+    def names(self) -> list[str]:
+        """The features' names."""
+        return [f"{self.columns[0]}[{place}]" for place in range(self.width)]
+
+
+def _embedded(
+    table: Any, column: str, kind: str, folder: str, embedder: Embedder
+) -> tuple[Float[np.ndarray, "n p"], Files]:
+    """Return the embedding of the files of a column that can be read, their mean for the others."""
+    files = read_column_files(table, column, kind, folder)
+    return embed_files(embedder, folder, files_of(table, column), files.is_read), files
+
+
 def read_column_files(
     table: Any, column: str, kind: str, folder: str, *, shape: tuple[int, ...] = (), rate: int = 0
 ) -> Files:
-    """Return what the files of a column of paths hold.
+    """Return what the files of a column hold.
 
     Raises
     ------
     InputError
-        When the column holds no text, or no file can be read.
+        When the column holds neither text nor files, or no file can be read.
     """
-    return read_files(paths_of(table, column), folder, FILES[kind], shape=shape, rate=rate)
+    return read_files(files_of(table, column), folder, FILES[kind], shape=shape, rate=rate)
 
 
-def paths_of(table: Any, column: str) -> list[str]:
-    """Return the cells of a column of paths, '' where missing."""
+def files_of(table: Any, column: str) -> list[str | Held]:
+    """Return the cells of a column as paths, '' where missing, or as the files that they hold.
+
+    Raises
+    ------
+    InputError
+        When the column holds neither text nor bytes.
+    """
+    if kind_held(table[column]):
+        return cells_as_files(table[column])
     cells = without_missing(table[column])
-    if not is_textual(cells.type):
-        raise InputError(f"column {column!r} holds {cells.type}, not paths of files")
-    return texts_of(cells).tolist()
+    if is_textual(cells.type):
+        return texts_of(cells).tolist()
+    if not can_hold_files(cells.type):
+        raise InputError(f"column {column!r} holds {cells.type}, neither paths of files nor their bytes")
+    return cells_as_files(cells)
 
 
-def embed_paths(embed: Callable[[list[str]], Any], folder: str, names: Sequence[str]) -> Any:
-    """Return what a function of paths gives for names of files below a folder."""
-    return embed([os.path.join(folder, name) for name in names])
+def embed_files(
+    embedder: Embedder, folder: str, files: Sequence[str | Held], is_read: Bool[np.ndarray, " n"]
+) -> Float[np.ndarray, "n p"]:
+    """Return what an embedder gives for files below a folder; the mean for those that cannot be read.
+
+    It gets paths: the files that a table holds are written to a temporary folder first.
+    """
+    with tempfile.TemporaryDirectory() as copies:
+        paths = [_path(file, folder, copies, row) for row, file in enumerate(files) if is_read[row]]
+        known = embed(embedder, paths, "files")
+    rows = np.empty((len(files), known.shape[1]), np.float32)
+    rows[is_read], rows[~is_read] = known, known.mean(axis=0)
+    return rows
+
+
+def _path(file: str | Held, folder: str, copies: str, row: int) -> str:
+    """Return the path of a file, after writing it where a table holds it."""
+    if not isinstance(file, Held):
+        return os.path.join(folder, file)
+    path = os.path.join(copies, f"{row}_{file.file_name}")
+    with open(path, "wb") as copy:
+        copy.write(file.contents())
+    return path
 
 
 def _rows(encoder: Encoder, files: Files) -> Float[np.ndarray, "n p"]:

@@ -130,3 +130,28 @@ def test_a_mistake_is_one_line_and_status_2(words, message, capsys):
     shown = capsys.readouterr()
     assert message in shown.err
     assert (shown.out, shown.err.count("\n")) == ("", 1)
+
+
+def test_an_embedder_gets_the_pictures_of_a_table_and_a_broken_one_is_never_picked(tmp_path, capsys):
+    import pyarrow as pa
+    from drawn import draw_pictures
+    from pyarrow import parquet
+
+    names = draw_pictures(tmp_path / "photos", 8)
+    cells = [{"bytes": (tmp_path / "photos" / name).read_bytes(), "path": name} for name in names]
+    cells[3]["bytes"] = b"\x89PNG no picture"
+    parquet.write_table(pa.table({"uid": [f"u{i}" for i in range(8)], "image": cells}), "pictures.parquet")
+    own = "import os\ndef embed(paths):\n    return [[os.path.getsize(path), 1.0] for path in paths]\n"
+    (tmp_path / "own_embedder.py").write_text(own)
+
+    run("embed", "pictures.parquet", "--with", "own_embedder:embed", "--out", "embedded.parquet")
+    table = parquet.read_table("embedded.parquet")
+    words = ["--embedding", "own_embedder:embed", "--method", "kcenter", "--no-compile-cache"]
+    run("select", "pictures.parquet", "-n", "7", *words)
+
+    sizes = np.array([len(cell["bytes"]) for i, cell in enumerate(cells) if i != 3], np.float32)
+    found = np.array(table["embedding"].to_pylist())[:, 0]
+    np.testing.assert_allclose(found, np.insert(sizes, 3, sizes.mean()), rtol=1e-6)
+    assert "row 3 (003.png): " in capsys.readouterr().out
+    with open("picks.csv", newline="") as file:
+        assert sorted(row["id"] for row in csv.DictReader(file)) == [f"u{i}" for i in range(8) if i != 3]

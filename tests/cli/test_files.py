@@ -108,7 +108,7 @@ def test_a_table_with_a_column_of_paths_is_a_pool(tmp_path, capsys, suffix):
     shown = capsys.readouterr().out
     assert "column photo: image (as asked)" in shown
     assert f"  {names[5]}: is no picture" in shown
-    assert (used["shape"], used["dropped"]) == ([12, 8], {"note": "excluded"})
+    assert (used["shape"], used["dropped"]) == ([12, 768], {"note": "excluded"})
     assert "5" not in [pick["index"] for pick in picks]
 
 
@@ -297,3 +297,85 @@ def test_compare_reads_a_column_of_paths_beside_numbers(tmp_path, capsys):
     assert "column photo: image (as asked)" in capsys.readouterr().out
     assert main([*words, "--embedding", "views", "--out", "code"]) == 0
     assert "left out: size (beside the files of 'photo')" in capsys.readouterr().out
+
+
+def saved(folder, names, **more):
+    """Write a data set of pictures as Hugging Face ``datasets`` saves it, in two files."""
+    import pyarrow as pa
+
+    cells = [{"bytes": (folder / name).read_bytes(), "path": name} for name in names]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    table = pa.table({"image": pa.array(cells, kind), **more})
+    place = folder.parent / "saved"
+    place.mkdir()
+    files = ["data-0.arrow", "data-1.arrow"]
+    for name, part in zip(files, (table.slice(0, 5), table.slice(5)), strict=True):
+        with pa.OSFile(str(place / name), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(part)
+    (place / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in files]}))
+    return table
+
+
+def test_a_saved_data_set_of_pictures_gives_the_picks_of_their_folder(tmp_path, capsys):
+    names = draw_pictures(tmp_path / "photos", 12)
+    (tmp_path / "photos" / names[7]).write_bytes(b"\x89PNG\r\n no picture")
+    saved(tmp_path / "photos", names)
+    by_folder, _ = select("photos")
+    capsys.readouterr()
+
+    picks, used = select("saved", "--report", "page.html")
+
+    shown = capsys.readouterr().out
+    assert "column image: image (pictures in the cells); 11 colour pictures" in shown
+    assert f"  row 7 ({names[7]}): " in shown
+    assert used["skipped"].keys() == {f"row 7 ({names[7]})"}
+    assert [names[int(pick["index"])] for pick in picks] == [pick["id"] for pick in by_folder]
+    page = (tmp_path / "page.html").read_text()
+    assert page.count('class="thumb"') >= 4
+    assert page.count("data:image/jpeg;base64,") >= 4
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_pictures_in_a_table_are_a_column_beside_others(tmp_path, capsys, suffix):
+    from pyarrow import feather, parquet
+
+    table = saved(tmp_path / "photos", draw_pictures(tmp_path / "photos", 12), age=[*range(12)])
+    write = parquet.write_table if suffix == ".parquet" else feather.write_feather
+    write(table, f"pool{suffix}")
+
+    _, used = select(f"pool{suffix}", "--keep", "all")
+
+    assert "column image: image (pictures in the cells)" in capsys.readouterr().out
+    assert (used["shape"], used["dropped"]) == ([12, 9], {})
+    with open("picks.csv", newline="") as file:
+        assert {row["image"] for row in csv.DictReader(file)} < {f"{i:03d}.png" for i in range(12)}
+
+
+def test_picked_pictures_of_a_table_are_written_for_the_labelling_tool(tmp_path, capsys):
+    names = draw_pictures(tmp_path / "photos", 12)
+    saved(tmp_path / "photos", names)
+    words = ["saved", "-n", "3", "--method", "kcenter", "--out", "tasks.json"]
+
+    assert "--copy-to DIR" in refused(capsys, *words)
+    prefix = "/data/local-files/?d="
+    assert main(["select", *words, "--copy-to", "picked", "--url-prefix", prefix]) == 0
+
+    tasks = [task["data"] for task in json.loads((tmp_path / "tasks.json").read_text())]
+    assert [task["image"] for task in tasks] == [
+        f"{prefix}picked/{task['rank']}_{names[task['row_index']]}" for task in tasks
+    ]
+    for task in tasks:
+        copy = tmp_path / task["image"].removeprefix(prefix)
+        assert copy.read_bytes() == (tmp_path / "photos" / names[task["row_index"]]).read_bytes()
+
+
+def test_compare_reads_pictures_in_a_table(tmp_path, capsys):
+    from pyarrow import parquet
+
+    labels = ["across" if i % 2 else "down" for i in range(24)]
+    table = saved(tmp_path / "photos", draw_pictures(tmp_path / "photos", 24), kind=labels)
+    parquet.write_table(table, "pool.parquet")
+    words = ["--label-column", "kind", "--methods", "kcenter", "--budgets", "2,4", "--repeats", "2"]
+    words += ["--judge", "nearest"]
+    assert main(["compare", "pool.parquet", *words, "--out", "compared"]) == 0
+    assert "image: image (pictures in the cells)" in capsys.readouterr().out

@@ -235,7 +235,7 @@ def test_a_function_of_paths_can_embed_pictures(tmp_path):
 
 
 def test_numbers_are_no_paths(tmp_path):
-    with pytest.raises(InputError, match="holds int64, not paths"):
+    with pytest.raises(InputError, match="holds int64, neither paths"):
         dj.PoolEncoder({"age": "image"}).fit({"age": [1, 2, 3]})
 
 
@@ -270,3 +270,45 @@ def test_an_embedder_can_be_named():
     rows = dj.PoolEncoder(text="numpy:char.str_len").fit  # one number for each text is no row
     with pytest.raises(InputError, match="one row for each"):
         rows(pool)
+
+
+def test_pictures_in_cells_give_the_rows_of_their_files_and_broken_ones_are_named(tmp_path, quick_codes):
+    names = draw_pictures(tmp_path, 12)
+    by_path = dj.PoolEncoder({"photo": "image"}, folder=str(tmp_path)).fit_transform({"photo": names})
+    cells = [{"bytes": (tmp_path / name).read_bytes(), "path": name} for name in names]
+    fitted = dj.PoolEncoder()
+
+    np.testing.assert_array_equal(fitted.fit_transform({"photo": cells}), by_path)
+
+    assert fitted.describe() == "photo: image (pictures in the cells)"
+    with pytest.warns(SkippedFilesWarning, match=r"'row 1 \(b\.png\)', which is no picture"):
+        new = fitted.transform({"photo": [cells[0], {"bytes": b"no picture", "path": "b.png"}]})
+    np.testing.assert_allclose(new, [by_path[0], by_path.mean(axis=0)], atol=1e-5)
+
+
+def test_recordings_in_cells_give_the_rows_of_their_files(tmp_path, quick_codes):
+    names = record(tmp_path, 12)
+    by_path = dj.PoolEncoder({"sound": "series"}, folder=str(tmp_path)).fit_transform({"sound": names})
+    fitted = dj.PoolEncoder()
+    held = {"sound": [(tmp_path / name).read_bytes() for name in names]}
+    np.testing.assert_array_equal(fitted.fit_transform(held), by_path)
+    assert fitted.describe() == "sound: series (recordings in the cells)"
+
+
+def test_an_embedder_gets_copies_of_pictures_in_cells_and_a_broken_one_has_the_mean(tmp_path):
+    names = draw_pictures(tmp_path, 6)
+    cells = [{"bytes": (tmp_path / name).read_bytes(), "path": None} for name in names]
+    seen = []
+
+    def embed(paths):
+        seen.extend(paths)
+        return [[float(pathlib.Path(path).stat().st_size), 1.0] for path in paths]
+
+    encoder = dj.PoolEncoder({"photo": "image"}, images=embed)
+    with pytest.warns(SkippedFilesWarning, match="row 6"):
+        rows = encoder.fit_transform({"photo": [*cells, None]})
+
+    assert [pathlib.Path(path).suffix for path in seen] == [".png"] * 6
+    assert not any(pathlib.Path(path).exists() for path in seen)
+    np.testing.assert_allclose(rows[6], rows[:6].mean(axis=0), atol=1e-5)
+    assert encoder.unread_.tolist() == [False] * 6 + [True]
