@@ -1,9 +1,9 @@
 """What it costs that picks do not depend on the devices: ``python -m bench.layouts --out layouts.json``.
 
 The same pools are fitted on 1, 2, 4 and 8 devices of this CPU, each fit in a process of its own, and the
-picks are compared with those of one device. JAX's thread pool grows with forced devices: that alone changes
-picks. ``--against FOLDER`` runs one device by turns with another
-checkout, such as one from before tiles. Seconds are those of the processor: other processes change them less.
+picks are compared with those of one device. JAX's thread pool grows with forced devices, so these processes
+also differ in threads. ``--against FOLDER`` runs one device by turns with another checkout, such as one from
+before a change. Seconds are those of the processor: other processes change them less.
 """
 
 import argparse
@@ -98,18 +98,18 @@ def main(argv: list[str] | None = None) -> None:
         return
     own, records = Path(__file__).resolve().parents[1], []
     for n in args.pools:
-        trees = {"tiles": own} | ({"before": args.against.resolve()} if args.against else {})
+        trees = {"now": own} | ({"before": args.against.resolve()} if args.against else {})
         turns = [
             {name: child(tree, n, 1, args.block_rows) for name, tree in trees.items()}
             for _ in range(args.repeats)
         ]
-        reference = turns[0]["tiles"]["picks"]
+        reference = turns[0]["now"]["picks"]
         for name in trees:
             runs = [turn[name] for turn in turns]
             records.append({"package": name} | record(n, 1, args.block_rows, runs, reference))
         for n_devices in (count for count in args.devices if count > 1):
             runs = [child(own, n, n_devices, args.block_rows)]
-            records.append({"package": "tiles"} | record(n, n_devices, args.block_rows, runs, reference))
+            records.append({"package": "now"} | record(n, n_devices, args.block_rows, runs, reference))
         for line in records:
             if line["n"] == n:
                 print(json.dumps(line), flush=True)

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Key, PyTree
 
+from dual_jax.numerics.xla import dense_product
+
 
 class Module(NamedTuple):
     """A pure network: ``init(key, inputs) -> params`` and ``apply(params, inputs) -> outputs``."""
@@ -51,7 +53,7 @@ def _dense(widths: tuple[int, ...]) -> Module:
     def network(shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Sequential:
         layers: list[Callable] = []
         for fan_in, fan_out in zip((math.prod(shape), *widths[:-1]), widths, strict=True):
-            layers += [nnx.Linear(fan_in, fan_out, rngs=rngs), nnx.relu]
+            layers += [nnx.Linear(fan_in, fan_out, dot_general=_product, rngs=rngs), nnx.relu]
         return nnx.Sequential(*layers[:-1])
 
     def init(key: Key[Array, ""], x: Array) -> PyTree:
@@ -66,6 +68,11 @@ def _dense(widths: tuple[int, ...]) -> Module:
         return module.apply(params, x.reshape(x.shape[0], -1))
 
     return Module(init, jax.jit(apply, inline=True))
+
+
+def _product(rows: Array, kernel: Array, *_: Any, **__: Any) -> Array:
+    """Return what `nnx.Linear` asks of `jax.lax.dot_general`, with that function's other arguments."""
+    return dense_product(rows, kernel)
 
 
 def _uniform_layers(key: Key[Array, ""], layers: list[Any]) -> list[dict[str, Array]]:

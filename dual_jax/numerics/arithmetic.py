@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from dual_jax.numerics.xla import transposed_matmul
+
 TINY = 1e-12
 N_ITERATIONS = 4  # of `principal_directions`
 NEAR = 1e-3  # squared distances below this share of the squared norms are formed by differences
@@ -119,7 +121,7 @@ def principal_directions(
     start = jnp.linalg.qr(jax.random.normal(key, (x.shape[1], n_directions)))[0]
 
     def iterate(_: Array, basis: Array) -> Array:
-        return jnp.linalg.qr(matmul(x.T, matmul(x, basis)))[0]
+        return jnp.linalg.qr(transposed_matmul(x, matmul(x, basis)))[0]
 
     return jax.lax.fori_loop(0, N_ITERATIONS, iterate, start)
 

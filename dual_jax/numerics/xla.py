@@ -12,7 +12,8 @@ workaround          without it                                    upstream      
 `zero_entries`      an update in place after a read is a copy,    openxla/xla#20440,           0.7.2 to 0.10.2
                     whatever barriers say                         jax-ml/jax#25399
 `transposed_matmul` XLA:CPU packs the transposed array first,     none known                   0.10.2
-                    which takes as long again as the product
+                    which takes as long again as the product,
+                    and splits its sum by the number of threads
 `compiled_alone`    XLA:CPU removes barriers before it fuses, so  openxla/xla#20440            0.10.2
                     that rounding depends on the neighbours
 `ordered`           XLA:GPU merges the products of C and of P,    none known                   0.10.2
@@ -86,20 +87,43 @@ def start_after(done: Any, tree: Any) -> Any:
     )
 
 
-def transposed_matmul(a: Float[Array, "b m"], b: Float[Array, "b p"]) -> Float[Array, "m p"]:
-    """Return ``a.T @ b`` for a large a and a small b, at full float32 precision.
+def transposed_matmul(
+    a: Float[Array, "b m"],
+    b: Float[Array, "b p"],
+    precision: jax.lax.Precision | None = jax.lax.Precision.HIGHEST,
+) -> Float[Array, "m p"]:
+    """Return ``a.T @ b``, the smaller array second; at full float32 precision by default.
 
     On a CPU as ``(b.T @ a).T``, which reads ``a`` as it is stored; the barriers keep the compiler from
-    rewriting it.
+    rewriting it. A product whose first array is transposed goes to Eigen, which splits a long sum by the
+    threads of the process: as many as there are processors, or forced devices. Others go to YNNPACK, whose
+    sums have the same bits for any number of threads.
     """
     barrier = jax.lax.optimization_barrier
-    product = jax.tree_util.Partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    product = jax.tree_util.Partial(jnp.matmul, precision=precision)
     return jax.lax.platform_dependent(
         a,
         b,
         cpu=lambda a, b: barrier(product(barrier(b.T), a)).T,
         default=lambda a, b: product(a.T, b),
     )
+
+
+@jax.custom_vjp
+def dense_product(rows: Float[Array, "n d"], kernel: Float[Array, "d f"]) -> Float[Array, "n f"]:
+    """Return ``rows @ kernel``; the gradient of the kernel does not depend on the number of threads.
+
+    It is a sum over rows, ``rows.T @ gradient``, by `transposed_matmul`.
+    """
+    return rows @ kernel
+
+
+def _pull_dense_product(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    rows, kernel = saved
+    return gradient @ kernel.T, transposed_matmul(rows, gradient, precision=None)
+
+
+dense_product.defvjp(lambda rows, kernel: (rows @ kernel, (rows, kernel)), _pull_dense_product)
 
 
 def mask_entries(block: Float[Array, "b m"], is_free: Bool[Array, "b m"]) -> Float[Array, "b m"]:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dual_jax.numerics.arithmetic import TINY, matmul, safe_divide, safe_sqrt, squared_norms
+from dual_jax.numerics.xla import transposed_matmul
 
 RIDGE = 0.1  # of the mean variance within samples, added to all of it
 
@@ -47,7 +48,7 @@ def principal_projection(x: Float[Array, "n d"], n_directions: int) -> Projectio
 @jax.jit
 def _principal(x: Float[Array, "n d"]) -> tuple[Array, Array, Array]:
     mean = jnp.mean(x, axis=0)
-    covariance = matmul((x - mean).T, x - mean) / len(x)
+    covariance = transposed_matmul(x - mean, x - mean) / len(x)
     vectors = _signed(jnp.linalg.eigh(covariance)[1][:, ::-1])
     return mean, vectors, jnp.trace(covariance)
 
@@ -85,8 +86,8 @@ def _agreeing(views: Float[Array, "n v d"], n_directions: int) -> tuple[Array, A
     rows = views.reshape(-1, d)
     mean = jnp.mean(rows, axis=0)
     differences = (views - jnp.mean(views, axis=1, keepdims=True)).reshape(-1, d)
-    within = matmul(differences.T, differences) / (n * (v - 1))
-    between = matmul((rows - mean).T, rows - mean) / len(rows) - within
+    within = transposed_matmul(differences, differences) / (n * (v - 1))
+    between = transposed_matmul(rows - mean, rows - mean) / len(rows) - within
     ridge = RIDGE * jnp.trace(within) / d + TINY * jnp.trace(between)
     lower = jnp.linalg.cholesky(within + ridge * jnp.eye(d))
     half = jax.scipy.linalg.solve_triangular(lower, between, lower=True)

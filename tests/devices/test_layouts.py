@@ -71,6 +71,38 @@ def test_a_hundred_picks_of_603_digits_are_the_same_on_1_2_4_and_8_devices_that_
     assert len(picks[0].split()) == 100
 
 
+DEFAULTS = """
+import hashlib, sys
+import jax, numpy as np
+
+jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+import dual_jax as dj
+from sklearn.datasets import load_digits
+
+selector = dj.DUALSelector(100, devices=jax.devices()).fit(load_digits().data[:603])
+losses = [np.asarray(terms["loss"]) for terms in selector.history_.values()]
+numbers = np.concatenate([*losses, selector.scores_])
+print(hashlib.sha256(numbers.tobytes()).hexdigest(), *selector.sample_indices_)
+"""
+
+
+@SLOW
+@pytest.mark.skipif(jax.__version_info__ < (0, 10), reason="no YNNPACK: Eigen forms every product")
+def test_processes_with_1_4_and_8_devices_give_the_same_losses_picks_and_scores_at_the_default_settings():
+    """Each has as many threads as devices, or processors if those are more."""
+    unset = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0", "JAX_PLATFORMS": "cpu"}
+
+    def outcome(n_devices):
+        command = [sys.executable, "-c", DEFAULTS, str(n_devices)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | unset)
+        return done.stdout.split()
+
+    first = outcome(1)
+    assert len(first) == 101
+    assert outcome(4) == first
+    assert outcome(8) == first
+
+
 @pytest.mark.parametrize(
     ("n_named", "n_tiles", "n_used"), [(8, 1, 1), (8, 2, 2), (8, 64, 8), (6, 8, 4), (3, 4, 2), (1, 8, 1)]
 )

@@ -166,3 +166,39 @@ def test_a_barrier_does_not_keep_a_product_and_a_sum_apart_and_a_branch_does():
         [sys.executable, "-c", ALONE], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.split() == ["True", "False"]
+
+
+KERNELS = """
+import hashlib, sys
+import jax, jax.numpy as jnp, numpy as np
+from dual_jax.numerics.xla import dense_product
+
+jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+draw = np.random.default_rng(0)
+rows, kernel, down = (draw.normal(size=s).astype(np.float32) for s in ((603, 128), (128, 64), (603, 64)))
+for product in (jnp.matmul, dense_product):
+    pull = jax.jit(lambda x, k, g, product=product: jax.vjp(product, x, k)[1](g)[1])
+    print(hashlib.sha256(np.asarray(pull(rows, kernel, down)).tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.skipif(jax.__version_info__ < (0, 10), reason="no YNNPACK: Eigen forms every product")
+def test_the_gradient_of_a_kernel_does_not_depend_on_the_number_of_threads():
+    unset = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+
+    def bits(n_devices):
+        command = [sys.executable, "-c", KERNELS, str(n_devices)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | unset)
+        return done.stdout.split()
+
+    (plain_1, own_1), (plain_8, own_8) = bits(1), bits(8)
+    assert own_1 == own_8
+    assert plain_1 != plain_8 or os.cpu_count() > 4  # there are as many threads as processors, or devices
+
+
+def test_a_dense_product_has_the_gradients_of_a_product():
+    draw = np.random.default_rng(0)
+    rows, kernel, down = (draw.normal(size=s).astype(np.float32) for s in ((70, 5), (5, 3), (70, 3)))
+    of_rows, of_kernel = jax.vjp(xla.dense_product, rows, kernel)[1](down)
+    np.testing.assert_allclose(of_rows, down.astype(float) @ kernel.T, rtol=1e-5, atol=1e-5)  # float32
+    np.testing.assert_allclose(of_kernel, rows.T.astype(float) @ down, rtol=1e-5, atol=1e-5)
