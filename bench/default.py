@@ -8,8 +8,8 @@ read-out without a network.
 Pools, test sets and the linear SVM with C = 1, which converges, are those of `bench.chain`, cut to 100 or 200
 rows and 500 rows, on splits that neither the tournament nor any choice has used. Columns of zeros make all
 pools `WIDTH` wide, so that they share compiled programs; wider ones are left out. Budgets are the
-tournament's: the number of classes c, 2c, 4c, and an eighth, a quarter and a half of the pool. Sets are run in
-the order of `SETS`, with all their splits; where time ends, the first ones decide, if they are 12 or more.
+tournament's: the number of classes c, 2c, 4c, and an eighth, a quarter and a half of the pool. Sets are run
+in the order of `SETS`, with all their splits; where time ends, the first ones decide, if they are 12 or more.
 
 The rule, set down before the first run:
 
@@ -323,7 +323,7 @@ def verdict(found: dict[tuple[str, str], tuple[float, float]]) -> str:
 
 
 def by_kind(records: list[Record]) -> str:
-    """Return points of accuracy by the SVM, for each kind of data: medoids over random, others over medoids."""
+    """Return points of accuracy by the SVM and kind of data: medoids over random, others over medoids."""
     rows = []
     for kind, of in KINDS.items():
         own = [r for r in records if r.get("data") in of]
