@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.kinds import kinds
 from bench.step import EAGER
 from dual_jax.data.storage import write_atomically
 from dual_jax.evaluation.figures import shown
@@ -352,6 +353,7 @@ def ladder() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "quality": quality,
     "ladder": ladder,
+    "network": partial(kinds, RESULTS / "quality"),
     "choices": choices,
     "embedding": embedding,
     "spaces": spaces,
