@@ -29,12 +29,14 @@ take at most two thirds of the CPU seconds at 4,000 rows, and m over all splits 
 accuracy, is not below 0 by more than noise, with m - 2 e >= -.5 (fewer splits show less).
 
 ``--cost`` measures CPU seconds of one process, after everything is compiled, for pools of `COSTS` and a tenth
-of the rows as picks. The tables are made from the records alone: ``python -m bench.default --out FILE``.
+of the rows as picks; ``--batch-cost`` those of a step of stage 1 for `LARGE_COSTS`. The tables are made from
+the records alone: ``python -m bench.default --out FILE``.
 """
 
 import argparse
 import dataclasses
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -48,9 +50,11 @@ from bench.chain import Half, scores, tables
 from bench.kmeans import mixture
 from bench.quality import capped, tournament
 from dual_jax.dual.config import DualConfig
-from dual_jax.dual.fitting import train
-from dual_jax.dual.loop import Progress
+from dual_jax.dual.fitting import on_devices, train
+from dual_jax.dual.loop import CHUNK, Progress
 from dual_jax.dual.ranking import rank
+from dual_jax.dual.stages import advance
+from dual_jax.dual.steps import init
 from dual_jax.evaluation.judges import halve, quiet
 from dual_jax.evaluation.records import Record, append, read
 from dual_jax.methods import METHODS
@@ -65,6 +69,7 @@ FIRST_SPLIT, N_SPLITS, N_SPLITS_LARGE, N_RANDOM = 100, 20, 5, 3
 N_POOL, N_TEST, WIDTH = 200, 500, 64
 MARGIN, MARGIN_LARGE, SAVING = -0.3, -0.5, 2 / 3
 JUDGES, METRICS = ("svm", "nearest"), ("accuracy", "recall")
+HEAD = [f"{judge}, {metric}" for judge, metric in itertools.product(JUDGES, METRICS)]
 SETS = (
     *("ecoli", "heart-c", "credit-a", "vote", "cmc", "digits", "breast_cancer", "waveform", "gesture"),
     *("mammographic", "kdd_JapaneseVowels_train", "balance-scale", "monks-problems-2_test", "credit-g"),
@@ -277,29 +282,28 @@ def costs(out: Path) -> None:
         for name in map(title, (BEFORE, *SHORTER)):
             took = cpu_seconds(partial(picked, key, x, config_of(name), n // 10))
             append(out, {"kind": "cost", "n": n, "features": d, "setting": name, "cpu_s": took})
+
+
+def batch_costs(out: Path) -> None:
+    """Add CPU seconds of a step of stage 1 on all rows and in parts, by the compiled chunk of a fit."""
     for n, d in LARGE_COSTS:
+        x = mixture(n, d, 10)
         for rows in BATCHES:
-            took = step_seconds(mixture(n, d, 10), rows)
-            append(out, {"kind": "batches", "n": n, "features": d, "rows": rows, "cpu_s": took})
+            took = cpu_seconds(partial(chunk, x, DualConfig(batch_rows=rows))) / CHUNK
+            record = {"kind": "batches", "n": n, "features": d, "rows": rows, "cpu_s": round(took, 5)}
+            append(out, record | {"load": round(os.getloadavg()[0], 1)})
 
 
-def step_seconds(x: np.ndarray, rows: int) -> float:
-    """Return the CPU seconds of a step of stage 1: those of 250 steps less those of 50."""
-
-    def train_for(n_steps: int) -> None:
-        config = config_of(f"{n_steps}+0", batch_rows=rows)
-        jax.block_until_ready(train(jax.random.key(0), x, config)[0])
-
-    few, many = (cpu_seconds(partial(train_for, n_steps)) for n_steps in (50, 250))
-    return round((many - few) / 200, 6)
+def chunk(x: np.ndarray, config: DualConfig) -> None:
+    """Run a chunk of steps of stage 1."""
+    settings, sizes = config.of_programs(), config.sizes(len(x))
+    state, rows = init(jax.random.key(0), x, settings), on_devices(x, None, sizes.n_tiles)
+    jax.block_until_ready(advance(state, np.inf, CHUNK, rows, settings, "pretrain", None, sizes))
 
 
 def losses(found: dict[tuple[str, str], tuple[float, float]]) -> list[str]:
-    """Return m and e of each judge and metric as cells of a table."""
+    """Return m and e as cells of a table."""
     return [f"{mean:+.2f} ± {error:.2f}" for mean, error in found.values()]
-
-
-HEAD = [f"{judge}, {metric}" for judge, metric in itertools.product(JUDGES, METRICS)]
 
 
 def table(records: list[Record]) -> str:
@@ -313,13 +317,9 @@ def table(records: list[Record]) -> str:
             rows.append([*line, *[""] * (1 + len(HEAD))])
             continue
         found = compared(records, name, title(BEFORE))
-        rows.append([*line, *losses(found), "control" if name == "medoids" else verdict(found)])
+        verdict = "control" if name == "medoids" else "passes" if passes(found) else "fails"
+        rows.append([*line, *losses(found), verdict])
     return markdown(("steps of stages 1 and 3", "CPU seconds", "over random", *HEAD, "rule"), rows)
-
-
-def verdict(found: dict[tuple[str, str], tuple[float, float]]) -> str:
-    """Return the outcome of the rule as a word."""
-    return "passes" if passes(found) else "fails"
 
 
 def by_kind(records: list[Record]) -> str:
@@ -339,25 +339,31 @@ def by_kind(records: list[Record]) -> str:
     return markdown(head, rows)
 
 
-def table_of_batches(records: list[Record]) -> str:
-    """Return what stage 1 in parts costs and loses."""
+def batch_table(records: list[Record]) -> str:
+    """Return what a step of stage 1 costs on all rows and in parts."""
+    of = {(r["n"], r["features"], r["rows"]): r for r in records if r.get("kind") == "batches"}
     rows = []
     for n, d in LARGE_COSTS:
-        took = {r["rows"]: r["cpu_s"] for r in records if r.get("kind") == "batches" and r["n"] == n}
-        if len(took) == len(BATCHES):
-            cost = ", ".join(f"{1e3 * took[size]:.1f} ms" for size in BATCHES)
-            rows.append([f"a step, {n:,} x {d}", cost, *[""] * len(HEAD)])
+        whole, parts = (of[n, d, size]["cpu_s"] for size in BATCHES)
+        rows.append(
+            (f"{n:,} x {d}", f"{1e3 * whole:.1f} ms", f"{1e3 * parts:.1f} ms", f"{whole / parts:.1f}")
+        )
+    return markdown(("pool", "all rows", f"parts of {BATCHES[1]:,}", "ratio"), rows)
+
+
+def batch_losses(records: list[Record]) -> str:
+    """Return points with stage 1 in parts over those with all rows, with the error over splits."""
     whole, parts = (f"batches of {size}" for size in BATCHES)
+    rows = []
     for name in LARGE:
         own = [r for r in records if r.get("data") == name]
-        if not own:
-            continue
-        cells = []
-        for judge, metric in itertools.product(JUDGES, METRICS):
-            cells.append(mean_and_error(gains(own, parts, whole, judge, metric)[name]))
-        line = [f"{mean:+.2f} ± {error:.2f}" for mean, error in cells]
-        rows.append([f"{name}, {len({r['split'] for r in own})} splits", "", *line])
-    return markdown(("what", " and ".join(f"{size:,} rows" for size in BATCHES), *HEAD), rows)
+        found = {
+            (judge, metric): mean_and_error(gains(own, parts, whole, judge, metric)[name])
+            for judge, metric in (itertools.product(JUDGES, METRICS) if own else ())
+        }
+        if found:
+            rows.append((f"{name}, {len({r['split'] for r in own})} splits", *losses(found)))
+    return markdown(("parts over all rows", *HEAD), rows)
 
 
 def main(argv: list[str] | None = None) -> Any:
@@ -367,11 +373,14 @@ def main(argv: list[str] | None = None) -> Any:
     parser.add_argument("--data", default="", help="names, comma-separated; default: all")
     parser.add_argument("--splits", type=int, help="how many; default: as in the rule")
     parser.add_argument("--batches", metavar="N+0", help="stage 1 in parts, on large pools, with N steps")
-    parser.add_argument("--cost", action="store_true", help="measure CPU seconds")
+    parser.add_argument("--cost", action="store_true", help="measure CPU seconds of fits")
+    parser.add_argument("--batch-cost", action="store_true", help="measure CPU seconds of a step of stage 1")
     args = parser.parse_args(argv)
     names = [name for name in args.data.split(",") if name]
     if args.cost:
         costs(args.out)
+    if args.batch_cost:
+        batch_costs(args.out)
     if args.data_dir and args.batches:
         each = partial(batch_orders, name=args.batches)
         run(large(args.data_dir), each, names or [*LARGE], args.splits or N_SPLITS_LARGE, args.out)
@@ -380,7 +389,10 @@ def main(argv: list[str] | None = None) -> Any:
     records = read(args.out)
     if any(r.get("setting") == title(BEFORE) for r in records):
         print(table(records), by_kind(records), sep="\n\n")
-    print(table_of_batches(records))
+    if any(r.get("data") in LARGE for r in records):
+        print(batch_losses(records))
+    if any(r.get("kind") == "batches" for r in records):
+        print(batch_table(records))
 
 
 if __name__ == "__main__":

@@ -56,3 +56,11 @@ def test_pools_get_one_width_and_wider_ones_are_left_out():
     assert cut.test.shape == (default.N_TEST, default.WIDTH)
     assert cut.pool.sum() == 5 * default.N_POOL
     assert default.cut(half._replace(pool=np.ones((300, default.WIDTH + 1)))) is None
+
+
+def test_the_table_of_batches_compares_steps_on_the_same_pool():
+    sizes = [(n, d, rows) for n, d in default.LARGE_COSTS for rows in default.BATCHES]
+    records = [
+        {"kind": "batches", "n": n, "features": d, "rows": rows, "cpu_s": rows * 1e-6} for n, d, rows in sizes
+    ]
+    assert "| 4,000 x 64 | 16.4 ms | 1.0 ms | 16.0 |" in default.batch_table(records)
