@@ -30,7 +30,7 @@ import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,11 +72,12 @@ class Half(NamedTuple):
 def tables(data_dir: Path) -> dict[str, Callable[[int], Half | None]]:
     """Return what draws a split of each data set, by name; it returns None where rows are too few."""
     of_files = {
-        name: partial(_of_table, source)
+        name: partial(_of_table, cache(source))
         for name, source in sources(data_dir).items()
         if not name.endswith(".wc") and name not in ("sms", "trec")
     }
-    return of_files | {name: partial(_of_set, name, data_dir) for name in (*OF_SCIKIT, *FILES)}
+    load = cache(partial(capped, data_dir=data_dir))
+    return of_files | {name: partial(_of_set, partial(load, name)) for name in (*OF_SCIKIT, *FILES)}
 
 
 def _of_table(source: Callable[[], Any], number: int) -> Half | None:
@@ -90,8 +91,8 @@ def _of_table(source: Callable[[], Any], number: int) -> Half | None:
     return Half(np.asarray(x, np.float32), data.y[rows], np.asarray(test, np.float32), data.y[others])
 
 
-def _of_set(name: str, data_dir: Path, number: int) -> Half | None:
-    data = capped(name, data_dir)
+def _of_set(source: Callable[[], Any], number: int) -> Half | None:
+    data = source()
     size = _size(len(data.y))
     if size is None:
         return None

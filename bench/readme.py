@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.default import batch_table
+from bench.kinds import kinds
 from bench.step import EAGER
 from dual_jax.data.storage import write_atomically
 from dual_jax.evaluation.figures import shown
@@ -352,7 +354,9 @@ def ladder() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "quality": quality,
     "ladder": ladder,
+    "network": partial(kinds, RESULTS / "quality"),
     "choices": choices,
+    "batches": lambda: batch_table(read(RESULTS / "default.jsonl")),
     "embedding": embedding,
     "spaces": spaces,
     "spectra": spectra,
