@@ -122,5 +122,9 @@ def keep_compiled_programs() -> None:
     about = folder.stat()
     is_own = not hasattr(os, "getuid") or (about.st_uid == os.getuid() and not about.st_mode & 0o022)
     if is_own and os.access(folder, os.W_OK):
+        from dual_jax.numerics import programs
+
+        (folder / "loaded").mkdir(mode=0o700, exist_ok=True)
+        programs.keep_in(folder / "loaded")
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

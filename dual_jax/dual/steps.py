@@ -72,8 +72,12 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
     """
     config.check()
     x, config = as_float32((x, config))
-    modules, sample = config.modules(x), jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
-    network = jax.eval_shape(_draw_network, key, sample, config)
+    network, opt_state, step = _new_network(key, x[:1], config.of_programs())
+    return TrainState(Params(network), OptState(opt_state), step)
+
+
+def _check_shapes(network: Autoencoder, sample: Float[Array, "1 ..."], modules: Autoencoder) -> None:
+    """Raise ValueError if the modules' outputs do not have the shapes of codes and rows."""
     code = jax.eval_shape(modules.encoder.apply, network.encoder, sample)
     if code.ndim != 2:
         raise ValueError(f"The encoder returns shape {code.shape} for one row: it must be (1, latent_dim).")
@@ -82,8 +86,6 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
         raise ValueError(
             f"The decoder returns shape {row.shape} for one code: it must hold {sample.size} values."
         )
-    network, opt_state = _new_network(key, x[:1], config.of_programs())
-    return TrainState(Params(network), OptState(opt_state), jnp.zeros((), jnp.int32))
 
 
 def _draw_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> Autoencoder:
@@ -93,9 +95,13 @@ def _draw_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: Du
     return Autoencoder(encoder, modules.decoder.init(key_decoder, modules.encoder.apply(encoder, sample)))
 
 
-def _start_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> tuple[Any, Any]:
+def _start_network(
+    key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig
+) -> tuple[Any, Any, Array]:
     network = _draw_network(key, sample, config)
-    return network, config.optimizer(config.pretrain_learning_rate).init(network)
+    _check_shapes(network, sample, config.modules(sample))
+    optimizer = config.optimizer(config.pretrain_learning_rate)
+    return network, optimizer.init(network), jnp.zeros((), jnp.int32)
 
 
 _new_network = OneOff(_start_network, lambda *_: True)

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from dual_jax.data.errors import input_errors
 from dual_jax.data.storage import filled
-from dual_jax.devices.mesh import on_host, platform_of, shard_rows, sharing
+from dual_jax.devices.mesh import on_device, on_host, platform_of, shard_rows, sharing
 from dual_jax.dual.checkpoint import stopping_at_a_break
 from dual_jax.dual.config import DualConfig, Readout
 from dual_jax.dual.fitting import fit, on_devices, shapes, with_sizes
@@ -36,6 +36,7 @@ from dual_jax.estimators.picker import Picker, has_costs, kept_limits, warn_of_e
 from dual_jax.estimators.prepared import Inputs, Prepared, Request, prepare, read_new_rows
 from dual_jax.estimators.training import Training, mesh_for, plan_training
 from dual_jax.methods import METHODS
+from dual_jax.numerics.draws import seeded
 from dual_jax.selection.limits import Limits
 
 TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table is one compilation
@@ -219,13 +220,13 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         ):
             watching = [callback for callback in (report, stop) if callback]
             fitted = fit(
-                jax.random.key(prepared.seed),
+                seeded(prepared.seed),
                 prepared.x,
                 training.config,
                 mesh=self._mesh(len(prepared.x), training.sizes),
                 sizes=training.sizes,
-                labeled=jnp.asarray(prepared.is_labeled),
-                candidates=jnp.asarray(prepared.is_open),
+                labeled=prepared.is_labeled,
+                candidates=prepared.is_open,
                 callbacks=[Lines(), *self.callbacks, *watching],
                 checkpointer=training.checkpoint,
                 limits=prepared.limits,
@@ -387,7 +388,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
 
     def _placed(self, x: Any, training: Training) -> Any:
         """Return the pool on the one device that uses it; else on the host, which gives each its share."""
-        return jnp.asarray(x) if self._mesh(len(x), training.sizes) is None else x
+        return on_device(x) if self._mesh(len(x), training.sizes) is None else x
 
     def __sklearn_tags__(self) -> Tags:
         """Say that the output is float32 whatever comes in."""
