@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(words)
     except SystemExit as stop:
         return int(stop.code or OK)
-    delay("scipy.stats")
+    delay("scipy.stats", "pandas")
     try:
         args.run(args, shlex.join(["dual-jax", *words]))
         sys.stdout.flush()

@@ -6,12 +6,17 @@ from types import ModuleType
 from typing import Any
 
 
-def delay(name: str) -> None:
-    """Let a module be imported when it is first used, and not when others import it.
+def delay(*names: str) -> None:
+    """Let modules be imported when they are first used, and not when others import them.
 
-    scikit-learn imports the whole of ``scipy.stats`` for one function, which takes a second. The module is
-    made by hand because `importlib.util.LazyLoader` loads it at the next ``import``, before Python 3.14.
+    scikit-learn imports pandas, and the whole of ``scipy.stats`` for one function: a second together. A
+    module is made by hand because `importlib.util.LazyLoader` loads it at the next ``import``.
     """
+    for name in names:
+        _delay(name)
+
+
+def _delay(name: str) -> None:
     spec = None if name in sys.modules else find_spec(name)
     if spec is None:
         return
@@ -19,11 +24,11 @@ def delay(name: str) -> None:
 
     def load(attribute: str) -> Any:
         if sys.modules.get(name) is module and spec.loader is not None:
-            del module.__getattr__  # type: ignore[attr-defined]
+            del vars(module)["__getattr__"]
             spec.loader.exec_module(module)
         return getattr(module, attribute)
 
-    module.__getattr__ = load  # type: ignore[method-assign]
+    vars(module)["__getattr__"] = load
     sys.modules[name] = module
     parent, _, own = name.rpartition(".")
     if isinstance(package := sys.modules.get(parent), ModuleType):

@@ -152,7 +152,8 @@ def bytes_an_entry(optimizer: Any, moments_dtype: str) -> int:
     """Return the bytes that an optimiser needs for each entry of C."""
     n_entries = 1 << 10
     entries = jax.ShapeDtypeStruct((n_entries,), jnp.float32)
-    resting = at_rest(optimizer(1.0), moments_dtype, np.zeros((), np.int32))
+    step: Any = np.zeros((), np.int32)
+    resting = at_rest(optimizer(1.0), moments_dtype, step)
     return _bytes(jax.eval_shape(resting.init, entries)) // n_entries
 
 

@@ -99,5 +99,8 @@ def seeded(seed: int) -> Key[Array, ""]:
     >>> bool(seeded(7) == jax.random.key(7))
     True
     """
-    is_known = jax.config.jax_default_prng_impl == "threefry2x32" and 0 <= seed < 1 << 31
-    return jax.random.wrap_key_data(np.array([0, seed], np.uint32)) if is_known else jax.random.key(seed)
+    is_known = jax.config.values["jax_default_prng_impl"] == "threefry2x32" and 0 <= seed < 1 << 31
+    if not is_known:
+        return jax.random.key(seed)
+    numbers: Any = np.array([0, seed], np.uint32)
+    return jax.random.wrap_key_data(numbers)

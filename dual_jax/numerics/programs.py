@@ -150,7 +150,8 @@ def _features() -> list[str]:
 def _load(path: Path) -> Callable[..., Any] | None:
     """Return the program in a file; None if there is none, or one that cannot be loaded."""
     try:
-        program = deserialize_and_load(*pickle.loads(path.read_bytes()), execution_devices=jax.devices()[:1])
+        text, taken, given = pickle.loads(path.read_bytes())
+        program = deserialize_and_load(text, taken, given, execution_devices=jax.devices()[:1])
         os.utime(path)
     except FileNotFoundError:
         return None

@@ -7,8 +7,7 @@ CODE = """
 import sys
 from dual_jax.cli.delayed import delay
 name = "scipy.stats"
-delay(name)
-delay("scipy.no_such_module")
+delay(name, "scipy.no_such_module")
 import sklearn.base
 from dual_jax.estimators.dual_selector import DUALSelector
 names = "scipy.stats._stats_py", "flax", "scipy.no_such_module"
