@@ -76,8 +76,15 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
     return TrainState(Params(network), OptState(opt_state), step)
 
 
-def _check_shapes(network: Autoencoder, sample: Float[Array, "1 ..."], modules: Autoencoder) -> None:
-    """Raise ValueError if the modules' outputs do not have the shapes of codes and rows."""
+def _draw_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> Autoencoder:
+    key_encoder, key_decoder = jax.random.split(key)
+    modules = config.modules(sample)
+    encoder = modules.encoder.init(key_encoder, sample)
+    return Autoencoder(encoder, modules.decoder.init(key_decoder, modules.encoder.apply(encoder, sample)))
+
+
+def _start_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> Any:
+    network, modules = _draw_network(key, sample, config), config.modules(sample)
     code = jax.eval_shape(modules.encoder.apply, network.encoder, sample)
     if code.ndim != 2:
         raise ValueError(f"The encoder returns shape {code.shape} for one row: it must be (1, latent_dim).")
@@ -86,20 +93,6 @@ def _check_shapes(network: Autoencoder, sample: Float[Array, "1 ..."], modules: 
         raise ValueError(
             f"The decoder returns shape {row.shape} for one code: it must hold {sample.size} values."
         )
-
-
-def _draw_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> Autoencoder:
-    key_encoder, key_decoder = jax.random.split(key)
-    modules = config.modules(sample)
-    encoder = modules.encoder.init(key_encoder, sample)
-    return Autoencoder(encoder, modules.decoder.init(key_decoder, modules.encoder.apply(encoder, sample)))
-
-
-def _start_network(
-    key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig
-) -> tuple[Any, Any, Array]:
-    network = _draw_network(key, sample, config)
-    _check_shapes(network, sample, config.modules(sample))
     optimizer = config.optimizer(config.pretrain_learning_rate)
     return network, optimizer.init(network), jnp.zeros((), jnp.int32)
 

@@ -353,7 +353,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         mesh = self._mesh(n, asked.sizes(n, n_places))
         sizes = asked.sizes(n, n_places, mesh.size if mesh else 1, platform_of(mesh))
         sizes = sizes._replace(n_places=n_places, n_clusters=n_clusters)
-        x = self._placed(arrays["pool"], Training(asked, sizes))
+        x = self._placed(arrays["pool"], training := Training(asked, sizes))
         like, mask = shapes(x[: sizes.n_targets], asked, sizes, "train"), jnp.zeros(n, bool)
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
         state = filled(like, arrays, "state")
@@ -363,7 +363,6 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
             is_open = np.isin(np.arange(n), self.ranking_)
         inputs = Inputs.from_json(about["inputs"], lambda name: arrays[f"inputs/{name}"])
         budget, seed = len(self.sample_indices_), about["random_state"] or 0
-        training = Training(asked, sizes)
         self._prepared = Prepared(x, inputs, is_labeled, is_open, budget, seed, None, {}, training, limits)
         history = {
             stage: {name: arrays[f"history/{stage}/{name}"] for name in names}
