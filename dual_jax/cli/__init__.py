@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from dual_jax.cli import compare, data, embed, plan, reproduce, select, spread
+from dual_jax.cli.delayed import delay
 from dual_jax.data.errors import InputError
 
 OK, FAILURE, INVALID, INTERRUPTED = 0, 1, 2, 130
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(words)
     except SystemExit as stop:
         return int(stop.code or OK)
+    delay("scipy.stats", "pandas")
     try:
         args.run(args, shlex.join(["dual-jax", *words]))
         sys.stdout.flush()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dual_jax.evaluation.paper.jobs import Job
 
 NO_CACHE = "DUAL_JAX_NO_COMPILE_CACHE"
+OWN = "loaded"  # the folder of programs that are found without being traced, in that of JAX
 AUTO, COUNTS = "auto", "counts"
 SCALINGS = (AUTO, COUNTS, "standard", "global", "l2", "none")
 SCALE = (
@@ -106,8 +107,9 @@ def do_jobs(work: Sequence["Job"]) -> None:
 
 
 def keep_compiled_programs() -> None:
-    """Let JAX keep compiled programs in the user's cache folder, unless the user has chosen one or none fits.
+    """Keep compiled programs in the user's cache folder, unless the user has chosen one for JAX or none fits.
 
+    Those of a fit are in a folder of our own there, where they are found without being traced.
     Whoever can write there can run code as the user, so a folder that others can write to is not used.
     """
     import jax
@@ -117,10 +119,14 @@ def keep_compiled_programs() -> None:
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dual_jax" / "xla"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / OWN).mkdir(mode=0o700, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         return
     about = folder.stat()
     is_own = not hasattr(os, "getuid") or (about.st_uid == os.getuid() and not about.st_mode & 0o022)
     if is_own and os.access(folder, os.W_OK):
+        from dual_jax.numerics import programs
+
+        programs.keep_in(folder / OWN)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -78,7 +78,12 @@ def shard_rows(rows: Any, mesh: Mesh | None, n_tiles: int = 1) -> Array:
     if missing := -len(rows) % math.lcm(n_tiles, mesh.size if mesh else 1):
         xp = jnp if isinstance(rows, jax.Array) else np
         rows = xp.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
-    return jnp.asarray(rows) if mesh is None else put(rows, NamedSharding(mesh, ROWS))
+    return on_device(rows) if mesh is None else put(rows, NamedSharding(mesh, ROWS))
+
+
+def on_device(rows: Any) -> Array:
+    """Return rows on JAX's default device, where `jnp.asarray` would compile a program to copy them."""
+    return rows if isinstance(rows, jax.Array) else jax.device_put(rows, may_alias=False)
 
 
 def put(array: Any, sharding: NamedSharding) -> Array:

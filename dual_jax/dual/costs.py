@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dual_jax.devices.hardware import Device
 from dual_jax.dual.blocks import at_rest
@@ -17,6 +18,7 @@ from dual_jax.dual.config import DualConfig
 from dual_jax.dual.readout import MAX_EXACT, MIN_SHORTLIST, N_TARGETS, PER_PICK
 from dual_jax.dual.sizes import Sizes
 from dual_jax.dual.steps import init
+from dual_jax.numerics import programs
 from dual_jax.numerics.chunks import CPU_SCORES, SCORES
 from dual_jax.numerics.statistics import MAX_INPUTS, SCALE_SAMPLE
 from dual_jax.selection.cover import TILE
@@ -113,6 +115,13 @@ def measure_network(
     row: tuple[int, ...], hidden: tuple[int, ...], latent_dim: int, encoder: Any, decoder: Any, optimizer: Any
 ) -> Network:
     """Return what the network takes; shapes alone are computed."""
+    settings = row, hidden, latent_dim, encoder, decoder, optimizer
+    return Network(*programs.known("network", settings, lambda: _measured(*settings)))
+
+
+def _measured(
+    row: tuple[int, ...], hidden: tuple[int, ...], latent_dim: int, encoder: Any, decoder: Any, optimizer: Any
+) -> Network:
     config = DualConfig(
         hidden=hidden, latent_dim=latent_dim, encoder=encoder, decoder=decoder, optimizer=optimizer
     )
@@ -143,7 +152,8 @@ def bytes_an_entry(optimizer: Any, moments_dtype: str) -> int:
     """Return the bytes that an optimiser needs for each entry of C."""
     n_entries = 1 << 10
     entries = jax.ShapeDtypeStruct((n_entries,), jnp.float32)
-    resting = at_rest(optimizer(1.0), moments_dtype, jnp.zeros((), jnp.int32))
+    step: Any = np.zeros((), np.int32)
+    resting = at_rest(optimizer(1.0), moments_dtype, step)
     return _bytes(jax.eval_shape(resting.init, entries)) // n_entries
 
 

@@ -30,7 +30,7 @@ from dual_jax.dual.sizes import Sizes
 from dual_jax.dual.stages import Rows, advance, begin_selection, whole_stage
 from dual_jax.dual.state import TrainState, count_rows, started
 from dual_jax.dual.steps import init, start_selection
-from dual_jax.numerics.draws import draw_rows
+from dual_jax.numerics.draws import draw_rows, two_keys
 from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.scaling import check_spread
 from dual_jax.selection.limits import Limits
@@ -185,7 +185,7 @@ def _train(
     """Return the state after the three stages, the history, and the pool on its devices."""
     config.check()
     check_coefficient_optimizer(config)
-    key_init, key_selection = jax.random.split(key)
+    key_init, key_selection = two_keys(key)
     labeled, candidates = _masks(labeled, candidates, len(x))
     n_targets = (sizes or config.sizes(len(x))).n_targets
     key_selection, rows, targets = _targets(key_selection, x, labeled, candidates, n_targets)
@@ -194,7 +194,7 @@ def _train(
     pool = on_devices(x, mesh, n_tiles)
     saved = _Saved(checkpointer, sizes, mesh)
     progress = saved.open((key, x, config, sizes, labeled, candidates), targets[0], config)
-    progress = progress or Progress("pretrain", 0, init(key_init, x, config), math.inf, False, {})
+    progress = progress or Progress("pretrain", 0, init(key_init, _on_host(x), config), math.inf, False, {})
     stage = partial(_run, config=config, mesh=mesh, callbacks=callbacks, saved=saved, sizes=sizes)
     if progress.stage == "pretrain":
         progress = stage(progress, pool, config.pretrain_steps)

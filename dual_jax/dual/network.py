@@ -1,4 +1,7 @@
-"""The autoencoder: encoder and decoder as pure functions over plain pytrees of parameters."""
+"""The autoencoder: encoder and decoder as pure functions over plain pytrees of parameters.
+
+Flax is imported when a network is traced: a process that only runs known programs does without it.
+"""
 
 import functools
 import math
@@ -7,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Key, PyTree
 
 from dual_jax.numerics.xla import dense_product
@@ -50,14 +52,18 @@ def dense(widths: tuple[int, ...]) -> Module:
 
 @functools.lru_cache  # the same functions each time, which JAX traces once for a shape
 def _dense(widths: tuple[int, ...]) -> Module:
-    def network(shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Sequential:
+    def network(shape: tuple[int, ...], rngs: Any) -> Callable:
+        from flax import nnx
+
         layers: list[Callable] = []
         for fan_in, fan_out in zip((math.prod(shape), *widths[:-1]), widths, strict=True):
             layers += [nnx.Linear(fan_in, fan_out, dot_general=_product, rngs=rngs), nnx.relu]
         return nnx.Sequential(*layers[:-1])
 
     def init(key: Key[Array, ""], x: Array) -> PyTree:
-        shapes = nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: network(x.shape[1:], nnx.Rngs(0)))))
+        from flax import nnx
+
+        shapes = nnx.to_pure_dict(_graph(network, x.shape[1:])[1])
         layers, structure = jax.tree.flatten(shapes, is_leaf=lambda node: "kernel" in node)
         return jax.tree.unflatten(structure, _uniform_layers(key, layers))
 
@@ -95,16 +101,28 @@ def _uniform_layers(key: Key[Array, ""], layers: list[Any]) -> list[dict[str, Ar
     return [dict(zip(names, arrays[i : i + 2], strict=True)) for i in range(0, len(arrays), 2)]
 
 
-def pure(network: Callable[[tuple[int, ...], nnx.Rngs], Callable]) -> Module:
+def pure(network: Callable[[tuple[int, ...], Any], Callable]) -> Module:
     """Return a Flax NNX network as a pure module; ``network(shape of one sample, rngs)`` makes it."""
 
     def init(key: Key[Array, ""], x: Array) -> PyTree:
+        from flax import nnx
+
         return nnx.to_pure_dict(nnx.state(network(x.shape[1:], nnx.Rngs(key))))
 
     def apply(params: PyTree, x: Array) -> Array:
-        abstract = nnx.eval_shape(lambda: network(x.shape[1:], nnx.Rngs(0)))
-        graph, state = nnx.split(abstract)
+        from flax import nnx
+
+        graph, shapes = _graph(network, x.shape[1:])
+        state = jax.tree.map(lambda shape: shape, shapes)  # a copy, to be filled
         nnx.replace_by_pure_dict(state, params)
         return nnx.merge(graph, state)(x)
 
     return Module(init, apply)
+
+
+@functools.lru_cache(64)  # building it takes longer than to trace the network
+def _graph(network: Callable[[tuple[int, ...], Any], Callable], shape: tuple[int, ...]) -> Any:
+    """Return a network's graph definition, and its state with shapes in place of arrays."""
+    from flax import nnx
+
+    return nnx.split(nnx.eval_shape(lambda: network(shape, nnx.Rngs(0))))

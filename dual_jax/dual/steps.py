@@ -70,18 +70,8 @@ def init(key: Key[Array, ""], x: Float[Array, "n ..."], config: DualConfig) -> T
     """
     config.check()
     x, config = as_float32((x, config))
-    modules, sample = config.modules(x), jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
-    network = jax.eval_shape(_draw_network, key, sample, config)
-    code = jax.eval_shape(modules.encoder.apply, network.encoder, sample)
-    if code.ndim != 2:
-        raise ValueError(f"The encoder returns shape {code.shape} for one row: it must be (1, latent_dim).")
-    row = jax.eval_shape(modules.decoder.apply, network.decoder, code)
-    if row.size != sample.size:
-        raise ValueError(
-            f"The decoder returns shape {row.shape} for one code: it must hold {sample.size} values."
-        )
-    network, opt_state = _new_network(key, x[:1], config.of_programs())
-    return TrainState(Params(network), OptState(opt_state), jnp.zeros((), jnp.int32))
+    network, opt_state, step = _new_network(key, x[:1], config.of_programs())
+    return TrainState(Params(network), OptState(opt_state), step)
 
 
 def _draw_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> Autoencoder:
@@ -91,9 +81,18 @@ def _draw_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: Du
     return Autoencoder(encoder, modules.decoder.init(key_decoder, modules.encoder.apply(encoder, sample)))
 
 
-def _start_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> tuple[Any, Any]:
-    network = _draw_network(key, sample, config)
-    return network, config.optimizer(config.pretrain_learning_rate).init(network)
+def _start_network(key: Key[Array, ""], sample: Float[Array, "1 ..."], config: DualConfig) -> Any:
+    network, modules = _draw_network(key, sample, config), config.modules(sample)
+    code = jax.eval_shape(modules.encoder.apply, network.encoder, sample)
+    if code.ndim != 2:
+        raise ValueError(f"The encoder returns shape {code.shape} for one row: it must be (1, latent_dim).")
+    row = jax.eval_shape(modules.decoder.apply, network.decoder, code)
+    if row.size != sample.size:
+        raise ValueError(
+            f"The decoder returns shape {row.shape} for one code: it must hold {sample.size} values."
+        )
+    optimizer = config.optimizer(config.pretrain_learning_rate)
+    return network, optimizer.init(network), jnp.zeros((), jnp.int32)
 
 
 _new_network = OneOff(_start_network, lambda *_: True)

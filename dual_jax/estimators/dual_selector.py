@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from dual_jax.data.errors import input_errors
 from dual_jax.data.storage import filled
-from dual_jax.devices.mesh import on_host, platform_of, shard_rows, sharing
+from dual_jax.devices.mesh import on_device, on_host, platform_of, shard_rows, sharing
 from dual_jax.dual.checkpoint import stopping_at_a_break
 from dual_jax.dual.config import DualConfig, Readout
 from dual_jax.dual.fitting import fit, on_devices, shapes, with_sizes
@@ -36,6 +36,7 @@ from dual_jax.estimators.picker import Picker, has_costs, kept_limits, warn_of_e
 from dual_jax.estimators.prepared import Inputs, Prepared, Request, prepare, read_new_rows
 from dual_jax.estimators.training import Training, mesh_for, plan_training
 from dual_jax.methods import METHODS
+from dual_jax.numerics.draws import seeded
 from dual_jax.selection.limits import Limits
 
 TRANSFORM_ROWS = 1024  # rows encoded at a time, so that every length of table is one compilation
@@ -219,13 +220,13 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         ):
             watching = [callback for callback in (report, stop) if callback]
             fitted = fit(
-                jax.random.key(prepared.seed),
+                seeded(prepared.seed),
                 prepared.x,
                 training.config,
                 mesh=self._mesh(len(prepared.x), training.sizes),
                 sizes=training.sizes,
-                labeled=jnp.asarray(prepared.is_labeled),
-                candidates=jnp.asarray(prepared.is_open),
+                labeled=prepared.is_labeled,
+                candidates=prepared.is_open,
                 callbacks=[Lines(), *self.callbacks, *watching],
                 checkpointer=training.checkpoint,
                 limits=prepared.limits,
@@ -352,7 +353,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
         mesh = self._mesh(n, asked.sizes(n, n_places))
         sizes = asked.sizes(n, n_places, mesh.size if mesh else 1, platform_of(mesh))
         sizes = sizes._replace(n_places=n_places, n_clusters=n_clusters)
-        x = self._placed(arrays["pool"], Training(asked, sizes))
+        x = self._placed(arrays["pool"], training := Training(asked, sizes))
         like, mask = shapes(x[: sizes.n_targets], asked, sizes, "train"), jnp.zeros(n, bool)
         like = like._replace(fixed=started(like)._replace(is_labeled=mask, is_candidate=mask))
         state = filled(like, arrays, "state")
@@ -362,7 +363,6 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
             is_open = np.isin(np.arange(n), self.ranking_)
         inputs = Inputs.from_json(about["inputs"], lambda name: arrays[f"inputs/{name}"])
         budget, seed = len(self.sample_indices_), about["random_state"] or 0
-        training = Training(asked, sizes)
         self._prepared = Prepared(x, inputs, is_labeled, is_open, budget, seed, None, {}, training, limits)
         history = {
             stage: {name: arrays[f"history/{stage}/{name}"] for name in names}
@@ -387,7 +387,7 @@ class DUALSelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Picker):
 
     def _placed(self, x: Any, training: Training) -> Any:
         """Return the pool on the one device that uses it; else on the host, which gives each its share."""
-        return jnp.asarray(x) if self._mesh(len(x), training.sizes) is None else x
+        return on_device(x) if self._mesh(len(x), training.sizes) is None else x
 
     def __sklearn_tags__(self) -> Tags:
         """Say that the output is float32 whatever comes in."""

@@ -254,8 +254,10 @@ def read_table(X: Any, like: Any = None) -> tuple[Float[Table, "n d"], Any, dict
     ids = getattr(X, "index", None) if hasattr(X, "columns") else None
     if not hasattr(X, "shape"):
         X = np.asarray(X)
-    notes = BaseEstimator() if like is None else like
-    if len(X.shape) == 2:  # names and number of features
+    notes: Any = BaseEstimator() if like is None else like
+    if type(X) is np.ndarray and X.ndim == 2 and like is None:  # no names: pandas need not be loaded for it
+        notes.n_features_in_ = X.shape[1]
+    elif len(X.shape) == 2:  # names and number of features
         validate_data(notes, X, reset=like is None, skip_check_array=True)
     return check_pool(X, min_rows=min_rows, dtype=np.float64), ids, vars(notes)
 

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from dual_jax.numerics.xla import OneOff
+
 Vector = Any  # an array of NumPy on the host, of JAX on the device
 
 
@@ -78,3 +80,27 @@ def draw_rows(key: Key[Array, ""], is_open: Bool[Array, " n"], size: int) -> Int
     [0, 2]
     """
     return jnp.lexsort((jax.random.uniform(key, is_open.shape), ~is_open))[:size]
+
+
+def _two_keys(key: Key[Array, ""]) -> tuple[Key[Array, ""], Key[Array, ""]]:
+    first, second = jax.random.split(key)
+    return first, second
+
+
+two_keys = OneOff(_two_keys, lambda _: True)
+"""The two keys of `jax.random.split`, by one program instead of three."""
+
+
+def seeded(seed: int) -> Key[Array, ""]:
+    """Return ``jax.random.key(seed)``, without a program where the numbers of the key are known.
+
+    Examples
+    --------
+    >>> bool(seeded(7) == jax.random.key(7))
+    True
+    """
+    is_known = jax.config.values["jax_default_prng_impl"] == "threefry2x32" and 0 <= seed < 1 << 31
+    if not is_known:
+        return jax.random.key(seed)
+    numbers: Any = np.array([0, seed], np.uint32)
+    return jax.random.wrap_key_data(numbers)

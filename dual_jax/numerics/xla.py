@@ -31,8 +31,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float, Int
+
+from dual_jax.numerics import programs
 
 MAX_SUMMED = 64  # numbers of a code; a T4 takes a seventh of a step to sum so many products an entry
 
@@ -246,15 +249,20 @@ class OneOff:
     """
 
     def __init__(self, function: Callable, is_small: Callable[..., bool], **options: Any):
-        self.is_small = is_small
+        self.is_small, self.static = is_small, options.get("static_argnums", ())
+        self.name = f"{function.__module__}.{function.__qualname__}"
         self.optimized = jax.jit(function, **options)
         self.unoptimized = jax.jit(function, compiler_options=UNOPTIMIZED, **options)
 
     def __call__(self, *args: Any) -> Any:
         """Return the function's result."""
-        is_traced = isinstance(jnp.zeros(()), jax.core.Tracer)  # the options are for a program of its own
-        is_quick = jax.default_backend() == "cpu" and not is_traced and self.is_small(*args)
-        return (self.unoptimized if is_quick else self.optimized)(*args)
+        # The options are for a program of its own. A number put on the device compiles nothing.
+        is_traced = isinstance(jax.device_put(np.float32(0)), jax.core.Tracer)
+        if is_traced:
+            return self.optimized(*args)
+        is_quick = jax.default_backend() == "cpu" and self.is_small(*args)
+        program = self.unoptimized if is_quick else self.optimized
+        return programs.run(program, f"{self.name} {is_quick}", args, self.static)
 
     def lower(self, *args: Any) -> Any:
         """Return the optimised program, lowered for these arguments."""

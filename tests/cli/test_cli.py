@@ -25,7 +25,7 @@ from dual_jax.data.errors import InputError, InputTypeError, MissingPackageError
 from dual_jax.dual.checkpoint import NAME, Checkpoint
 from dual_jax.dual.config import DualConfig
 from dual_jax.methods.facts import listed
-from dual_jax.numerics import scaling
+from dual_jax.numerics import programs, scaling
 from dual_jax.views import encoder, spectra
 
 ROWS = np.random.default_rng(0).normal(size=(30, 3)).round(3)
@@ -807,6 +807,7 @@ def cache_setting(monkeypatch, tmp_path):
     yield lambda: jax.config.jax_compilation_cache_dir
     for name, value in before.items():
         jax.config.update(name, value)
+    programs.keep_in(None)
 
 
 def test_compiled_programs_are_kept_in_a_folder_for_the_user_alone(cache_setting, tmp_path):
@@ -814,7 +815,8 @@ def test_compiled_programs_are_kept_in_a_folder_for_the_user_alone(cache_setting
 
     folder = tmp_path / "cache" / "dual_jax" / "xla"
     assert cache_setting() == str(folder)
-    assert os.name == "nt" or folder.stat().st_mode & 0o077 == 0
+    for kept in (folder, folder / options.OWN):
+        assert os.name == "nt" or kept.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("how", ["flag", "variable", "own folder", "no folder"])
