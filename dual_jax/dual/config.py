@@ -13,7 +13,8 @@ from dual_jax.data.errors import InputError
 from dual_jax.dual.network import Autoencoder, Module, dense
 from dual_jax.dual.objectives import OBJECTIVES
 from dual_jax.dual.objectives.notation import Weights
-from dual_jax.dual.sizes import BLOCKS, Sizes, round_up
+from dual_jax.dual.sizes import BLOCKS, KERNEL_FROM, MAX_CODES, PLAIN, Sizes, round_up, targets_on_chip
+from dual_jax.numerics.statistics import MAX_INPUTS
 
 MAX_COEFFICIENTS = 1 << 25
 MIN_DICTIONARY = 1024
@@ -87,6 +88,11 @@ class DualConfig:
         with the simplex below a sixth. There they are of equal length, a power of two of them, and devices
         share whole ones: 1, 2, 4, ... devices of a process give the same bits. On a TPU and a GPU there are
         few blocks, which compile quickly.
+    kernel
+        ``"auto"``: on a TPU our own kernels update C where they move it less often than its compiler does,
+        if Adam is the optimiser of C and its moments are float32. No TPU has run them yet. So before the
+        first fit of a process they are tried on the device: unless a small pool gets the same numbers as from
+        the plain step, a warning tells why, and the step is plain. ``"plain"``: as the compiler does it.
     coefficient_seeds
         Seeds of the random start of C and P of the free objective; None draws them from the key.
     """
@@ -117,6 +123,7 @@ class DualConfig:
     n_targets: int | None = None
     batch_rows: int | None = 1 << 14
     block_rows: int | None = None
+    kernel: Literal["auto", "plain"] = "auto"
     coefficient_seeds: tuple[int, int] | None = None
 
     @classmethod
@@ -233,7 +240,17 @@ class DualConfig:
             multiple,
             platform == "tpu" and self.objective == "free",  # a TPU sums what it writes in the same kernel
             n_tiles,
+            self.kernel_on(platform, block_rows, n_columns),
         )
+
+    def kernel_on(self, platform: str, block_rows: int, m: int) -> str:
+        """Return what updates C on a kind of device, see `Sizes.kernel`; the device is not asked."""
+        is_adam = self.coefficient_optimizer is optax.adam and self.moments_dtype == "float32"
+        is_large = 4 * block_rows * m > KERNEL_FROM[self.objective]
+        is_narrow = self.latent_dim <= MAX_CODES
+        is_fitting = self.objective == "free" or targets_on_chip(m, self.latent_dim, MAX_INPUTS) > 0
+        is_wanted = self.kernel == "auto" and platform == "tpu"
+        return "tpu" if is_wanted and is_adam and is_large and is_narrow and is_fitting else PLAIN
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings for JSON: optax factories by name, without other functions."""
@@ -276,6 +293,7 @@ class DualConfig:
             ("objective", tuple(OBJECTIVES)),
             ("readout", get_args(Readout)),
             ("moments_dtype", ("float32", "bfloat16")),
+            ("kernel", ("auto", PLAIN)),
         ):
             if getattr(self, name) not in choices:
                 raise InputError(
@@ -326,7 +344,7 @@ def _check_range(name: str, value: Any, low: float, high: float = math.inf, *, i
 
 _ARGUMENTS = (  # what they decide is given to the compiled programs, as `Sizes` or as a number of steps
     *("n_clusters", "dictionary_size", "n_targets", "batch_rows", "block_rows"),
-    *("pretrain_steps", "steps", "n_exact"),
+    *("pretrain_steps", "steps", "n_exact", "kernel"),
 )
 _FUNCTIONS = {"optimizer", "coefficient_optimizer", "encoder", "decoder"}
 _LEAVES = (

@@ -30,6 +30,7 @@ from dual_jax.dual.sizes import Sizes
 from dual_jax.dual.stages import Rows, advance, begin_selection, whole_stage
 from dual_jax.dual.state import TrainState, count_rows, started
 from dual_jax.dual.steps import init, start_selection
+from dual_jax.dual.trial import tried
 from dual_jax.numerics.draws import draw_rows
 from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.scaling import check_spread
@@ -202,6 +203,7 @@ def _train(
         targets = x[np.asarray(rows) if isinstance(x, np.ndarray) else rows], labeled[rows], candidates[rows]
     n_usable = count_rows(targets[1] | targets[2])
     sizes = (sizes or config.sizes(n, n_usable, n_devices, platform_of(mesh))).shared(n_devices)
+    sizes = tried(sizes, config, mesh)
     if sizes.n_clusters > n_targets:
         raise InputError(f"n_clusters={config.n_clusters} exceeds the {n_targets} rows: ask for fewer.")
     check_memory(x.shape, config, mesh, sizes)
