@@ -13,7 +13,16 @@ from dual_jax.data.errors import InputError
 from dual_jax.dual.network import Autoencoder, Module, dense
 from dual_jax.dual.objectives import OBJECTIVES
 from dual_jax.dual.objectives.notation import Weights
-from dual_jax.dual.sizes import BLOCKS, KERNEL_FROM, MAX_CODES, PLAIN, Sizes, round_up, targets_on_chip
+from dual_jax.dual.sizes import (
+    BLOCKS,
+    KERNEL_FROM,
+    LARGEST,
+    MAX_CODES,
+    PLAIN,
+    Sizes,
+    round_up,
+    targets_on_chip,
+)
 from dual_jax.numerics.statistics import MAX_INPUTS
 
 MAX_COEFFICIENTS = 1 << 25
@@ -183,11 +192,16 @@ class DualConfig:
         n_blocks = 1 << (-(-n_targets // most) - 1).bit_length()
         return n_blocks if self.block_rows else min(n_blocks, BLOCKS["cpu", self.objective].most)
 
-    def rows_in_block(self, n_targets: int, m: int, platform: str) -> int:
-        """Return how many targets a block holds on an accelerator that has ``n_targets``."""
+    def rows_in_block(self, n_targets: int, m: int, platform: str, kernel: str = PLAIN) -> int:
+        """Return how many targets a block holds on an accelerator that has ``n_targets``.
+
+        A kernel of our own holds no array of a block's size, and is compiled for each block again.
+        """
         if self.block_rows:
             return self.block_rows
         rule = BLOCKS[platform, self.objective]
+        if kernel != PLAIN:
+            rule = rule._replace(n_bytes=LARGEST)
         small, large = (max(n_bytes // (4 * m), 1) for n_bytes in (rule.n_bytes, rule.large))
         n_blocks = -(-n_targets // small)
         if n_blocks > rule.most:
@@ -231,6 +245,9 @@ class DualConfig:
             block_rows = -(-n_targets // n_tiles)
         else:
             n_tiles, block_rows = n_devices, self.rows_in_block(local, n_columns, platform)
+        kernel = self.kernel_on(platform, block_rows, n_columns)
+        if kernel != PLAIN:
+            block_rows = self.rows_in_block(local, n_columns, platform, kernel)
         return Sizes(
             n_targets,
             n_places,
@@ -240,7 +257,7 @@ class DualConfig:
             multiple,
             platform == "tpu" and self.objective == "free",  # a TPU sums what it writes in the same kernel
             n_tiles,
-            self.kernel_on(platform, block_rows, n_columns),
+            kernel,
         )
 
     def kernel_on(self, platform: str, block_rows: int, m: int) -> str:

@@ -15,6 +15,7 @@ class Blocks(NamedTuple):
     large: int = 0  # bytes of a block where those of ``n_bytes`` are too many; 0: as small as ``most`` allows
 
 
+LARGEST = 4 << 30  # bytes of an array
 # CPU: a block shares a processor's last cache with its gradient and moments. The temporaries of the simplex
 # exceed the cache in any case, and its blocks compile slowly: 5 s for 4, 12 s for 8.
 # TPU: blocks of up to some 50 MB stay on the chip from one use to the next; larger ones gain nothing from
@@ -25,9 +26,9 @@ class Blocks(NamedTuple):
 BLOCKS = {
     ("cpu", "free"): Blocks(8 << 20, 64),
     ("cpu", "simplex"): Blocks(16 << 20, 64),
-    ("tpu", "free"): Blocks(52 << 20, 8, 128, 4 << 30),
+    ("tpu", "free"): Blocks(52 << 20, 8, 128, LARGEST),
     ("tpu", "simplex"): Blocks(768 << 20, 8, 128),
-    ("gpu", "free"): Blocks(4 << 30, 64, 128),
+    ("gpu", "free"): Blocks(LARGEST, 64, 128),
     ("gpu", "simplex"): Blocks(160 << 20, 32, 128),
 }
 

@@ -43,7 +43,11 @@ def tried(sizes: Sizes, config: DualConfig, mesh: Mesh | None) -> Sizes:
                 'kernel="plain" asks for that without a trial',
                 stacklevel=2,
             )
-    return sizes if is_usable else sizes._replace(kernel=PLAIN)
+    if is_usable:
+        return sizes
+    own = -(-sizes.n_targets // (mesh.size if mesh else 1))
+    block_rows = config.rows_in_block(own, sizes.n_columns, "tpu")
+    return sizes._replace(kernel=PLAIN, block_rows=block_rows)
 
 
 @functools.lru_cache

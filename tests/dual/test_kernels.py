@@ -9,9 +9,11 @@ import numpy as np
 import optax
 import pytest
 
+from dual_jax.devices.mesh import make_mesh, shard_rows
 from dual_jax.dual import trial
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.sizes import PLAIN, Sizes
+from dual_jax.dual.stages import Rows, advance, begin_selection
 from dual_jax.dual.steps import init, start_selection, train_step
 from dual_jax.dual.trained import coefficients
 from dual_jax.dual.trial import tried
@@ -47,14 +49,16 @@ def test_a_kernel_gives_the_numbers_of_the_plain_step(config, block_rows):
     assert own.params.C[0].shape[1] == 640  # five tiles of places, or one and a quarter
     assert (own.sums is None) == (config.objective == "simplex")
     np.testing.assert_allclose(own_terms, plain_terms, rtol=1e-6, atol=1e-9)
-    expected, found = (coefficients(state, X, config) for state in (plain, own))
-    np.testing.assert_allclose(found.C, expected.C, atol=1e-6)
-    np.testing.assert_allclose(found.P, expected.P, atol=1e-6)
+    # Adam divides a gradient by its size, which amplifies the rounding of those that are almost 0. Two plain
+    # steps that add in another order differ as much: with two blocks for one by 3e-6, in 4 numbers of B.
     for expected, found in zip(*map(jax.tree.leaves, (plain, own)), strict=True):
         apart = np.abs(np.asarray(found, np.float64) - expected) / max(1.0, np.abs(expected).max(initial=0.0))
-        # Adam divides a gradient by its size: a few entries whose gradient passes 0 amplify its rounding.
         assert np.mean(apart > 1e-6) <= 1e-4
-        assert apart.max(initial=0.0) <= 2e-5
+        assert apart.max(initial=0.0) <= 1e-5
+    if block_rows is None:
+        apart = np.abs(coefficients(own, X, config).C - coefficients(plain, X, config).C)
+        assert np.mean(apart > 1e-6) <= 1e-5
+        assert apart.max() <= 1e-5
 
 
 @pytest.mark.parametrize("config", [SIMPLEX, FREE], ids=lambda config: config.objective)
@@ -81,6 +85,21 @@ def test_a_kernel_runs_under_vmap():
 
     plain, own = (jax.jit(jax.vmap(partial(loss, kernel=kernel)))(rates) for kernel in (PLAIN, "tpu"))
     np.testing.assert_allclose(own, plain, rtol=1e-6)
+
+
+@pytest.mark.parametrize("config", [SIMPLEX, FREE], ids=lambda config: config.objective)
+def test_devices_that_share_the_targets_use_kernels_too(config):
+    n, mesh = 592, make_mesh(jax.devices("cpu")[:2])
+    x, is_row = jnp.pad(X, ((0, n - N), (0, 0))), jnp.pad(IS_ROW, (0, n - N))
+    rows, mask = Rows(*(shard_rows(a, mesh) for a in (x, is_row))), shard_rows(jnp.arange(n) % 7 == 0, mesh)
+    sizes = config.sizes(n, n_devices=2, platform="tpu")
+
+    def losses(kernel):
+        own = sizes._replace(kernel=kernel)
+        state = begin_selection(KEY, init(KEY, x, config), rows, config, mask, ~mask, own, mesh)
+        return np.asarray(advance(state, jnp.inf, 5, rows, config, "train", mesh, own).values["loss"][:5])
+
+    np.testing.assert_allclose(losses("tpu"), losses(PLAIN), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +158,10 @@ def test_a_device_on_which_a_kernel_fails_takes_the_plain_step_with_a_warning(mo
     monkeypatch.setattr(jax, "devices", lambda: [jax.local_devices()[0]])
     monkeypatch.setattr(trial, "kind_of", lambda _: "v5e")
     monkeypatch.setattr(trial, "trial", run)
+    config = DualConfig(dictionary_size=20_000)
     with pytest.warns(UserWarning, match=reason):
-        assert tried(Sizes(9, 9, 2, 9, 1, kernel="tpu"), DualConfig(), None).kernel == PLAIN
+        sizes = tried(config.sizes(20_000, platform="tpu"), config, None)
+    assert sizes == dataclasses.replace(config, kernel="plain").sizes(20_000, platform="tpu")
     trial._objection.cache_clear()
 
 
