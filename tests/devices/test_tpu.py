@@ -97,7 +97,7 @@ def test_our_own_kernel_of_the_free_objective_moves_a_large_c_seven_times():
     found = measured("v5e:1x1", "free", 12_000, "step")
     assert found["own"]
     assert (found["n_blocks"], found["copies"]) == (1, 0)
-    assert found["passes"] <= 7.1  # nine without it
+    assert found["passes"] <= 7.1  # eight without it
     assert found["temporaries_of_c"] <= 0.1
     assert found["compile_cpu_s"] <= 60
 
@@ -113,9 +113,10 @@ def test_our_own_kernels_compile_for_other_topologies(topology):
 @pytest.mark.parametrize(("m", "n_targets"), [(36_608, 16), (40_064, 8)])
 def test_our_own_kernels_of_the_simplex_fit_a_chip_with_long_rows(m, n_targets):
     assert targets_on_chip(m, 32, MAX_INPUTS) == n_targets
+    place = SingleDeviceSharding(devices_for("v5e:1")[0])
 
     def shape(*sizes, dtype=jnp.float32):
-        return jax.ShapeDtypeStruct(sizes, dtype, sharding=SingleDeviceSharding(devices_for("v5e:1")[0]))
+        return jax.ShapeDtypeStruct(sizes, dtype, sharding=place)
 
     def space(n):
         return Space(shape(n, 32), shape(n, MAX_INPUTS), shape(n, 32), shape(n))
