@@ -113,7 +113,7 @@ def targets_on_chip(m: int, p: int, d: int) -> int:
     Examples
     --------
     >>> targets_on_chip(4096, 32, 64), targets_on_chip(36_608, 32, 64), targets_on_chip(1 << 18, 32, 64)
-    (64, 16, 0)
+    (128, 16, 0)
     """
     return next((n for n in ON_CHIP if kernel_memory(n, m, p, d) <= CHIP_MEMORY), 0)
 
