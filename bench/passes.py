@@ -31,7 +31,9 @@ from bench.hlo import total
 from bench.record import apart, save
 from dual_jax.data.errors import MissingPackageError
 from dual_jax.devices.hardware import platform_name
+from dual_jax.devices.mesh import make_mesh
 from dual_jax.dual.ahead import devices_for, lower
+from dual_jax.dual.trial import tried
 
 D = 64  # features of a row
 TARGETS = Path(__file__).parent / "targets"  # of GPUs, as their compiler reads them
@@ -42,7 +44,9 @@ PROGRAMS = (
     ("h100:1", "simplex", 4096, "step"),
     ("v5e:1x1", "free", 4000, "chunk"),
     ("v5e:1x1", "free", 10_000, "step"),
+    ("v5e:1x1", "free", 20_000, "step"),
     ("v5e:1x1", "simplex", 4000, "step"),
+    ("v5e:1x1", "simplex", 20_000, "step"),
 )
 LIMIT = 3600.0  # seconds of one program
 
@@ -65,7 +69,7 @@ def lowered(
     """Return a program of a fit to n rows, ready to be compiled, and the shape of its target blocks."""
     device = device_of(devices)
     config = CONFIGURATIONS[objective](dictionary_size=n, **settings)
-    sizes = config.sizes(n, platform=platform_name(device))
+    sizes = tried(config.sizes(n, platform=platform_name(device)), config, make_mesh([device]))
     if program == "chunk":
         return lower((n, D), config, [device])["train"], (sizes.block_rows, sizes.n_columns)
 
@@ -79,7 +83,7 @@ def lowered(
     if program == "start":
         return start.func.lower(key, fresh, x, config, sizes=sizes), (sizes.block_rows, sizes.n_columns)
     begun = placed(jax.eval_shape(start, key, fresh, x, config))
-    return dj.train_step.lower(begun, x, config), begun.params.C[0].shape
+    return dj.train_step.lower(begun, x, config, kernel=sizes.kernel), begun.params.C[0].shape
 
 
 def measured(devices: str, objective: str, n: int, program: str, **settings: Any) -> dict[str, Any]:
@@ -95,8 +99,9 @@ def measured(devices: str, objective: str, n: int, program: str, **settings: Any
     step = inside if program == "chunk" else outside
     record = {"devices": devices, "objective": objective, "n": n, "program": program}
     record |= {"block": list(block), "n_blocks": -(-n // block[0]), "passes": round(step.passes, 2)}
-    record |= {"kernels": step.kernels, "copies": step.copies}
-    if step.cycles:  # of a TPU, in units of one vector register: 8 x 128 entries
+    has_own = "tpu_custom_call" in text  # kernels of our own, whose cycles are not told
+    record |= {"kernels": step.kernels, "copies": step.copies, "own": has_own}
+    if step.cycles and not has_own:  # of a TPU, in units of one vector register: 8 x 128 entries
         record["cycles_per_register"] = round(1024 * step.cycles / entries, 1)
     if program == "chunk":
         record["once_a_chunk"] = {"passes": round(outside.passes, 2), "copies": outside.copies}

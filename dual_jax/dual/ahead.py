@@ -29,6 +29,7 @@ from dual_jax.dual.ranking import rank_on_mesh
 from dual_jax.dual.stages import Rows, advance, begin_selection
 from dual_jax.dual.state import TrainState
 from dual_jax.dual.steps import init
+from dual_jax.dual.trial import tried
 from dual_jax.selection.protocol import Selection
 
 SQUARES = ((1, 1), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16))  # v5e and v6e
@@ -230,7 +231,7 @@ def lower(
     """
     every, n = make_mesh(devices), shape[0]
     mesh, axis_name = (every, AXIS) if every.size > 1 else (None, None)
-    sizes = config.sizes(n, n_devices=every.size, platform=platform_of(every))
+    sizes = tried(config.sizes(n, n_devices=every.size, platform=platform_of(every)), config, mesh or every)
 
     def placed(tree: Any) -> Any:
         def place(leaf: Any, spec: Any) -> jax.ShapeDtypeStruct:

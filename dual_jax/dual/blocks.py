@@ -249,7 +249,7 @@ def rebuild_all(
     return rebuilt, total_of_pairs(sums, tiles), done
 
 
-def row_sums(params: Params, axis_name: str | None) -> Block:
+def row_sums(params: Params | Block, axis_name: str | None) -> Block:
     """Return the sums of squares (m,) of the rows of C and of P over the targets of all devices."""
 
     def squares(blocks: tuple[Array, ...]) -> Array:

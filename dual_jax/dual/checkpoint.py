@@ -186,7 +186,7 @@ def _fingerprint(inputs: Any) -> str:
     for array in (jax.random.key_data(key), x, labeled, candidates):
         digest.update(np.ascontiguousarray(array).tobytes() + str(np.shape(array)).encode())
     # Blocks depend on the devices, and the number of exact picks does not affect training.
-    of_devices = {"block_rows": None, "n_tiles": None, "multiple": None, "carries_sums": None}
+    of_devices = {"block_rows": None, "n_tiles": None, "multiple": None, "carries_sums": None, "kernel": None}
     settings = configuration(config) | sizes._asdict() | of_devices | {"n_exact": None}
     told_apart = {name: _identity(value) for name, value in settings.items()}
     digest.update(as_json(told_apart | versions()).encode())

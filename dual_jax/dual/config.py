@@ -13,7 +13,17 @@ from dual_jax.data.errors import InputError
 from dual_jax.dual.network import Autoencoder, Module, dense
 from dual_jax.dual.objectives import OBJECTIVES
 from dual_jax.dual.objectives.notation import Weights
-from dual_jax.dual.sizes import BLOCKS, Sizes, round_up
+from dual_jax.dual.sizes import (
+    BLOCKS,
+    KERNEL_FROM,
+    LARGEST,
+    MAX_CODES,
+    PLAIN,
+    Sizes,
+    round_up,
+    targets_on_chip,
+)
+from dual_jax.numerics.statistics import MAX_INPUTS
 
 MAX_COEFFICIENTS = 1 << 25
 MIN_DICTIONARY = 1024
@@ -87,6 +97,11 @@ class DualConfig:
         with the simplex below a sixth. There they are of equal length, a power of two of them, and devices
         share whole ones: 1, 2, 4, ... devices of a process give the same bits. On a TPU and a GPU there are
         few blocks, which compile quickly.
+    kernel
+        ``"auto"``: on a TPU our own kernels update C where they move it less often than its compiler does,
+        if Adam is the optimiser of C and its moments are float32. No TPU has run them yet. So before the
+        first fit of a process they are tried on the device: unless a small pool gets the same numbers as from
+        the plain step, a warning tells why, and the step is plain. ``"plain"``: as the compiler does it.
     coefficient_seeds
         Seeds of the random start of C and P of the free objective; None draws them from the key.
     """
@@ -117,6 +132,7 @@ class DualConfig:
     n_targets: int | None = None
     batch_rows: int | None = 1 << 14
     block_rows: int | None = None
+    kernel: Literal["auto", "plain"] = "auto"
     coefficient_seeds: tuple[int, int] | None = None
 
     @classmethod
@@ -176,11 +192,16 @@ class DualConfig:
         n_blocks = 1 << (-(-n_targets // most) - 1).bit_length()
         return n_blocks if self.block_rows else min(n_blocks, BLOCKS["cpu", self.objective].most)
 
-    def rows_in_block(self, n_targets: int, m: int, platform: str) -> int:
-        """Return how many targets a block holds on an accelerator that has ``n_targets``."""
+    def rows_in_block(self, n_targets: int, m: int, platform: str, kernel: str = PLAIN) -> int:
+        """Return how many targets a block holds on an accelerator that has ``n_targets``.
+
+        A kernel of our own holds no array of a block's size, and is compiled for each block again.
+        """
         if self.block_rows:
             return self.block_rows
         rule = BLOCKS[platform, self.objective]
+        if kernel != PLAIN:
+            rule = rule._replace(n_bytes=LARGEST)
         small, large = (max(n_bytes // (4 * m), 1) for n_bytes in (rule.n_bytes, rule.large))
         n_blocks = -(-n_targets // small)
         if n_blocks > rule.most:
@@ -224,6 +245,9 @@ class DualConfig:
             block_rows = -(-n_targets // n_tiles)
         else:
             n_tiles, block_rows = n_devices, self.rows_in_block(local, n_columns, platform)
+        kernel = self.kernel_on(platform, block_rows, n_columns)
+        if kernel != PLAIN:
+            block_rows = self.rows_in_block(local, n_columns, platform, kernel)
         return Sizes(
             n_targets,
             n_places,
@@ -233,7 +257,17 @@ class DualConfig:
             multiple,
             platform == "tpu" and self.objective == "free",  # a TPU sums what it writes in the same kernel
             n_tiles,
+            kernel,
         )
+
+    def kernel_on(self, platform: str, block_rows: int, m: int) -> str:
+        """Return what updates C on a kind of device, see `Sizes.kernel`; the device is not asked."""
+        is_adam = self.coefficient_optimizer is optax.adam and self.moments_dtype == "float32"
+        is_large = 4 * block_rows * m > KERNEL_FROM[self.objective]
+        is_narrow = self.latent_dim <= MAX_CODES
+        is_fitting = self.objective == "free" or targets_on_chip(m, self.latent_dim, MAX_INPUTS) > 0
+        is_wanted = self.kernel == "auto" and platform == "tpu"
+        return "tpu" if is_wanted and is_adam and is_large and is_narrow and is_fitting else PLAIN
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings for JSON: optax factories by name, without other functions."""
@@ -276,6 +310,7 @@ class DualConfig:
             ("objective", tuple(OBJECTIVES)),
             ("readout", get_args(Readout)),
             ("moments_dtype", ("float32", "bfloat16")),
+            ("kernel", ("auto", PLAIN)),
         ):
             if getattr(self, name) not in choices:
                 raise InputError(
@@ -326,7 +361,7 @@ def _check_range(name: str, value: Any, low: float, high: float = math.inf, *, i
 
 _ARGUMENTS = (  # what they decide is given to the compiled programs, as `Sizes` or as a number of steps
     *("n_clusters", "dictionary_size", "n_targets", "batch_rows", "block_rows"),
-    *("pretrain_steps", "steps", "n_exact"),
+    *("pretrain_steps", "steps", "n_exact", "kernel"),
 )
 _FUNCTIONS = {"optimizer", "coefficient_optimizer", "encoder", "decoder"}
 _LEAVES = (

@@ -16,7 +16,7 @@ from dual_jax.devices.hardware import Device
 from dual_jax.dual.blocks import at_rest
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.readout import MAX_EXACT, MIN_SHORTLIST, N_TARGETS, PER_PICK
-from dual_jax.dual.sizes import Sizes
+from dual_jax.dual.sizes import PLAIN, Sizes
 from dual_jax.dual.steps import init
 from dual_jax.numerics import programs
 from dual_jax.numerics.chunks import CPU_SCORES, SCORES
@@ -47,6 +47,9 @@ TRAFFIC = {
     "gpu": {"free": 36, "simplex": 142},
     "tpu": {"free": 32, "simplex": 100},
 }
+OWN_TRAFFIC = (
+    28  # the same with our own kernels (`dual_jax.dual.kernels`): seven passes, and no array of a block
+)
 ADAM = 8
 FEATURES = 3  # copies of its rows in the space of the selection block that a step or a read-out holds
 RANKED = 2.5  # the same in the ranking
@@ -90,6 +93,7 @@ class Counts(NamedTuple):
     k: int
     local_k: int
     block: int
+    is_plain: bool = True  # the step uses no kernels of our own
 
 
 class Network(NamedTuple):
@@ -107,7 +111,8 @@ def count(n: int, shape: tuple[int, ...], config: DualConfig, sizes: Sizes, n_de
     inputs = 0 if config.objective == "free" else min(d, MAX_INPUTS)
     wide = d if 0 < inputs < d else 0
     block = min(local, sizes.block_rows)
-    return Counts(local * n_devices, local, d, wide, p, p + inputs, m, k, -(-k // n_devices), block)
+    local_k, is_plain = -(-k // n_devices), sizes.kernel == PLAIN
+    return Counts(local * n_devices, local, d, wide, p, p + inputs, m, k, local_k, block, is_plain)
 
 
 @functools.lru_cache
@@ -215,6 +220,8 @@ def _temporary(counts: Counts, config: DualConfig, network: Network, platform: s
     n_arrays = n_blocks[config.objective] + n_blocks.get(config.moments_dtype, 0.0)
     if config.objective == "simplex" and s.block == s.local:
         n_arrays += n_blocks.get("only", n_blocks["simplex"]) - n_blocks["simplex"]
+    if not s.is_plain:
+        n_arrays = 0.0
     centred = (s.n if s.local == s.n else 2 * s.n) - s.m  # rows, in the place of those of the dictionary
     scores = min(CPU_SCORES if platform == "cpu" else SCORES, RESTARTS * s.k * s.local)
     rank: Arrays = {"features": FLOAT * RANKED * s.q * s.n + rows, "read-out": FLOAT * TILE * s.n}
@@ -250,11 +257,12 @@ def costs_of(
     moved, others = TRAFFIC[platform][config.objective], outside(platform)
     pretrain = Cost(2 * network.activations * batch, gradients, 6 * network.n_parameters * batch)
     of_network = Cost(2 * network.activations * s.local, gradients, 6 * network.n_parameters * s.local)
-    is_twice = s.block < s.local  # several blocks are rebuilt once more before they are updated
+    # Several blocks are rebuilt once more before they are updated; a kernel always does so.
+    is_twice = s.block < s.local or not s.is_plain
     products = 6 * s.p if config.objective == "free" else (8 if is_twice else 6) * s.q + 12 * s.p
     an_entry, n_entries = products + VECTOR * others[config.objective], s.m * (s.local + s.local_k)
     train = Cost(
-        of_network.traffic + (moved + 2 * (moments - ADAM)) * n_entries,
+        of_network.traffic + ((moved if s.is_plain else OWN_TRAFFIC) + 2 * (moments - ADAM)) * n_entries,
         gradients + FLOAT * (2 * s.n * s.p + 4 * s.m),
         of_network.operations + an_entry * n_entries + 2 * MAX_INPUTS * s.wide * (s.local + s.m),
     )

@@ -30,6 +30,7 @@ from dual_jax.dual.sizes import Sizes
 from dual_jax.dual.stages import Rows, advance, begin_selection, whole_stage
 from dual_jax.dual.state import TrainState, count_rows, started
 from dual_jax.dual.steps import init, start_selection
+from dual_jax.dual.trial import tried
 from dual_jax.numerics.draws import draw_rows, two_keys
 from dual_jax.numerics.precision import in_float32
 from dual_jax.numerics.scaling import check_spread
@@ -237,6 +238,7 @@ def _fitting_sizes(
     """Return the sizes of a fit, by default those of the configuration, if its devices have room for them."""
     n_devices = mesh.size if mesh else 1
     sizes = (sizes or config.sizes(len(x), n_usable, n_devices, platform_of(mesh))).shared(n_devices)
+    sizes = tried(sizes, config, mesh)
     if sizes.n_clusters > sizes.n_targets:
         raise InputError(f"n_clusters={config.n_clusters} exceeds the {sizes.n_targets} rows: ask for fewer.")
     check_memory(x.shape, config, mesh, sizes)

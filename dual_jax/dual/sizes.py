@@ -15,6 +15,7 @@ class Blocks(NamedTuple):
     large: int = 0  # bytes of a block where those of ``n_bytes`` are too many; 0: as small as ``most`` allows
 
 
+LARGEST = 4 << 30  # bytes of an array
 # CPU: a block shares a processor's last cache with its gradient and moments. The temporaries of the simplex
 # exceed the cache in any case, and its blocks compile slowly: 5 s for 4, 12 s for 8.
 # TPU: blocks of up to some 50 MB stay on the chip from one use to the next; larger ones gain nothing from
@@ -25,11 +26,20 @@ class Blocks(NamedTuple):
 BLOCKS = {
     ("cpu", "free"): Blocks(8 << 20, 64),
     ("cpu", "simplex"): Blocks(16 << 20, 64),
-    ("tpu", "free"): Blocks(52 << 20, 8, 128, 4 << 30),
+    ("tpu", "free"): Blocks(52 << 20, 8, 128, LARGEST),
     ("tpu", "simplex"): Blocks(768 << 20, 8, 128),
-    ("gpu", "free"): Blocks(4 << 30, 64, 128),
+    ("gpu", "free"): Blocks(LARGEST, 64, 128),
     ("gpu", "simplex"): Blocks(160 << 20, 32, 128),
 }
+
+
+# The kernels of a TPU (`dual_jax.dual.kernels`) are used from some size on. Smaller blocks of the free
+# objective stay on the chip from one use to the next, where XLA moves less than a kernel would.
+KERNEL_FROM = {"free": 52 << 20, "simplex": 16 << 20}  # bytes of a block
+CHIP_MEMORY = 100 << 20  # of the 128 MiB of a v5e and a v6e, what the arrays of a kernel may take
+ON_CHIP = (128, 64, 32, 16, 8)  # targets of a kernel of the simplex at once: the first number that fits
+MAX_CODES = 128  # numbers of a code: wider ones are not tried
+PLAIN = "plain"  # no kernel of our own: C is updated as its compiler does it
 
 
 class Sizes(NamedTuple):
@@ -54,6 +64,8 @@ class Sizes(NamedTuple):
     n_tiles
         Tiles of rows on all devices together: on a CPU one for each block of C, else one for each device. See
         `dual_jax.numerics.tiles`.
+    kernel
+        What updates C: "plain", or "tpu" for the kernels of `dual_jax.dual.kernels`.
     """
 
     n_targets: int
@@ -64,6 +76,7 @@ class Sizes(NamedTuple):
     multiple: int = 1
     carries_sums: bool = False
     n_tiles: int = 1
+    kernel: str = PLAIN
 
     @property
     def n_columns(self) -> int:
@@ -87,3 +100,27 @@ def round_up(n: int, multiple: int) -> int:
     4096
     """
     return -(-n // multiple) * multiple
+
+
+def targets_on_chip(m: int, p: int, d: int) -> int:
+    """Return how many targets the simplex' kernels of a TPU hold at once; 0 where not even the least fit.
+
+    Parameters
+    ----------
+    m, p, d
+        Columns of C, and widths of the codes and of the inputs in u.
+
+    Examples
+    --------
+    >>> targets_on_chip(4096, 32, 64), targets_on_chip(36_608, 32, 64), targets_on_chip(1 << 18, 32, 64)
+    (128, 16, 0)
+    """
+    return next((n for n in ON_CHIP if kernel_memory(n, m, p, d) <= CHIP_MEMORY), 0)
+
+
+def kernel_memory(n_rows: int, m: int, p: int, d: int) -> int:
+    """Return the bytes of such a kernel's arrays: those of all places, and 15 rows of C for each target.
+
+    Two rows for each array that is read or written while others are computed, and three in between.
+    """
+    return 4 * m * (8 * round_up(p, 8) + d + 48 + 15 * n_rows)

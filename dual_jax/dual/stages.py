@@ -17,7 +17,7 @@ from dual_jax.dual.config import DualConfig
 from dual_jax.dual.layout import specs
 from dual_jax.dual.loop import Advanced, Step, run_chunk, run_stage
 from dual_jax.dual.objectives.notation import total_loss
-from dual_jax.dual.sizes import Sizes
+from dual_jax.dual.sizes import PLAIN, Sizes
 from dual_jax.dual.state import TrainState
 from dual_jax.dual.steps import pretrain_step, start_selection, train_step
 from dual_jax.numerics.precision import in_float32
@@ -134,10 +134,11 @@ def stage_step(
     """Return a step of stage 1 or stage 3 for `dual_jax.dual.loop`, of one device's rows.
 
     A step of stage 1 uses one of ``sizes.n_batches`` parts of the rows, the next step the next one. Without
-    sizes there is one part, and one tile.
+    sizes there is one part, and one tile, and C is updated without a kernel of our own.
     """
     axis_name, n_devices = (AXIS, mesh.size) if mesh else (None, 1)
     n_tiles, n_batches = (sizes.n_tiles // n_devices, sizes.n_batches) if sizes else (1, 1)
+    kernel = sizes.kernel if sizes else PLAIN
 
     def pretrain(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
         batch = rows if n_batches == 1 else _batch(rows, state.step, n_batches, Tiles(n_tiles, axis_name))
@@ -147,7 +148,9 @@ def stage_step(
         return state, {**terms._asdict(), "loss": terms.reconstruction}
 
     def train(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
-        state, terms = train_step(state, rows.x, config, is_row=rows.is_row, axis_name=axis_name)
+        state, terms = train_step(
+            state, rows.x, config, is_row=rows.is_row, axis_name=axis_name, kernel=kernel
+        )
         return state, {**terms._asdict(), "loss": total_loss(terms, config.weights)}
 
     return {"pretrain": pretrain, "train": train}[stage]

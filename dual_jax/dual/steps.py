@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from dual_jax.devices.collectives import gather_rows, n_devices, own_rows, total
 from dual_jax.devices.mesh import platform_of
+from dual_jax.dual import kernels
 from dual_jax.dual.blocks import (
     all_targets,
     apply_update,
@@ -24,19 +25,17 @@ from dual_jax.dual.blocks import (
     initial_coefficients,
     pieces_of,
     pull_spaces,
-    rebuild_all,
     row_sums,
     spaces,
     tiles_of,
     transpose,
-    update_blocks,
 )
 from dual_jax.dual.config import DualConfig
 from dual_jax.dual.decisions import draw_dictionary, find_clusters, measure, roles
 from dual_jax.dual.network import Autoencoder
 from dual_jax.dual.objectives import OBJECTIVES
 from dual_jax.dual.objectives.notation import Block, Rebuilt, Scales, Space, Targets, Terms, total_loss
-from dual_jax.dual.sizes import Sizes
+from dual_jax.dual.sizes import PLAIN, Sizes
 from dual_jax.dual.state import Fixed, OptState, Params, TrainState, started
 from dual_jax.numerics.arithmetic import squared_norms
 from dual_jax.numerics.precision import as_float32, in_float32
@@ -226,7 +225,7 @@ def _fresh(params: Params, config: DualConfig) -> OptState:
     return OptState(network, tuple(map(start, params.C)), tuple(map(start, params.P)))
 
 
-@partial(jax.jit, static_argnames="axis_name", donate_argnums=0)
+@partial(jax.jit, static_argnames=("axis_name", "kernel"), donate_argnums=0)
 @in_float32
 def train_step(
     state: TrainState,
@@ -235,6 +234,7 @@ def train_step(
     *,
     is_row: Bool[Array, " n"] | None = None,
     axis_name: str | None = None,
+    kernel: str = PLAIN,
 ) -> tuple[TrainState, Terms]:
     """Return the state after one full-batch step of stage 3, and the terms of Eq. (10) before it.
 
@@ -251,6 +251,8 @@ def train_step(
         From `start_selection` or the step before; it is donated: do not use it afterwards.
     x, is_row, axis_name
         As in `start_selection`, the same rows in the same order.
+    kernel
+        ``"plain"``, or `Sizes.kernel`: what updates C; static.
     config
         Weights and learning rates may differ from step to step without compiling again.
 
@@ -276,14 +278,14 @@ def train_step(
     dictionary, samples, z_moments = spaces(z, x, is_row, fixed, config, tiles)
     targets = all_targets(samples, x, fixed)
     pieces, is_carried = pieces_of(params, targets), state.sums is not None
-    rebuilt, sums, done = rebuild_all(pieces, dictionary, fixed, config, tiles, has_sums=is_carried)
+    rebuild, update = kernels.path(kernel)
+    rebuilt, sums, done = rebuild(pieces, dictionary, fixed, config, tiles, has_sums=is_carried)
     sums = state.sums if is_carried else sums
     terms, of_rebuilt, of_sums, of_samples, of_decoder = _terms(
         targets, rebuilt, sums, params, fixed, config, tiles
     )
-    blocks, of_dictionary, of_own = update_blocks(
-        done, dictionary, (of_rebuilt, of_sums), state, config, tiles
-    )
+    of = of_rebuilt, of_sums
+    blocks, of_dictionary, of_own, carried = update(done, dictionary, of, state, config, tiles)
     of_samples = jax.tree.map(jnp.add, of_samples, of_own)
     of_codes = pull_spaces(z, x, is_row, z_moments, (of_dictionary, of_samples), fixed, config, tiles)
 
@@ -301,7 +303,6 @@ def train_step(
     )
     params = Params(network, *transpose([raw for raw, _ in blocks]))
     opt_state = OptState(network_state, *transpose([state for _, state in blocks]))
-    carried = row_sums(params, axis_name) if is_carried else None
     return TrainState(params, opt_state, step + 1, fixed, carried), terms
 
 

@@ -48,6 +48,8 @@ def run_after(done: Any, tree: Any) -> Any:
     infinity, but that the compiler cannot evaluate.
     """
     firsts = [leaf.ravel()[0] for leaf in jax.tree.leaves(done) if leaf.size]
+    if not firsts:
+        return tree
     is_never = jnp.any(jnp.stack(firsts) > jnp.inf)
     return jax.tree.map(lambda leaf: jnp.where(is_never, jnp.zeros_like(leaf), leaf), tree)
 

@@ -1,7 +1,7 @@
 """The recommended objective: coefficients on the simplex, residuals as lengths, scale-free."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +74,7 @@ def _initial(key: Key[Array, ""], row: Array, m: int) -> Float[Array, " m"]:
 def _rebuild(
     raw: Block, dictionary: Space, targets: Targets, free: Block, scales: Scales, weights: Weights
 ) -> tuple[Rebuilt, Block]:
-    shares, centroids, sharpness = _attention(dictionary, targets, scales, weights)
+    shares, centroids, sharpness = attention(dictionary, targets, scales, weights)
     without_z = dictionary._replace(z=dictionary.z[:, :0])
     z, u, sums = attend(raw.C, dictionary, targets.space, free.C, shares.C, sharpness)
     _, of_clusters, cluster_sums = attend(raw.P, without_z, centroids, free.P, shares.P, sharpness)
@@ -84,7 +84,7 @@ def _rebuild(
 def _coefficients(
     raw: Block, dictionary: Space, targets: Targets, free: Block, scales: Scales, weights: Weights
 ) -> Block:
-    _, centroids, sharpness = _attention(dictionary, targets, scales, weights)
+    _, centroids, sharpness = attention(dictionary, targets, scales, weights)
 
     def coefficients(raw: Array, of: Space, is_free: Array) -> Array:
         _, mass, share = _masses(raw, dictionary, of, is_free, sharpness)
@@ -93,7 +93,7 @@ def _coefficients(
     return Block(coefficients(raw.C, targets.space, free.C), coefficients(raw.P, centroids, free.P))
 
 
-def _attention(
+def attention(
     dictionary: Space, targets: Targets, scales: Scales, weights: Weights
 ) -> tuple[Block, Space, Array]:
     """Return the targets' weights, the centroids as rows of the space, and the sharpness 1 / (2 tau s0)."""
@@ -154,11 +154,26 @@ def _attend_forward(
     return (z, u, sums), (products, mass, share, sums, dictionary, targets, weights, sharpness)
 
 
+class Pulled(NamedTuple):
+    """Sums over a block's entries, of which the gradients of dictionary and targets are made.
+
+    With L the gradient of the logits, and <t, r> the products of targets and places.
+    """
+
+    z: Float[Array, "m p"]  # C of_z, with of_z the gradient of C^T z
+    codes: Float[Array, "m p"]  # C of_u, of the codes in u
+    logits_codes: Float[Array, "m p"]  # L codes of the targets' u
+    logits: Float[Array, " m"]  # L, over targets
+    along: Float[Array, " m"]  # C times the gradient of it that comes from C^T z and C^T u, over targets
+    near: Float[Array, " m"]  # L <t, r>, over targets
+    target_codes: Float[Array, "b p"]  # L^T codes of the dictionary's u
+    target_near: Float[Array, " b"]  # L <t, r>, over places
+
+
 def _attend_backward(kept: Any, of: tuple[Array, Array, Array]) -> tuple[Any, ...]:
     products, mass, share, sums, dictionary, targets, weights, sharpness = kept
     of_z, of_u, of_sums = of
-    d, p = dictionary.inputs.shape[1], of_z.shape[1]
-    u_codes, of_codes = dictionary.u[:, d:], of_u[:, d:]
+    d = dictionary.inputs.shape[1]
     # Coefficients are mass * share; of_* is the gradient of the loss with respect to *.
     atoms = jnp.concatenate([dictionary.z, dictionary.u], axis=1)
     of_c = matmul(jnp.concatenate([of_z, of_u], axis=1), atoms.T)
@@ -167,22 +182,41 @@ def _attend_backward(kept: Any, of: tuple[Array, Array, Array]) -> tuple[Any, ..
     across = share * (along_mass @ jnp.ones(mass.shape[1]))
     of_logits = share[:, None] * (along_mass - mass * across[:, None])
 
-    pulled = transposed_matmul(mass, share[:, None] * jnp.concatenate([of_z, of_codes], axis=1))
-    column, near = jnp.ones(len(share)) @ of_logits, of_logits * products
-    of_u_codes = transposed_matmul(of_logits, targets.u[:, d:]) - column[:, None] * u_codes
+    pulled = transposed_matmul(mass, share[:, None] * jnp.concatenate([of_z, of_u[:, d:]], axis=1))
+    near = of_logits * products
+    sums_of_block = Pulled(
+        pulled[:, : of_z.shape[1]],
+        pulled[:, of_z.shape[1] :],
+        transposed_matmul(of_logits, targets.u[:, d:]),
+        jnp.ones(len(share)) @ of_logits,
+        share @ along_mass - 2.0 * of_sums * sums,
+        jnp.ones(len(share)) @ near,
+        matmul(of_logits, dictionary.u[:, d:]),
+        near @ jnp.ones(mass.shape[1]),
+    )
+    of_dictionary, of_targets = pull_spaces(sums_of_block, dictionary, targets, sharpness)
+    return SHARPNESS * of_logits, of_dictionary, of_targets, None, None, None
+
+
+def pull_spaces(
+    sums: Pulled, dictionary: Space, targets: Space, sharpness: Float[Array, ""]
+) -> tuple[Space, Space]:
+    """Return the gradients of the dictionary and of a block's targets."""
+    d = dictionary.inputs.shape[1]
+    of_u_codes = sums.logits_codes - sums.logits[:, None] * dictionary.u[:, d:]
     # <u, gradient of u> for each row: of C^T u, then of the products and lengths.
-    along = share @ along_mass - 2.0 * of_sums * sums - jnp.sum(dictionary.z * pulled[:, :p], axis=1)
-    along_lengths = jnp.ones(len(share)) @ near - column * squared_norms(dictionary.u)
+    along = sums.along - jnp.sum(dictionary.z * sums.z, axis=1)
+    along_lengths = sums.near - sums.logits * squared_norms(dictionary.u)
     of_dictionary = _to_space(
         dictionary,
-        pulled[:, :p],
-        pulled[:, p:] + 2.0 * sharpness * of_u_codes,
+        sums.z,
+        sums.codes + 2.0 * sharpness * of_u_codes,
         along + 2.0 * sharpness * along_lengths,
     )
-    target_codes = 2.0 * sharpness * matmul(of_logits, u_codes)
-    target_along = 2.0 * sharpness * (near @ jnp.ones(mass.shape[1]))
-    of_targets = _to_space(targets, None, target_codes, target_along)
-    return SHARPNESS * of_logits, of_dictionary, of_targets, None, None, None
+    of_targets = _to_space(
+        targets, None, 2.0 * sharpness * sums.target_codes, 2.0 * sharpness * sums.target_near
+    )
+    return of_dictionary, of_targets
 
 
 def _to_space(of: Space, of_z: Array | None, of_u_codes: Array, along: Array) -> Space:
