@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.default import batch_table
+from bench.default import TABLES as OF_DEFAULT
 from bench.kinds import kinds
 from bench.step import EAGER
 from dual_jax.data.storage import write_atomically
@@ -356,7 +356,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ladder": ladder,
     "network": partial(kinds, RESULTS / "quality"),
     "choices": choices,
-    "batches": lambda: batch_table(read(RESULTS / "default.jsonl")),
+    **OF_DEFAULT,
     "embedding": embedding,
     "spaces": spaces,
     "spectra": spectra,

@@ -64,7 +64,8 @@ class DualConfig:
     n_clusters
         K, the number of centroids; None for ``min(2 sqrt(n), n / 3)``.
     pretrain_steps, steps
-        Full-batch steps of stage 1 and stage 3; an upper limit where ``tolerance`` is positive.
+        Full-batch steps of stage 1 and stage 3; an upper limit where ``tolerance`` is positive. By
+        bench/README.md, "What the default costs and brings", more joint steps than 50 bring nothing.
     tolerance
         A stage stops when the mean loss of a chunk of steps has improved by less than this share of the
         chunk before; 0 runs all steps.
@@ -120,7 +121,7 @@ class DualConfig:
     hidden: tuple[int, ...] = (128, 64)
     n_clusters: int | None = None
     pretrain_steps: int = 1000
-    steps: int = 300
+    steps: int = 50
     tolerance: float = 1e-4
     n_exact: int = 1000
     optimizer: Callable[..., optax.GradientTransformation] = optax.adam

@@ -33,7 +33,7 @@ def dual(
     temperature: float = 0.5,
     power: float = 0.5,
     pretrain_steps: int = 1000,
-    steps: int = 300,
+    steps: int = 50,
     readout: Readout = "greedy",
     dictionary_size: int | None = None,
     limits: Limits | None = None,
