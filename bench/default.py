@@ -21,8 +21,8 @@ The rule, set down before the first run:
   points is excluded, m - 2 e >= -.3 (`MARGIN`: the least that 40 sets of 10 splits can show between
   near-equal variants, by the study before this project); and where macro recall by the SVM, and accuracy and
   recall by the nearest neighbour, are not below by more than noise either.
-- Of those that pass the one that takes the fewest CPU seconds becomes the default. (bench/README.md says where
-  the default departs from this.)
+- Of those that pass the one that takes the fewest CPU seconds becomes the default. (bench/README.md has where
+  we depart from this.)
 
 ``--batches N+0`` compares stage 1 in parts of 1,024 rows with stage 1 on all rows, with the N steps of the
 new default and no stage 3, on pools of thousands of rows (`LARGE`). The parts become the default where they
