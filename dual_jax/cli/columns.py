@@ -57,7 +57,8 @@ def with_ids(args: argparse.Namespace, pool: "Pool") -> "Pool":
     if pool.table is None or pool.ids is not None:
         return pool
     left_out = {*args.kinds, *(name for name, reason in pool.dropped.items() if reason in NOT_FEATURES)}
-    name = column_of_ids(pool.table.drop_columns([*left_out & {*pool.table.column_names}]))
+    table = pool.table.drop_columns([*left_out & {*pool.table.column_names}])
+    name = column_of_ids(table, folder_of(pool))
     if name is None:
         return pool
     guess = f"row ids: {name!r}, the ids of its samples (--as {name}=string makes it a feature)"

@@ -60,9 +60,18 @@ def run(function: Any, name: str, arguments: tuple, static: tuple[int, ...]) -> 
     found = _name_of(name, dynamic, [arguments[i] for i in static]) if _folder and is_ours else None
     if found is None:
         return function(*arguments)
-    if found not in _loaded:
-        path = _folder / found  # type: ignore[operator]
-        _loaded[found] = _load(path) or _made(function, arguments, path)
+    if found in _loaded:
+        return _loaded[found](*dynamic)
+    path = _folder / found  # type: ignore[operator]
+    if (program := _load(path)) is not None:
+        try:
+            result = program(*dynamic)
+        except jax.errors.JaxRuntimeError:  # one that was written without some of its functions
+            program = None
+        else:
+            _loaded[found] = program
+            return result
+    _loaded[found] = _made(function, arguments, path)
     return _loaded[found](*dynamic)
 
 

@@ -243,15 +243,18 @@ def _found_in_text(name: str, column: Any, n_distinct: int) -> tuple[str, ...]:
     return "string", about
 
 
-def column_of_ids(table: Any) -> str | None:
-    """Return the first column of a table that looks like ids, each cell there and no two the same."""
+def column_of_ids(table: Any, folder: str | None = None) -> str | None:
+    """Return the first column of a table that looks like ids, each cell there and no two the same.
+
+    Paths of files that are there, from ``folder`` on, are none.
+    """
     from pyarrow import compute as pc
 
     for name in table.column_names:
         column = without_missing(table[name])
         is_candidate = is_textual(column.type) and not column.null_count
         is_candidate = is_candidate and pc.count_distinct(column).as_py() == len(column)
-        if is_candidate and _are_like_ids(column, len(column)) and _found(name, column, None)[0] == "id":
+        if is_candidate and _are_like_ids(column, len(column)) and _found(name, column, folder)[0] == "id":
             return str(name)
     return None
 

@@ -179,7 +179,7 @@ def test_copies_of_picked_pictures_are_numbered(tmp_path):
 
 
 INVALID = {
-    "an empty folder": (["empty", "-n", "2"], "is a folder without pictures or .wav files"),
+    "an empty folder": (["empty", "-n", "2"], "is a folder without pictures, .wav files or texts"),
     "columns of files": (["photos", "-n", "2", "--id-column", "x"], "has no column 'x'"),
     "kinds of files": (["photos", "-n", "2", "--as", "x=image"], "--as is for tables"),
     "a shape of files": (["photos", "-n", "2", "--sample-shape", "8x8"], "have their own"),

@@ -48,7 +48,7 @@ def test_a_kernel_gives_the_numbers_of_the_plain_step(config, block_rows):
     assert [c.shape for c in own.params.C] == [c.shape for c in plain.params.C]
     assert own.params.C[0].shape[1] == 640  # five tiles of places, or one and a quarter
     assert (own.sums is None) == (config.objective == "simplex")
-    np.testing.assert_allclose(own_terms, plain_terms, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(own_terms, plain_terms, rtol=2e-6, atol=1e-9)
     # Adam divides a gradient by its size, which amplifies the rounding of those that are almost 0. Two plain
     # steps that add in another order differ as much: with two blocks for one by 3e-6, in 4 numbers of B.
     for expected, found in zip(*map(jax.tree.leaves, (plain, own)), strict=True):

@@ -21,6 +21,7 @@ X = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
 
 @pytest.fixture
 def folder(tmp_path):
+    jax.clear_caches()  # what was loaded from JAX's own cache cannot be kept
     programs.keep_in(tmp_path)
     yield tmp_path
     programs.keep_in(None)
