@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
 from sklearn.svm import SVC
 
 from dual_jax.data.frames import as_table
@@ -37,7 +37,7 @@ from dual_jax.methods import METHODS
 from dual_jax.numerics.scaling import apply, beside, fit_scaler
 from dual_jax.plots.page import markdown
 from dual_jax.views.categories import Categories
-from dual_jax.views.numbers import Numbers
+from dual_jax.views.numbers import Numbers, number_cells
 from dual_jax.views.text import Text
 
 N_POOL, N_TEST, N_RANDOM, PADDED = 500, 1000, 10, 64
@@ -90,8 +90,9 @@ def encoded(pool: Any) -> np.ndarray:
 
 
 def numbers(pool: Any) -> np.ndarray | None:
-    """Return the numbers alone, z-scored; None where there are none."""
-    views = [view for view in PoolEncoder().fit(pool).views_ if isinstance(view, Numbers)]
+    """Return the numbers alone, z-scored, counts among them; None where there are none."""
+    counts = {column.name: "number" for column in PoolEncoder().fit(pool).columns_ if column.kind == "counts"}
+    views = [view for view in PoolEncoder(counts).fit(pool).views_ if isinstance(view, Numbers)]
     return views[0].transform(pool) if views else None
 
 
@@ -141,7 +142,13 @@ def judged(pool: Any, test: Any) -> tuple[Any, Any]:
         tfidf = TfidfVectorizer()
         rows = [[str(cell) for cell in table[name].to_pylist()] for table in (pool, test)]
         return tfidf.fit_transform(rows[0]), tfidf.transform(rows[1])
-    named = {kind: [name for name in kinds if kinds[name] == kind] for kind in ("number", "category")}
+    named = {
+        kind: [name for name in kinds if kinds[name] == kind] for kind in ("number", "category", "counts")
+    }
+    if named["counts"]:
+        counted = [np.stack([number_cells(n, t[n]) for n in named["counts"]], axis=1) for t in (pool, test)]
+        weights = TfidfTransformer().fit(counted[0])
+        return weights.transform(counted[0]), weights.transform(counted[1])
     views: list[Any] = [Numbers.fit(pool, named["number"])] if named["number"] else []
     views += [Categories.fit(pool, named["category"])] if named["category"] else []
     on_pool, on_test = (np.concatenate([v.transform(t) for v in views], axis=1) for t in (pool, test))
