@@ -1,6 +1,7 @@
 """Pools with a long tail, even ones, and the spaces that `bench.rare` picks in."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -95,8 +96,12 @@ def spaces(data: Data, seed: int, kept: Path | None, learnt: tuple[str, ...]) ->
     ``kept`` is the beginning of the names of files that keep them.
     """
     made = _kept(kept, "code", lambda: _joints(parts(data, "", seed)))
+
+    def learnt_by(how: str) -> dict[str, Space]:
+        return {how: joint(parts(data, how, seed, made["code"]), "code:1")}
+
     for how in learnt:
-        made |= _kept(kept, how, lambda: {how: joint(parts(data, how, seed, made["code"]), "code:1")})  # noqa: B023
+        made |= _kept(kept, how, partial(learnt_by, how))
     return made
 
 

@@ -87,7 +87,8 @@ def read_text_folder(source: str | PathLike[str]) -> tuple[Any, str, dict[str, s
     """
     import pyarrow as pa
 
-    names = list_folder(source).names  # type: ignore[union-attr]
+    found = list_folder(source)
+    names = found.names if found else []
     texts = read_each(names, source, _as_text, TEXTS)
     kept = [name for name, is_read in zip(names, texts.is_read, strict=True) if is_read]
     columns = [pa.array(cells, pa.large_string()) for cells in (kept, texts.values)]

@@ -1,4 +1,4 @@
-"""Whether the kernels of `dual_jax.dual.kernels` may be used on a device: a small fit on it says so.
+"""A small fit on a device decides whether the kernels of `dual_jax.dual.kernels` may be used there.
 
 They were made without a TPU: its compiler gave their schedules, and JAX interpreted them. So each process
 that could use them first compares some steps with plain ones on its own device.
@@ -56,7 +56,7 @@ def _objection(objective: str, kernel: str, device: Any) -> str:
     try:
         with jax.default_device(device):
             difference = trial(objective, kernel)
-    except Exception as error:  # whatever a compiler or a device that nobody has seen may raise
+    except Exception as error:  # an untried compiler or device may raise anything
         return f"its kernel failed there ({type(error).__name__}: {str(error).splitlines()[0]})"
     return "" if difference <= TOLERANCE else f"its kernel's numbers differ there by {difference:.1e}"
 

@@ -28,7 +28,7 @@ from jax.experimental.serialize_executable import deserialize_and_load, serializ
 PACKAGE = Path(__file__).parents[1]
 VERSIONED = {"dual_jax", "jax", "jaxlib", "optax", "flax", "numpy", "builtins", "collections"}  # by version
 VERSIONS = "jax", "jaxlib", "optax", "flax", "numpy"
-UNUSED_S = 30 * 86400  # programs that nobody has loaded for so long are removed
+UNUSED_S = 30 * 86400  # programs that were not loaded for so long are removed
 
 _folder: Path | None = None
 _loaded: dict[str, Any] = {}
@@ -57,12 +57,13 @@ def run(function: Any, name: str, arguments: tuple, static: tuple[int, ...]) -> 
     """
     dynamic = tuple(value for i, value in enumerate(arguments) if i not in static)
     is_ours = name.partition(".")[0] in VERSIONED  # whose source is part of a name
-    found = _name_of(name, dynamic, [arguments[i] for i in static]) if _folder and is_ours else None
-    if found is None:
+    folder = _folder if is_ours else None
+    found = _name_of(name, dynamic, [arguments[i] for i in static]) if folder else None
+    if folder is None or found is None:
         return function(*arguments)
     if found in _loaded:
         return _loaded[found](*dynamic)
-    path = _folder / found  # type: ignore[operator]
+    path = folder / found
     if (program := _load(path)) is not None:
         try:
             result = program(*dynamic)
@@ -87,10 +88,11 @@ def known(name: str, settings: tuple, make: Callable[[], Any]) -> tuple[int, ...
     make
         Called where they are not known.
     """
-    found = None if _folder is None else _name_of(name, (), [*settings])
-    if found is None:
+    folder = _folder
+    found = _name_of(name, (), [*settings]) if folder else None
+    if folder is None or found is None:
         return tuple(make())
-    path = _folder / f"{found}.json"  # type: ignore[operator]
+    path = folder / f"{found}.json"
     try:
         return tuple(json.loads(path.read_text()))
     except (OSError, ValueError):
@@ -122,7 +124,7 @@ def _is_plain(leaf: Any) -> bool:
 
 
 class _Names(pickle.Pickler):
-    """Writes functions by name, and refuses those whose source no version stands for."""
+    """Writes functions by name, and refuses those whose source no version identifies."""
 
     def reducer_override(self, value: Any) -> Any:
         """Refuse functions and classes of others."""
@@ -182,7 +184,7 @@ def _made(function: Any, arguments: tuple, path: Path) -> Callable[..., Any]:
 
 
 def _write(path: Path, text: bytes) -> None:
-    """Write a file whole, if the folder takes it, and remove those that nobody has loaded for long."""
+    """Write a file whole, if the folder takes it, and remove those that were not loaded for long."""
     own = path.with_suffix(f".{os.getpid()}")
     try:
         own.write_bytes(text)
@@ -196,7 +198,7 @@ def _write(path: Path, text: bytes) -> None:
 
 @contextmanager
 def _without_jax_cache() -> Iterator[None]:
-    """Let JAX compile anew: what XLA:CPU loads from JAX's cache it writes without some of its functions."""
+    """Let JAX compile: what XLA:CPU loads from JAX's cache it writes without some of its functions."""
     name = "jax_enable_compilation_cache"
     was = jax.config.values[name]
     try:

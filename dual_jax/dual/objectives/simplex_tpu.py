@@ -132,7 +132,7 @@ def update(
     )
     p = block.dictionary.z.shape[1]
     of_places = [codes[i * width : i * width + p].T for i in range(3)]
-    pulled = Pulled(*of_places, *columns, target_codes[:, :p], target_near[:, 0])  # type: ignore[call-arg]
+    pulled = Pulled._make([*of_places, *columns, target_codes[:, :p], target_near[:, 0]])
     return new, (first, second), pulled
 
 
