@@ -2,6 +2,7 @@
 
 import sys
 from importlib.util import find_spec, module_from_spec
+from threading import RLock
 from types import ModuleType
 from typing import Any
 
@@ -22,10 +23,24 @@ def _delay(name: str) -> None:
         return
     module = module_from_spec(spec)
 
+    lock = RLock()
+    loading = False
+
     def load(attribute: str) -> Any:
-        if sys.modules.get(name) is module and spec.loader is not None:
-            del vars(module)["__getattr__"]
-            spec.loader.exec_module(module)
+        nonlocal loading
+        with (
+            lock
+        ):  # other threads wait for the whole module; this one may meet it half made, as in any import
+            if loading:
+                raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+            if vars(module).get("__getattr__") is load and spec.loader is not None:
+                loading = True
+                try:
+                    spec.loader.exec_module(module)
+                finally:
+                    loading = False
+                if vars(module).get("__getattr__") is load:
+                    del vars(module)["__getattr__"]
         return getattr(module, attribute)
 
     vars(module)["__getattr__"] = load
