@@ -124,23 +124,26 @@ def read_pool(
     elif is_list(source) or (os.path.isdir(source) and not is_saved_set(source)):
         return _from_files(source, wishes)
     raw = read_table(source, named=wishes.named, header=header, decimal=decimal)
+    return _from_table(raw, wishes, any_columns)
+
+
+def _from_table(raw: RawTable, wishes: Wishes, any_columns: bool) -> Pool:
+    """Return the pool in a table; with ``any_columns`` as in `read_pool`."""
     found = _sorted(raw, wishes, needs_numbers=not any_columns)
     has_features = bool(found.numbers) or len(found.vectors) == 1
     matrix = matrix_of(found) if has_features else np.empty((found.table.num_rows, 0))
     x, sample_shape = _as_matrix(raw.where, matrix) if has_features else (matrix, ())
-    guesses = (*raw.guesses, *found.guesses)
-    names = feature_names(found) if raw.has_names else None
     return Pool(
         x,
         found.ids,
         found.id_name,
-        names,
+        feature_names(found) if raw.has_names else None,
         found.dropped,
         raw.where,
         raw.sha256,
         "",
         sample_shape,
-        guesses,
+        (*raw.guesses, *found.guesses),
         next(iter(found.vectors), None),
         found.table if any_columns else None,
         skipped=raw.skipped,

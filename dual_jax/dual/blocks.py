@@ -44,7 +44,7 @@ def transpose(blocks: list[Block]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def initial_coefficients(
-    key: Key[Array, ""], fixed: Fixed, config: DualConfig, block_rows: int, axis_name: str | None
+    key: Key[Array, ""], fixed: Fixed, config: DualConfig, block_rows: int, tiles: Tiles
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """Return the masked start of C and of P, drawn by global row so that the layout changes nothing.
 
@@ -53,20 +53,22 @@ def initial_coefficients(
     seeds = config.coefficient_seeds
     key_c, key_p = jax.random.split(key) if seeds is None else map(jax.random.key, seeds)
     m, n_local, k_local = len(fixed.dictionary), len(fixed.targets), len(fixed.sizes)
-    centroid = device_index(axis_name) * k_local + jnp.arange(k_local)
-    n_clusters = total(jnp.sum(fixed.sizes > 0), axis_name)
+    centroid = device_index(tiles.axis_name) * k_local + jnp.arange(k_local)
+    n_clusters = total(jnp.sum(fixed.sizes > 0), tiles.axis_name)
 
     def draw(key: Key[Array, ""], rows: Array, n_targets: Array, is_free: Array) -> Array:
         initial = OBJECTIVES[config.objective].initial
         scale = jnp.sqrt(2.0 / (n_targets + jnp.sum(fixed.dictionary >= 0)))
         return jnp.where(is_free, scale * jax.vmap(lambda row: initial(key, row, m))(rows), 0.0)
 
+    def draw_block(rows: Array, clusters: Array, n_rows: Array, is_free: Block) -> Block:
+        return Block(draw(key_c, rows, n_rows, is_free.C), draw(key_p, clusters, n_clusters, is_free.P))
+
     blocks: list[Block] = []
     for cut in cuts(n_local, k_local, block_rows):
         is_free = masks(fixed.dictionary, fixed.targets[cut.C], fixed.sizes[cut.P])
         rows = run_after(blocks[-1].C, fixed.targets[cut.C]) if blocks else fixed.targets[cut.C]
-        c = draw(key_c, rows, fixed.scales.n_rows, is_free.C)
-        blocks.append(Block(c, draw(key_p, centroid[cut.P], n_clusters, is_free.P)))
+        blocks.append(alone(draw_block, tiles)(rows, centroid[cut.P], fixed.scales.n_rows, is_free))
     return transpose(blocks)
 
 

@@ -212,7 +212,7 @@ def start_selection(
     clusters = find_clusters(key_kmeans, own_rows(u, axis_name), is_row, sizes.n_clusters, tiles)
     dictionary_x = jnp.where(dictionary[:, None] >= 0, rows[dictionary], 0.0)
     fixed = Fixed(dictionary, dictionary_x, targets, is_labeled, is_candidate, *clusters, scales)
-    coefficients = initial_coefficients(key_coefficients, fixed, config, sizes.block_rows, axis_name)
+    coefficients = initial_coefficients(key_coefficients, fixed, config, sizes.block_rows, tiles)
     params = Params(state.params.network, *coefficients)
     sums = row_sums(params, axis_name) if sizes.carries_sums else None
     return TrainState(params, _fresh(params, config), jnp.zeros((), jnp.int32), fixed, sums)

@@ -58,20 +58,14 @@ def update(
     grid = pl.cdiv(m, n_columns), pl.cdiv(n, n_rows)
     padding = grid[1] * n_rows - n
     of_tile = pl.BlockSpec(tile, lambda j, i: (i, j))
+    of_targets = [pl.BlockSpec((n_rows, width), lambda j, i: (i, 0)) for width in (1, p)]
     of_places = pl.BlockSpec((n_columns, p), lambda j, i: (j, 0))
     of_place = pl.BlockSpec((1, n_columns), lambda j, i: (0, j))
     block, codes = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (c.shape, z.shape))
     new, first, second, of_z, sums = pl.pallas_call(
         _kernel,
         grid=grid,
-        in_specs=[
-            pl.BlockSpec(memory_space=pltpu.SMEM),
-            pl.BlockSpec((n_rows, 1), lambda j, i: (i, 0)),
-            pl.BlockSpec((n_rows, p), lambda j, i: (i, 0)),
-            of_places,
-            of_place,
-            *(of_tile,) * 3,
-        ],
+        in_specs=[pl.BlockSpec(memory_space=pltpu.SMEM), *of_targets, of_places, of_place, *(of_tile,) * 3],
         out_specs=[*(of_tile,) * 3, of_places, of_place],
         out_shape=[*(block,) * 3, codes, jax.ShapeDtypeStruct((1, m), jnp.float32)],
         input_output_aliases={5: 0, 6: 1, 7: 2},

@@ -24,6 +24,7 @@ from dual_jax.numerics.arithmetic import safe_divide, squared_norms
 
 BESIDES = 8 << 20  # bytes for what the compiler adds to a kernel's arrays
 PLACES = 512  # of a row that are computed together
+Widths = tuple[int, ...]
 
 
 class Attended(NamedTuple):
@@ -50,13 +51,8 @@ def forward(
     both, sums = pl.pallas_call(
         partial(_rebuild, n_codes=_width(block.dictionary)),
         grid=(pl.cdiv(n, n_rows),),
-        in_specs=[
-            pl.BlockSpec(memory_space=pltpu.SMEM),
-            *(_of_rows(n_rows, width) for width in (1, 1, _u(block.targets).shape[1], m)),
-            *(_resident(rows, m) for rows in (1, len(atoms))),
-        ],
-        out_specs=[_of_rows(n_rows, len(atoms)), _resident(1, m)],
-        out_shape=[_float(n, len(atoms)), _float(1, m)],
+        in_specs=_inputs((1, 1, _u(block.targets).shape[1], m), (1, len(atoms)), n_rows, m),
+        **_outputs((len(atoms),), (1,), n_rows, block.raw.shape),
         scratch_shapes=[pltpu.VMEM((n_rows, m), jnp.float32)],
         compiler_params=_params(block, n_rows),
         interpret=is_interpreted,
@@ -100,20 +96,12 @@ def update(
     (n, m), atoms, width = block.raw.shape, _atoms(block.dictionary), _width(block.dictionary)
     of_both = jnp.concatenate([_wide(of_z), _turned(of_u, block.dictionary)], axis=1)
     padded = partial(_padded, n_rows=n_rows)
-    rows = (1, 1, _u(block.targets).shape[1], len(atoms), m, m, m)
+    widths = (1, 1, _u(block.targets).shape[1], len(atoms), m, m, m)
     new, first, second, target_codes, target_near, codes, columns = pl.pallas_call(
         partial(_update, n_codes=width),
         grid=(pl.cdiv(n, n_rows),),
-        in_specs=[
-            pl.BlockSpec(memory_space=pltpu.SMEM),
-            *(_of_rows(n_rows, width) for width in rows),
-            *(_resident(rows, m) for rows in (1, 1, len(atoms))),
-        ],
-        out_specs=[
-            *(_of_rows(n_rows, width) for width in (m, m, m, width, 1)),
-            *(_resident(rows, m) for rows in (3 * width, 3)),
-        ],
-        out_shape=[*(_float(n, w) for w in (m, m, m, width, 1)), _float(3 * width, m), _float(3, m)],
+        in_specs=_inputs(widths, (1, 1, len(atoms)), n_rows, m),
+        **_outputs((m, m, m, width, 1), (3 * width, 3), n_rows, block.raw.shape),
         input_output_aliases={5: 0, 6: 1, 7: 2},
         scratch_shapes=[pltpu.VMEM((n_rows, m), jnp.float32)] * 3,
         compiler_params=_params(block, n_rows),
@@ -286,17 +274,27 @@ def _padded(rows: Array, n_rows: int, fill: float = 0) -> Array:
     return jnp.pad(rows, ((0, -len(rows) % n_rows), (0, 0)), constant_values=fill)
 
 
-def _of_rows(n_rows: int, width: int) -> pl.BlockSpec:
-    return pl.BlockSpec((n_rows, width), lambda i: (i, 0))
+def _inputs(widths: Widths, heights: Widths, n_rows: int, m: int) -> list[pl.BlockSpec]:
+    """Return where a kernel reads numbers, arrays with a row for each target, and others for each place."""
+    return [pl.BlockSpec(memory_space=pltpu.SMEM), *_specs(widths, heights, n_rows, m)]
 
 
-def _resident(n_rows: int, m: int) -> pl.BlockSpec:
-    """Return the description of an array that stays on the chip from the first targets to the last."""
-    return pl.BlockSpec((n_rows, m), lambda i: (0, 0), pipeline_mode=pl.Buffered(1))
+def _outputs(widths: Widths, heights: Widths, n_rows: int, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return where a kernel writes arrays with a row for each target, and those for each place."""
+    n, m = shape
+    shapes = [*((n, width) for width in widths), *((height, m) for height in heights)]
+    return {
+        "out_specs": _specs(widths, heights, n_rows, m),
+        "out_shape": [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes],
+    }
 
 
-def _float(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
+def _specs(widths: Widths, heights: Widths, n_rows: int, m: int) -> list[pl.BlockSpec]:
+    """Return descriptions of arrays that pass by, and of those that stay on the chip till the last target."""
+    passing = [pl.BlockSpec((n_rows, width), lambda i: (i, 0)) for width in widths]
+    return passing + [
+        pl.BlockSpec((height, m), lambda i: (0, 0), pipeline_mode=pl.Buffered(1)) for height in heights
+    ]
 
 
 def _params(block: Attended, n_rows: int) -> pltpu.CompilerParams:
