@@ -3,12 +3,9 @@
 ESSENTIAL = (
     "check_estimator_repr",
     "check_no_attributes_set_in_init",
-    "check_estimators_dtypes",
     "check_estimators_nan_inf",
     "check_estimators_pickle",
     "check_fit2d_1sample",
     "check_fit_idempotent",
-    "check_n_features_in_after_fitting",
-    "check_transformer_general",
     "check_dataframe_column_names_consistency",
 )

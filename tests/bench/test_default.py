@@ -9,6 +9,7 @@ from bench import default
 LEVEL = {(judge, metric): (0.0, 0.1) for judge in default.JUDGES for metric in default.METRICS}
 
 
+@pytest.mark.slow
 def test_a_fit_that_goes_on_from_a_longer_one_picks_what_it_picks_alone(monkeypatch):
     monkeypatch.setattr(default, "BEFORE", (100, 100))
     monkeypatch.setattr(default, "SHORTER", ((100, 50), (50, 0)))

@@ -47,6 +47,7 @@ def test_budgets_run_from_the_number_of_classes_to_half_of_the_pool():
     assert quality.tournament("iris", 1).budgets(3, 100) == (3, 6, 12, 25, 50)
 
 
+@pytest.mark.slow
 def test_the_ladder_is_climbed_on_splits_that_the_tournament_does_not_see(run, tmp_path, monkeypatch):
     greedy = [entry for entry in quality.LADDER if entry.is_nested]  # others compile for every budget
     monkeypatch.setattr(quality, "LADDER", greedy)

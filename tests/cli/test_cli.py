@@ -264,7 +264,7 @@ def test_labelled_rows_and_the_scaling_reach_any_method():
     assert [int(pick["index"]) for pick in picks()] == expected.tolist()
 
 
-@pytest.mark.parametrize("method", ["dual", "ted"])
+@pytest.mark.parametrize("method", [pytest.param("dual", marks=pytest.mark.slow), "ted"])
 def test_an_embedding_is_used_beside_the_pool_and_the_receipt_has_its_sum(method):
     z = np.random.default_rng(1).normal(size=(30, 2))
     write("pool.npy", npy(ROWS))
@@ -280,7 +280,10 @@ def test_an_embedding_is_used_beside_the_pool_and_the_receipt_has_its_sum(method
     assert receipt()["input"]["embedding"] == about
 
 
-@pytest.mark.parametrize(("shape", "kind"), [((12, 12), "images"), ((2, 64), "series")])
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [pytest.param((12, 12), "images", marks=pytest.mark.slow), ((2, 64), "series")],
+)
 def test_an_embedding_of_images_or_series_is_learnt_from_the_pool_and_picked_in_alone(
     monkeypatch, shape, kind
 ):

@@ -106,7 +106,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*donated buffers.*:UserWarning")
 @pytest.mark.parametrize("config", [SIMPLEX, pytest.param(FREE, marks=SLOW)], ids=lambda c: c.objective)
 @pytest.mark.parametrize("n_devices", [8, *(pytest.param(n, marks=SLOW) for n in (1, 2, 4))])
-@pytest.mark.parametrize("way", ["NamedSharding", "shard_map", "pmap"])
+@pytest.mark.parametrize("way", ["NamedSharding", "pmap", pytest.param("shard_map", marks=SLOW)])
 def test_neither_devices_nor_the_way_to_them_change_losses_gradients_or_picks(way, n_devices, config):
     gradient, losses, picks = trained(way, n_devices, config)
     of_gradient, of_losses, of_picks = trained("jit", 1, config)

@@ -53,7 +53,7 @@ def assert_same(a, b):
 
 @pytest.mark.parametrize(
     ("stage", "step", "n_devices"),
-    [("pretrain", 100, 1), ("train", 50, 2), pytest.param("pretrain", 100, 2, marks=pytest.mark.slow)],
+    [("train", 50, 2), *(pytest.param("pretrain", 100, n, marks=pytest.mark.slow) for n in (1, 2))],
 )
 def test_a_stopped_fit_goes_on_to_the_very_same_result(stage, step, n_devices, tmp_path):
     mesh = make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
@@ -239,7 +239,7 @@ def child(tmp_path_factory):
     return Child(env, output, output([sys.executable, "-c", SCRIPT]).stdout)
 
 
-@pytest.mark.parametrize("n_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_fit_that_is_killed_at_any_moment_ends_with_the_very_same_picks(n_kills, child, tmp_path):
     folder, moments = tmp_path / "kept", random.Random(0)
     command = [sys.executable, "-c", SCRIPT, str(folder)]

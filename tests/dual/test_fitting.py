@@ -130,6 +130,7 @@ def test_settings_out_of_range_are_refused_before_any_work():
             fit(KEY, X, DualConfig(**change))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{}, pytest.param({"objective": "free", "coefficient_seeds": (1, 2)}, marks=pytest.mark.slow)],

@@ -19,6 +19,7 @@ from dual_jax.dual.trained import coefficients
 from dual_jax.dual.trial import tried
 
 SMALL = {"hidden": (9, 7), "latent_dim": 5, "n_clusters": 5}  # 5 codes: widths are padded to 8
+SLOW = pytest.mark.slow
 SIMPLEX, FREE = DualConfig(**SMALL), DualConfig.paper(**SMALL)
 N, D, N_STEPS = 590, 6, 20  # several tiles of targets and of places; neither number fills its last one
 KEY, X = jax.random.key(1), np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
@@ -40,8 +41,11 @@ def after_steps(config, kernel):
     return state, jax.tree.map(lambda *of_step: np.array(of_step), *all_terms)
 
 
-@pytest.mark.parametrize("block_rows", [None, 300], ids=["one block", "two blocks"])
-@pytest.mark.parametrize("config", [SIMPLEX, FREE], ids=lambda config: config.objective)
+@pytest.mark.parametrize(
+    ("config", "block_rows"),
+    [(SIMPLEX, 300), (FREE, None), *(pytest.param(*of, marks=SLOW) for of in ((SIMPLEX, None), (FREE, 300)))],
+    ids=["simplex-two blocks", "free-one block", "simplex-one block", "free-two blocks"],
+)
 def test_a_kernel_gives_the_numbers_of_the_plain_step(config, block_rows):
     config = dataclasses.replace(config, block_rows=block_rows)
     (plain, plain_terms), (own, own_terms) = (after_steps(config, kernel) for kernel in (PLAIN, "tpu"))
@@ -87,7 +91,7 @@ def test_a_kernel_runs_under_vmap():
     np.testing.assert_allclose(own, plain, rtol=1e-6)
 
 
-@pytest.mark.parametrize("config", [SIMPLEX, FREE], ids=lambda config: config.objective)
+@pytest.mark.parametrize("config", [pytest.param(SIMPLEX, marks=SLOW), FREE], ids=["simplex", "free"])
 def test_devices_that_share_the_targets_use_kernels_too(config):
     n, mesh = 592, make_mesh(jax.devices("cpu")[:2])
     x, is_row = jnp.pad(X, ((0, n - N), (0, 0))), jnp.pad(IS_ROW, (0, n - N))
@@ -165,6 +169,6 @@ def test_a_device_on_which_a_kernel_fails_takes_the_plain_step_with_a_warning(mo
     trial._objection.cache_clear()
 
 
-@pytest.mark.parametrize("objective", ["simplex", "free"])
+@pytest.mark.parametrize("objective", ["simplex", pytest.param("free", marks=pytest.mark.slow)])
 def test_the_trial_finds_no_difference_where_there_is_none(objective):
     assert trial.trial(objective, "tpu") < 1e-5

@@ -97,6 +97,7 @@ def test_it_runs_under_an_outer_jit():
     assert picks.tolist() == fit(KEY, X, CONFIG).ranking.indices[:5].tolist()
 
 
+@pytest.mark.slow
 def test_norms_and_short_lists_are_the_same_on_devices_that_need_padding(monkeypatch):
     monkeypatch.setattr("dual_jax.dual.readout.MAX_EXACT", 30)
     monkeypatch.setattr("dual_jax.dual.readout.MIN_SHORTLIST", 20)

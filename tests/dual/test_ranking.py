@@ -42,6 +42,7 @@ def test_padding_of_any_content_is_never_picked_and_changes_no_pick(state):
     assert picks.indices.tolist() == rank(state, X, CONFIG, 9).indices.tolist()
 
 
+@pytest.mark.slow
 def test_the_norms_of_a_state_on_a_mesh_rank_as_on_one_device():
     config = DualConfig.paper(hidden=(9, 7), latent_dim=4, pretrain_steps=10, steps=10, block_rows=16)
     one = fit(KEY, X, config)

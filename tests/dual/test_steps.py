@@ -44,7 +44,9 @@ def test_a_dictionary_of_ones_own_replaces_the_drawn_one_and_nothing_else():
     assert all((np.asarray(c)[:, 2] == 0).all() for c in own.params.C)
 
 
-@pytest.mark.parametrize("config", [CONFIG, FREE], ids=lambda config: config.objective)
+@pytest.mark.parametrize(
+    "config", [pytest.param(CONFIG, marks=pytest.mark.slow), FREE], ids=["simplex", "free"]
+)
 def test_the_unused_columns_and_carried_sums_of_a_tpu_change_no_coefficient(config):
     config = dataclasses.replace(config, block_rows=20, coefficient_optimizer=optax.adam, learning_rate=0.01)
     is_labeled = jnp.arange(N) % 7 == 0
@@ -189,7 +191,7 @@ def on_two_devices(config):
 
 
 @pytest.mark.filterwarnings("ignore:.*donated buffers.*:UserWarning")
-@pytest.mark.parametrize("objective", ["simplex", "free"])
+@pytest.mark.parametrize("objective", ["simplex", pytest.param("free", marks=pytest.mark.slow)])
 def test_two_devices_by_pmap_give_the_losses_and_gradients_of_one(objective):
     config = DualConfig(**{**vars(CONFIG), "objective": objective, "coefficient_seeds": (1, 2)})
     state, terms = train_step(start(config=config), X, config)

@@ -66,7 +66,9 @@ class Tensor:
         return self.device
 
 
-@pytest.mark.parametrize("convert", [np.float32, np.float64, jnp.asarray])
+@pytest.mark.parametrize(
+    "convert", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64, jnp.asarray]
+)
 def test_what_speaks_only_dlpack_is_read(convert):
     assert picks(Tensor(convert(X))).sample_indices_.tolist() == EXPECTED
     fitted = dj.DUALSelector(4, pretrain_iter=3, max_iter=2).fit(X, embedding=Tensor(convert(X)))

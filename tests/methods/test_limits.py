@@ -36,9 +36,10 @@ EXAMPLE = {
 
 
 def keeping(limit):
-    """The methods that keep a limit; those that rebuild rows share code and are slow."""
+    """The methods that keep a limit; of those that share code one is run by default."""
+    default = {"random", "dual", "facility", "kmedoids", "medoids"}
     return [
-        pytest.param(name, marks=pytest.mark.slow if method.facts.family == "reconstruction" else ())
+        pytest.param(name, marks=() if name in default else pytest.mark.slow)
         for name, method in METHODS.items()
         if limit in method.facts.limits
     ]

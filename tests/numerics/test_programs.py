@@ -95,7 +95,13 @@ def test_another_shape_or_setting_is_another_program(folder):
     assert None not in names
 
 
-@pytest.mark.parametrize("changes", [{"optimizer": lambda rate: optax.sgd(rate)}, {"encoder": dense((3,))}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": lambda rate: optax.sgd(rate)},
+        pytest.param({"encoder": dense((3,))}, marks=pytest.mark.slow),
+    ],
+)
 def test_a_function_whose_source_may_change_is_not_kept(changes, folder):
     pick(**changes)
     own = json.dumps([path.name for path in folder.iterdir()])
