@@ -20,10 +20,11 @@ from dual_jax.dual.sizes import targets_on_chip
 from dual_jax.numerics.adam import Rates
 from dual_jax.numerics.statistics import MAX_INPUTS
 
+SLOW = pytest.mark.slow
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason='pip install "dual-jax[tpu]" brings a TPU\'s compiler'
 )
-TOPOLOGIES = ["v5e:1x1", "v5e:2x4", "v4:2x2x1", "v6e:1x1"]
+TOPOLOGIES = ["v5e:1x1", "v5e:2x4", *(pytest.param(name, marks=SLOW) for name in ("v4:2x2x1", "v6e:1x1"))]
 SMALL = {"hidden": (9, 7), "latent_dim": 4, "n_clusters": 5, "n_exact": 8}
 SIMPLEX, FREE = dj.DualConfig(**SMALL), dj.DualConfig.paper(**SMALL)
 
@@ -92,7 +93,7 @@ def test_our_own_kernels_of_the_simplex_move_c_seven_times_and_hold_little():
     assert found["compile_cpu_s"] <= 60
 
 
-@pytest.mark.slow
+@SLOW
 def test_our_own_kernel_of_the_free_objective_moves_a_large_c_seven_times():
     found = measured("v5e:1x1", "free", 12_000, "step")
     assert found["own"]
@@ -102,14 +103,14 @@ def test_our_own_kernel_of_the_free_objective_moves_a_large_c_seven_times():
     assert found["compile_cpu_s"] <= 60
 
 
-@pytest.mark.slow
+@SLOW
 @pytest.mark.parametrize("topology", ["v5e:2x4", "v6e:1x1"])
 def test_our_own_kernels_compile_for_other_topologies(topology):
     program = lower((6000, 6), dataclasses.replace(SIMPLEX, dictionary_size=6000), devices_for(topology))
     assert "tpu_custom_call" in program["train"].compile().as_text()
 
 
-@pytest.mark.slow
+@SLOW
 @pytest.mark.parametrize(("m", "n_targets"), [(36_608, 16), (40_064, 8)])
 def test_our_own_kernels_of_the_simplex_fit_a_chip_with_long_rows(m, n_targets):
     assert targets_on_chip(m, 32, MAX_INPUTS) == n_targets
@@ -128,7 +129,7 @@ def test_our_own_kernels_of_the_simplex_fit_a_chip_with_long_rows(m, n_targets):
         assert memory_of(jax.jit(partial(kernel, n_rows=n_targets)).lower(block, *others)) is not None
 
 
-@pytest.mark.slow
+@SLOW
 @pytest.mark.parametrize(
     "config", [dj.DualConfig(), dj.DualConfig.paper()], ids=lambda config: config.objective
 )

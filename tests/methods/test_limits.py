@@ -37,7 +37,7 @@ EXAMPLE = {
 
 def keeping(limit):
     """The methods that keep a limit; of those that share code one is run by default."""
-    default = {"random", "dual", "facility", "kmedoids", "medoids"}
+    default = {"random", "dual", "facility", "medoids"}
     return [
         pytest.param(name, marks=() if name in default else pytest.mark.slow)
         for name, method in METHODS.items()
