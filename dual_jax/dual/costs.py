@@ -38,8 +38,8 @@ BLOCKS = {
     "tpu": {"free": 0.1, "simplex": 5.0, "bfloat16": 0.1, "drawn": 0.0, "normed": 1.2},
 }
 # Bytes for which a TPU's compiler uses the chip's own memory, and not main memory: of a block's arrays, and
-# all if they are no more, of the others of a step, and of those of another stage.
-ON_CHIP = {"target block": 146e6, "train": 10e6, "other": 64e6}
+# all if they are no more, of those of a plain step, and of those of a step with our kernels or another stage.
+ON_CHIP = {"target block": 146e6, "plain step": 10e6, "other": 64e6}
 # Bytes an entry of C and step, with those of the block's arrays; Adam's moments in float32 are among them.
 # Four for each pass that `python -m bench.passes` counts in a GPU's and a TPU's programs.
 TRAFFIC = {
@@ -94,6 +94,7 @@ class Counts(NamedTuple):
     local_k: int
     block: int
     is_plain: bool = True  # the step uses no kernels of our own
+    n_tiles: int = 1  # of the local rows, of which one at a time is differentiated
 
 
 class Network(NamedTuple):
@@ -111,8 +112,9 @@ def count(n: int, shape: tuple[int, ...], config: DualConfig, sizes: Sizes, n_de
     inputs = 0 if config.objective == "free" else min(d, MAX_INPUTS)
     wide = d if 0 < inputs < d else 0
     block = min(local, sizes.block_rows)
-    local_k, is_plain = -(-k // n_devices), sizes.kernel == PLAIN
-    return Counts(local * n_devices, local, d, wide, p, p + inputs, m, k, local_k, block, is_plain)
+    local_k, is_plain, n_tiles = -(-k // n_devices), sizes.kernel == PLAIN, sizes.shared(n_devices).n_tiles
+    n_tiles = max(1, n_tiles // n_devices)
+    return Counts(local * n_devices, local, d, wide, p, p + inputs, m, k, local_k, block, is_plain, n_tiles)
 
 
 @functools.lru_cache
@@ -176,10 +178,12 @@ def arrays_of(
     ``batch`` rows are in a step of stage 1, ``moments`` bytes belong to an entry of C.
     """
     stages = _temporary(targets, config, network, platform)
-    stages["pretrain"] = {"activations": float(network.activations * batch)}
+    rows = FLOAT * batch * pool.d if batch < pool.local else 0
+    stages["pretrain"] = {"rows of the batch": float(rows)} | _of_network(network, batch, targets.n_tiles)
     stages["rank"] = _temporary(pool, config, network, platform)["rank"]
     if platform == "tpu":
-        stages = {name: _off_chip(name, own) for name, own in stages.items()}
+        plain = {"train"} if targets.is_plain else set()
+        stages = {name: _off_chip(own, name in plain) for name, own in stages.items()}
     kept: Arrays = {"pool": FLOAT * pool.local * pool.d, "network and its moments": network.n_bytes}
     selection = kept | _selection(targets, moments)
     if targets.n < pool.n:
@@ -187,14 +191,19 @@ def arrays_of(
     return {name: (kept if name == "pretrain" else selection) | own for name, own in stages.items()}
 
 
-def _off_chip(stage: str, own: Arrays) -> Arrays:
+def _of_network(network: Network, n_rows: int, n_tiles: int) -> Arrays:
+    """Return what a gradient of the network holds: one tile's activations, and the gradient of each tile."""
+    gradients = FLOAT * network.n_parameters * n_tiles if n_tiles > 1 else 0
+    return {"activations": network.activations * n_rows / n_tiles, "gradients of tiles": float(gradients)}
+
+
+def _off_chip(own: Arrays, is_plain_step: bool) -> Arrays:
     """Return what a TPU's main memory holds of a stage's own arrays."""
-    least: Arrays = {}
-    if stage == "train":
+    if is_plain_step:
         of_block = own["target block"]
-        least = {"target block": of_block / BLOCKS["tpu"]["simplex"]}  # one of the five arrays of the simplex
-        own = own | {"target block": max(least["target block"], of_block - ON_CHIP["target block"])}
-    return own if sum(own.values()) > ON_CHIP.get(stage, ON_CHIP["other"]) else least
+        least = of_block / BLOCKS["tpu"]["simplex"]  # one of the five arrays of the simplex
+        own = own | {"target block": max(least, of_block - ON_CHIP["target block"])}
+    return own if sum(own.values()) > ON_CHIP["plain step" if is_plain_step else "other"] else {}
 
 
 def _selection(counts: Counts, moments: int) -> Arrays:
@@ -216,7 +225,7 @@ def _temporary(counts: Counts, config: DualConfig, network: Network, platform: s
     n_blocks = BLOCKS[platform]
     features = FLOAT * FEATURES * s.q * (s.local + s.m)
     rows = FLOAT * s.local * (s.d + s.wide)
-    activations: Arrays = {"activations": network.activations * s.local}
+    activations = _of_network(network, s.local, s.n_tiles)
     n_arrays = n_blocks[config.objective] + n_blocks.get(config.moments_dtype, 0.0)
     if config.objective == "simplex" and s.block == s.local:
         n_arrays += n_blocks.get("only", n_blocks["simplex"]) - n_blocks["simplex"]

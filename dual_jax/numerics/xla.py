@@ -75,10 +75,20 @@ def compiled_alone(function: Callable[..., Any]) -> Callable[..., Any]:
         def never(*_: Any) -> Any:
             return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-        is_never = (first.ravel()[0] > jnp.inf).astype(jnp.int32)
-        return jax.lax.switch(is_never, (function, never, never), *args)
+        return jax.lax.switch(_is_beyond(first.ravel()[0]).astype(jnp.int32), (function, never, never), *args)
 
     return lambda *args: jax.lax.platform_dependent(*args, cpu=branched, default=function)
+
+
+@jax.custom_batching.custom_vmap
+def _is_beyond(number: Array) -> Array:
+    """Return False, for all cells of a `jax.vmap` together: else each cell would take all branches."""
+    return number > jnp.inf
+
+
+@_is_beyond.def_vmap
+def _any_is_beyond(axis_size: int, in_batched: list[bool], numbers: Array) -> tuple[Array, bool]:
+    return _is_beyond(jnp.max(numbers)), False
 
 
 def start_after(done: Any, tree: Any) -> Any:

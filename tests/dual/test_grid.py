@@ -25,7 +25,7 @@ def networks():
     return grid.pretrain(KEYS, POOLS, CONFIGS[0])
 
 
-TWO_CELLS = 2.0 * plan(24, 5, CONFIGS[0]).n_bytes  # one program for all tests
+TWO_CELLS = 2.1 * grid.AMONG_OTHERS["free"] * plan(24, 5, CONFIGS[0]).n_bytes  # one program for all tests
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,8 @@ def test_pretraining_side_by_side_is_pretraining_alone(networks):
     ("n_cells", "fitting", "expected"), [(96, 1000, 96), (96, 50, 48), (7, 3, 3), (5, 0, 1)]
 )
 def test_cells_are_spread_evenly_over_the_fewest_programs(n_cells, fitting, expected):
-    max_bytes = plan(100, 5, DualConfig.paper()).n_bytes * (fitting + 0.5)
+    a_cell = grid.AMONG_OTHERS["free"] * plan(100, 5, DualConfig.paper()).n_bytes
+    max_bytes = a_cell * (fitting + 0.5)
 
     assert grid.cells_at_once(n_cells, (100, 5), DualConfig.paper(), max_bytes) == expected
 
@@ -132,4 +133,4 @@ def test_a_cell_takes_what_it_is_reckoned_with(config):
     memory = grid._run.lower(KEYS[:1], states, pool, stacked, cells, 6).compile().memory_analysis()
 
     reckoned = 4 * grid.AMONG_OTHERS[config.objective] * plan(400, 5, config).n_bytes
-    assert 0.75 < memory.temp_size_in_bytes / reckoned < 1.1  # measured: .9, 1
+    assert 0.75 < memory.temp_size_in_bytes / reckoned < 1.1
