@@ -6,6 +6,5 @@ ESSENTIAL = (
     "check_estimators_nan_inf",
     "check_estimators_pickle",
     "check_fit2d_1sample",
-    "check_fit_idempotent",
     "check_dataframe_column_names_consistency",
 )

@@ -181,6 +181,7 @@ def test_a_process_that_ends_badly_has_given_what_it_printed_before(seconds, end
     assert list(record.lines_of("child", [seconds], 2.0)) == [{"n": 1}, {"failed": ended}]
 
 
+@pytest.mark.slow
 def test_devices_are_measured_with_what_they_exchange():
     record = devices.measure(2, (24, 16), "free")
     assert record["median_s"] >= record["least_s"] > 0

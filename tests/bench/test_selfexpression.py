@@ -27,6 +27,7 @@ def test_training_lowers_what_c_leaves_of_the_codes():
     assert left[1] < 0.9 * left[0]
 
 
+@pytest.mark.slow
 def test_the_control_has_no_c_and_the_joint_stage_moves_both():
     views = jax.random.normal(jax.random.key(0), (24, joint_views.N_VIEWS, 5))
     data = joint_views.Rows(views[:, 0], views, views[:, 1])

@@ -56,6 +56,7 @@ def test_a_folder_of_pictures_is_picked_in_its_learnt_code(tmp_path, capsys):
     assert (used["shape"], used["skipped"]) == ([12, 768], {})
 
 
+@pytest.mark.slow
 def test_the_picks_are_those_of_the_same_pictures_as_an_array(tmp_path):
     names = draw_pictures(tmp_path / "photos", 12)
     picks, used = select("photos")
@@ -248,6 +249,7 @@ def test_a_picture_upside_down_by_exif_is_the_same_pool(tmp_path):
     assert again == first
 
 
+@pytest.mark.slow
 def test_in_a_learnt_code_the_dictionary_is_small_unless_it_is_asked_for(monkeypatch, capsys):
     monkeypatch.setattr("dual_jax.cli.select.CODE_DICTIONARY", 8)
     np.save("pool.npy", np.random.default_rng(0).normal(size=(20, 12, 12)))
@@ -286,6 +288,7 @@ def test_compare_reads_a_folder_whose_subfolders_are_the_classes(tmp_path, capsy
     assert "# Methods on photos" in shown
 
 
+@pytest.mark.slow
 def test_compare_reads_a_column_of_paths_beside_numbers(tmp_path, capsys):
     names = draw_pictures(tmp_path / "photos", 16)
     lines = [f"{name},{i % 3},{'ab'[i % 2]}" for i, name in enumerate(names)]

@@ -63,6 +63,7 @@ def test_a_second_round_shows_sentences_values_and_the_rows_labelled_before():
     assert "labelled already, at distance" in page
 
 
+@pytest.mark.slow
 def test_the_page_of_images_shows_them_and_a_tile_for_every_row():
     page = page_of("digits", "-n", "3")
 

@@ -39,6 +39,7 @@ def fitted(n_devices, objective):
     return found.history, found.ranking
 
 
+@SLOW
 @pytest.mark.parametrize("n_devices", [4, pytest.param(2, marks=SLOW)])
 @pytest.mark.parametrize("objective", ["simplex", pytest.param("free", marks=SLOW)])
 def test_a_whole_default_fit_has_the_same_losses_picks_and_scores_on_any_devices(objective, n_devices):

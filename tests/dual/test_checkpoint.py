@@ -66,6 +66,7 @@ def test_a_stopped_fit_goes_on_to_the_very_same_result(stage, step, n_devices, t
     assert_same(resumed, fit(KEY, X, config, mesh=mesh))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_devices", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_moments_in_bfloat16_come_back_to_the_very_same_result(n_devices, tmp_path):
     config = CONFIG.__class__(**{**vars(CONFIG), "moments_dtype": "bfloat16"})
@@ -110,6 +111,7 @@ def test_a_fit_goes_on_with_another_number_of_devices(before, after, tmp_path):
     np.testing.assert_array_equal(resumed.ranking.indices[:10], whole.ranking.indices[:10])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_devices", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_a_state_in_one_piece_goes_back_into_its_blocks(n_devices):
     mesh = make_mesh(jax.devices()[:n_devices]) if n_devices > 1 else None
@@ -239,6 +241,7 @@ def child(tmp_path_factory):
     return Child(env, output, output([sys.executable, "-c", SCRIPT]).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_fit_that_is_killed_at_any_moment_ends_with_the_very_same_picks(n_kills, child, tmp_path):
     folder, moments = tmp_path / "kept", random.Random(0)

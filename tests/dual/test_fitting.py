@@ -234,6 +234,7 @@ def test_a_row_that_is_not_finite_is_an_error_that_names_it(of, bad):
         fit(KEY, of(x), CONFIG)
 
 
+@pytest.mark.slow
 def test_a_pool_on_the_host_reaches_each_device_as_its_share_alone():
     mesh, shape = make_mesh(jax.devices()[:4]), (8, 6)  # of a share, one row of which may be padding
     found = []

@@ -35,6 +35,7 @@ def outcomes(networks):
     return [outcome for program in programs for outcome in program]
 
 
+@pytest.mark.slow
 def test_a_cell_is_what_training_it_alone_gives(outcomes):
     state, history = train(KEYS[1], POOLS[1], CONFIGS[2])
     norms = row_norms(state, POOLS[1], CONFIGS[2])

@@ -79,6 +79,7 @@ def test_what_is_not_free_stays_exactly_0_under_a_kernel(config):
     assert np.asarray(c)[:300, own].any(axis=1).all()
 
 
+@SLOW
 def test_a_kernel_runs_under_vmap():
     rates = jnp.array([1e-3, 1e-2])
 
@@ -169,6 +170,7 @@ def test_a_device_on_which_a_kernel_fails_takes_the_plain_step_with_a_warning(mo
     trial._objection.cache_clear()
 
 
+@SLOW
 @pytest.mark.parametrize("objective", ["simplex", pytest.param("free", marks=pytest.mark.slow)])
 def test_the_trial_finds_no_difference_where_there_is_none(objective):
     assert trial.trial(objective, "tpu") < 1e-5

@@ -79,6 +79,7 @@ def test_rows_that_may_be_picked_are_among_the_targets_however_few_they_are(n_us
     assert (np.diff(rows) > 0).all()
 
 
+@pytest.mark.slow
 def test_the_estimator_explains_continues_keeps_and_weighs_such_a_fit(tmp_path):
     selector = dj.DUALSelector(5, config=CONFIG).fit(X, labeled=[7])
     selector.save(tmp_path / "fit.npz")

@@ -44,6 +44,7 @@ def test_a_dictionary_of_ones_own_replaces_the_drawn_one_and_nothing_else():
     assert all((np.asarray(c)[:, 2] == 0).all() for c in own.params.C)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config", [pytest.param(CONFIG, marks=pytest.mark.slow), FREE], ids=["simplex", "free"]
 )
@@ -214,6 +215,7 @@ def temporaries(config, n, d=D):
     return memory.temp_size_in_bytes / (4 * n * n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "n_blocks", "share"),
     [("free", 32, 0.2), pytest.param("simplex", 64, 0.3, marks=pytest.mark.slow)],
@@ -245,6 +247,7 @@ def test_any_optimiser_can_rest_in_bfloat16_and_counts_on(make):
         assert leaf.dtype == (jnp.bfloat16 if whole.ndim else whole.dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [FREE, pytest.param(DualConfig(), marks=pytest.mark.slow)])
 def test_moments_that_rest_in_bfloat16_hardly_change_the_losses(config):
     halved = dataclasses.replace(config, moments_dtype="bfloat16")

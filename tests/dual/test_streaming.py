@@ -70,6 +70,7 @@ def test_rows_that_did_not_train_are_picked_and_labelled_or_forbidden_ones_never
     assert len(found.sample) == 40
 
 
+@pytest.mark.slow
 def test_where_few_rows_are_open_they_are_in_the_sample(small):
     labeled = np.arange(N) >= 3
     for seed in range(4):

@@ -60,6 +60,7 @@ def test_moments_in_bfloat16_are_kept(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, again.state_.opt_state, own.state_.opt_state)
 
 
+@pytest.mark.slow
 def test_an_embedding_is_scaled_as_it_was(tmp_path):
     own = dj.DUALSelector(5, max_iter=2, pretrain_iter=2).fit(X, embedding=X[:, :2] ** 2)
     own.save(tmp_path / "fit.npz")

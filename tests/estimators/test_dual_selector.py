@@ -112,12 +112,14 @@ def test_a_kept_fit_goes_on_with_its_dictionary_whatever_memory_is_left_now(monk
     np.testing.assert_array_equal(again.ranking_, first.ranking_)
 
 
+@pytest.mark.slow
 def test_refined_picks_are_computed_anew_for_each_budget():
     fitted = selector(readout="refine").fit(X)
     assert fitted.n_exact_ == 5
     assert len(set(fitted.select(7))) == 7
 
 
+@pytest.mark.slow
 def test_a_chain_can_be_cut_and_goes_on_beyond_its_budget():
     fitted = selector(readout="chain").fit(X)
     assert (fitted.n_exact_, fitted.is_nested_) == (5, False)
@@ -240,6 +242,7 @@ def test_an_embedding_is_used_beside_the_pool_and_both_decide():
     assert both.n_features_in_ == 6
 
 
+@pytest.mark.slow
 def test_rows_that_only_the_embedding_or_only_the_inputs_tell_apart_are_all_found():
     # Six groups, which differ in 200 inputs (three) or in 2 embedded features (two): one pick in each.
     inputs, codes = np.repeat([0, 1, 2, 0, 1, 2], 5), np.repeat([0, 0, 0, 1, 1, 1], 5)
@@ -300,6 +303,7 @@ def test_an_embedding_that_cannot_be_used_is_refused_before_any_work(given_, err
         make().fit(X, embedding=given_)
 
 
+@pytest.mark.slow
 def test_picks_are_explained_in_the_learnt_space_on_any_devices():
     alone, spread = (
         selector(devices=jax.devices()[:n], config=SHARED).fit(X, labeled=[3]).explain() for n in (1, 4)
@@ -342,6 +346,7 @@ def test_a_pool_goes_from_the_host_to_its_devices_sharded_and_is_whole_on_none()
     assert len(fitted.select(20)) == 20
 
 
+@pytest.mark.slow
 def test_the_devices_that_are_named_are_used():
     fitted = selector(devices=[jax.devices()[1]]).fit(X)
     assert fitted.state_.params.C[0].devices() == {jax.devices()[1]}

@@ -58,6 +58,7 @@ def by_grid():
     return outcome.picks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("picks", [under_jit, by_grid], ids=lambda function: function.__name__)
 def test_other_programs_give_the_picks_of_the_core_but_for_their_rounding(picks, fitted):
     # Adam grows the rounding of another program until a stage may stop a chunk earlier or later. Of four

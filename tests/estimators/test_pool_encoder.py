@@ -191,6 +191,7 @@ def test_without_the_files_a_column_of_paths_is_text(tmp_path):
     assert fitted.columns_[0].kind != "image"
 
 
+@pytest.mark.slow
 def test_an_encoder_of_files_is_the_same_after_saving(tmp_path, quick_codes):
     pool = {"photo": draw_pictures(tmp_path, 12), "age": [*range(12)]}
     fitted = dj.PoolEncoder({"photo": "image"}, folder=str(tmp_path))

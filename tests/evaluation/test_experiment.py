@@ -99,6 +99,7 @@ def test_refined_picks_are_no_prefix():
     assert not Entry("dual", {"readout": "refine"}).is_nested
 
 
+@pytest.mark.slow
 def test_what_is_read_out_for_each_budget_is_trained_once(monkeypatch):
     knobs = {"readout": "refine", "pretrain_steps": 20, "steps": 5}
     trainings, method = [], METHODS["dual"]

@@ -63,6 +63,7 @@ def test_a_second_fit_traces_and_compiles_none_of_its_programs(folder, events):
     np.testing.assert_array_equal(first[1], second[1])
 
 
+@pytest.mark.slow
 def test_kept_programs_give_the_picks_of_those_that_are_not_kept(folder):
     kept = pick()
     programs.keep_in(None)

@@ -107,6 +107,7 @@ def test_equal_rows_come_after_all_that_differ():
     assert sorted(row % 15 for row in picks[:15]) == list(range(15))
 
 
+@pytest.mark.slow
 def test_neither_block_size_nor_number_of_devices_changes_the_picks():
     expected = links().indices.tolist()
     assert chain(build_cover(pool(), HALF), K, pair_first=True, block_size=128).indices.tolist() == expected

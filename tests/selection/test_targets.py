@@ -59,6 +59,7 @@ def test_labelled_rows_cover_the_targets_of_the_subsample():
     np.testing.assert_allclose(few.labelled_cost, distances, rtol=1e-4, atol=1e-6)  # by the Gram trick
 
 
+@pytest.mark.slow
 def test_above_twenty_thousand_rows_a_subsample_is_the_default(monkeypatch):
     assert number_of_targets(20_001, 5) < 20_001
     monkeypatch.setattr(targets, "MOST_TARGETS", 100)
