@@ -28,9 +28,8 @@ def _delay(name: str) -> None:
 
     def load(attribute: str) -> Any:
         nonlocal loading
-        with (
-            lock
-        ):  # other threads wait for the whole module; this one may meet it half made, as in any import
+        # Other threads wait for the whole module; this one may meet it half made, as in any import.
+        with lock:
             if loading:
                 raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
             if vars(module).get("__getattr__") is load and spec.loader is not None:

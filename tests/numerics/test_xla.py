@@ -143,6 +143,13 @@ def test_a_function_that_is_compiled_alone_returns_the_same_also_of_what_is_not_
         assert int(run(a[:1], 3)[1]) == 4
 
 
+def test_cells_side_by_side_take_one_branch_and_not_all():
+    square = jax.vmap(jax.vmap(xla.compiled_alone(lambda a: a * a)))
+    a = jnp.array([[[2.0], [jnp.nan]], [[jnp.inf], [3.0]]])
+    np.testing.assert_array_equal(jax.jit(square)(a), a * a)
+    assert jax.jit(square).lower(a).as_text().count("stablehlo.case") == 1
+
+
 ALONE = """
 import jax
 from dual_jax.numerics.xla import compiled_alone
