@@ -147,7 +147,7 @@ def test_cells_side_by_side_take_one_branch_and_not_all():
     square = jax.vmap(jax.vmap(xla.compiled_alone(lambda a: a * a)))
     a = jnp.array([[[2.0], [jnp.nan]], [[jnp.inf], [3.0]]])
     np.testing.assert_array_equal(jax.jit(square)(a), a * a)
-    assert jax.jit(square).lower(a).as_text().count("stablehlo.case") == 1
+    assert "stablehlo.select" not in jax.jit(square).lower(a).as_text()  # of the results of all branches
 
 
 ALONE = """
