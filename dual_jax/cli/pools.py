@@ -72,6 +72,7 @@ def _read(args: argparse.Namespace) -> "Pool":
 
     exclude, use = ([name for name in (names or "").split(",") if name] for names in (args.exclude, args.use))
     exclude += [name for name in budgets.columns_of(args) if name not in exclude]
+    use += [name for name, kind in args.kinds.items() if kind not in columns.NO_FEATURES and name not in use]
 
     def read(exclude: list[str]) -> "Pool":
         if args.stream:

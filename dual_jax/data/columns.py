@@ -2,7 +2,8 @@
 
 The same rules for every format: text that holds only numbers, ``True`` and ``False``, or missing cells is
 numbers; codes with leading zeros are not. A column that only says which row it is (a saved index, or distinct
-integers or texts under a name such as ``customer_id``) is no feature, and can serve as ids.
+integers or texts under a name such as ``customer_id``) is no feature, and can serve as ids. One that counts a
+hundred rows or more from 0 or 1, in their order, is no feature whatever its name.
 """
 
 import re
@@ -33,6 +34,7 @@ ID_NAME = re.compile(
     r"(?:^|.*[\s_.:-])(?:id|uid|uuid|guid|index|idx|key)|.*[a-z](?:Id|ID)|unnamed: \d+|__index_level_\d+__",
 )
 INDEX_SEPARATOR = "/"
+MANY_COUNTED = 100  # rows: fewer may rise one by one by themselves
 
 
 class Columns(NamedTuple):
@@ -216,13 +218,20 @@ def _without_ids(found: Columns, wishes: Wishes, levels: Sequence[str]) -> Colum
     dropped, numbers, guesses = dict(found.dropped), dict(found.numbers), [*found.guesses]
     ids, id_columns = found.ids, found.id_columns
     groups = [[*levels]] if levels else []
-    groups += [[name] for name in found.names if name not in levels and _is_id(found, name, wishes)]
+    others = [name for name in found.names if name not in levels and name not in (*wishes.named, *wishes.use)]
+    groups += [[name] for name in others if _is_id(found, name) or _is_count(found, name)]
     for group in groups:
         reason = "the saved index" if group == [*levels] else "row ids"
         for name in group:
-            is_count = name.lower() in ROW_NUMBER_NAMES and _counts(numbers.get(name))
+            is_named_so = name.lower() in ROW_NUMBER_NAMES
+            is_count = is_named_so or not (group == [*levels] or _is_id(found, name))
+            is_count = is_count and counts_rows(numbers.get(name))
             dropped[name] = "row numbers" if is_count else reason
             numbers.pop(name, None)
+            if is_count and not is_named_so:
+                guesses.append(
+                    f"row numbers: {name!r} counts the rows, no feature (--use makes it a feature)"
+                )
         if "row numbers" in [dropped[name] for name in group] or ids is not None:
             continue
         texts = _joined([texts_of(found.table[name]) for name in group])
@@ -246,10 +255,15 @@ def ids_of(table: Any, like: Columns) -> Shaped[np.ndarray, " n"]:
     return _joined([texts_of(table[name]) for name in like.id_columns])
 
 
-def _is_id(found: Columns, name: str, wishes: Wishes) -> bool:
+def _is_count(found: Columns, name: str) -> bool:
+    """Return whether a column counts many rows, and there are other features."""
+    column, n_features = found.numbers.get(name), len(found.numbers) + len(found.vectors)
+    return n_features > 1 and column is not None and len(column) >= MANY_COUNTED and counts_rows(column)
+
+
+def _is_id(found: Columns, name: str) -> bool:
     """Return whether a column is named as an id and holds distinct integers or texts."""
-    is_named_so = ID_NAME.fullmatch(name) or ID_NAME.fullmatch(name.lower())
-    if name in (*wishes.named, *wishes.use) or not is_named_so:
+    if not (ID_NAME.fullmatch(name) or ID_NAME.fullmatch(name.lower())):
         return False
     column = found.numbers.get(name)
     if column is not None:
@@ -272,8 +286,8 @@ def _are_distinct(column: Any) -> bool:
     return bool(pc.count_distinct(column).as_py() == len(column) > 1)
 
 
-def _counts(column: Any) -> bool:
-    """Return whether numbers only count the rows, from 0 or 1."""
+def counts_rows(column: Any) -> bool:
+    """Return whether numbers of pyarrow only count the rows, from 0 or 1."""
     if column is None or column.null_count:
         return False
     values = column.to_numpy()

@@ -16,7 +16,7 @@ import numpy as np
 
 from dual_jax.data.casts import decoded, is_textual, plain, vector_width
 from dual_jax.data.cells import MISSING
-from dual_jax.data.columns import ID_NAME
+from dual_jax.data.columns import ID_NAME, MANY_COUNTED, counts_rows
 from dual_jax.data.errors import InputError
 from dual_jax.data.filecells import kind_held
 from dual_jax.data.media import IMAGES, NOUNS, SERIES, begins_as, kind_of_file
@@ -188,6 +188,8 @@ def _found(name: str, column: Any, folder: str | None) -> tuple[str, ...]:
     is_distinct = n_distinct == len(column)
     if is_distinct and _is_id_name(name) and (is_textual(kind) or types.is_integer(kind)):
         return "id", "named as an id, and distinct in every row"
+    if types.is_integer(kind) and len(column) >= MANY_COUNTED and counts_rows(column):
+        return "exclude", f"counts the rows; as {name}=number it is a feature"
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         return "number", _range(column)
     if types.is_boolean(kind):

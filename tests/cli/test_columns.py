@@ -178,6 +178,17 @@ def test_amounts_count_although_all_other_columns_are_numbers(capsys):
     assert used["shape"] == [N, 3]
 
 
+def test_a_counter_is_a_feature_only_where_that_is_asked(capsys):
+    rows = range(1, 101)
+    write_pool(size=rows, age=[i % 9 for i in rows], kind=["ab"[i % 2] for i in rows])
+
+    _, plain = select()
+    assert "row numbers: 'size'" in capsys.readouterr().out
+    _, asked = select("--as", "size=number")
+    assert "row numbers" not in capsys.readouterr().out
+    assert asked["shape"][1] == plain["shape"][1] + 1
+
+
 def test_a_column_of_distinct_words_gives_the_ids(capsys):
     rows = range(N)
     write_pool(ticket=[f"T-{i:03d}" for i in rows], age=[i % 9 for i in rows], size=[i % 5 for i in rows])

@@ -89,6 +89,19 @@ def test_the_same_table_is_read_however_it_is_written(text, write):
     np.testing.assert_array_equal(read_pool(write("pool.csv", text)).x, ROWS)
 
 
+def test_a_column_that_counts_a_hundred_rows_is_no_feature_and_that_is_said(write):
+    counted = "size,a,b\n" + "\n".join(f"{i},{i % 7},{i % 5}" for i in range(100))
+
+    pool = read_pool(write("pool.csv", counted))
+    assert pool.feature_names == ("a", "b")
+    assert pool.dropped == {"size": "row numbers"}
+    assert "row numbers: 'size' counts the rows" in " ".join(pool.guesses)
+
+    assert read_pool(write("pool.csv", counted), use=["size"]).x.shape == (100, 3)
+    assert read_pool(write("few.csv", counted.rpartition("\n")[0])).x.shape == (99, 3)
+    assert read_pool(write("alone.csv", "size\n" + "\n".join(map(str, range(100))))).x.shape == (100, 1)
+
+
 def test_a_tsv_is_split_at_tabs(write):
     np.testing.assert_array_equal(read_pool(write("pool.TSV", "a\tb\n1\t2\n3\t4\n")).x, ROWS)
 
