@@ -22,6 +22,7 @@ def test_the_free_objective_takes_nine_passes_and_few_kernels():
     assert found["temporaries_of_c"] <= 0.25
 
 
+@pytest.mark.slow
 def test_several_blocks_of_the_free_objective_take_as_few_passes():
     found = measured("h100:1", "free", 2048, "step", block_rows=512)
     assert found["passes"] <= 9.5

@@ -38,7 +38,7 @@ def no_cache():
     jax.config.update("jax_enable_compilation_cache", before)
 
 
-@pytest.mark.parametrize("config", [SIMPLEX, FREE], ids=lambda config: config.objective)
+@pytest.mark.parametrize("config", [SIMPLEX, pytest.param(FREE, marks=SLOW)], ids=["simplex", "free"])
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_every_stage_of_a_fit_compiles(topology, config):
     programs = lower((61, 6), config, devices_for(topology))  # 61: devices hold different numbers of rows
