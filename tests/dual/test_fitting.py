@@ -15,7 +15,7 @@ from dual_jax.dual.loop import CHUNK, Progress, run_in_chunks, run_stage
 from dual_jax.dual.ranking import rank, rank_on_mesh
 from dual_jax.dual.stages import Rows, advance, begin_selection, stage_step
 from dual_jax.dual.steps import init
-from dual_jax.numerics.xla import OneOff
+from dual_jax.numerics.xla import UNOPTIMIZED, OneOff
 
 N = 31
 X = np.random.default_rng(0).normal(size=(N, 6)).astype(np.float32)
@@ -198,11 +198,12 @@ def test_stages_run_as_one_program_or_in_chunks_with_the_same_states():
     rows, state = Rows(jnp.asarray(X), jnp.ones(N, bool)), init(KEY, X, CONFIG)
     config = dataclasses.replace(CONFIG, tolerance=0.0)
 
-    @jax.jit
     def stage(state, rows, config):
         return run_stage(stage_step("pretrain", rows, config), state, 70)
 
-    one, values, _ = stage(state, rows, config)
+    one, values, _ = jax.jit(stage, compiler_options=UNOPTIMIZED)(
+        state, rows, config
+    )  # as a small pool's chunks
     start = Progress("pretrain", 0, state, np.inf, False, {})
     chunks = run_in_chunks(lambda *at: advance(*at, rows, config, "pretrain", None, None), start, 70)
     np.testing.assert_array_equal(values["loss"], chunks.history["pretrain"]["loss"])
