@@ -201,9 +201,8 @@ def test_stages_run_as_one_program_or_in_chunks_with_the_same_states():
     def stage(state, rows, config):
         return run_stage(stage_step("pretrain", rows, config), state, 70)
 
-    one, values, _ = jax.jit(stage, compiler_options=UNOPTIMIZED)(
-        state, rows, config
-    )  # as a small pool's chunks
+    whole = jax.jit(stage, compiler_options=UNOPTIMIZED)  # as a small pool's chunks
+    one, values, _ = whole(state, rows, config)
     start = Progress("pretrain", 0, state, np.inf, False, {})
     chunks = run_in_chunks(lambda *at: advance(*at, rows, config, "pretrain", None, None), start, 70)
     np.testing.assert_array_equal(values["loss"], chunks.history["pretrain"]["loss"])
