@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from dual_jax.data.checks import check_n_select
 from dual_jax.data.errors import InputError
+from dual_jax.data.ids import text_of_id
 from dual_jax.data.storage import write_arrays
 from dual_jax.dual.config import DualConfig
 from dual_jax.estimators.prepared import NONE_WITHIN, Prepared
@@ -184,4 +185,4 @@ def kept_limits(arrays: dict[str, np.ndarray]) -> Limits | None:
 def _without_objects(values: np.ndarray) -> np.ndarray:
     """Return an array that a file can hold: ids that are no numbers become text."""
     values = np.asarray(values)
-    return values.astype(str) if values.dtype.kind == "O" else values
+    return np.array([*map(text_of_id, values)], str) if values.dtype.kind == "O" else values

@@ -1,5 +1,6 @@
 """What is saved comes back the same, runs nothing when read, and is read by later versions."""
 
+import re
 from pathlib import Path
 
 import jax
@@ -35,6 +36,20 @@ def test_picks_ids_and_history_come_back(fitted, again):
     assert again.history_["train"]["loss"].tolist() == fitted.history_["train"]["loss"].tolist()
     assert (again.n_iter_, again.n_exact_) == (fitted.n_iter_, fitted.n_exact_)
     assert (again.sizes_, again._config) == (fitted.sizes_, fitted._config)
+
+
+def test_ids_of_several_levels_come_back_as_text_and_dates_as_dates(tmp_path):
+    levels = pd.MultiIndex.from_product([["x", "y"], range(20)])
+    for index, form in (
+        (levels, r"[xy]/\d+"),
+        (pd.date_range("2024-01-01", periods=40), r"2024-\d\d-\d\dT.*"),
+    ):
+        own = dj.Selector("kcenter", 3).fit(FRAME.set_axis(index))
+        own.save(tmp_path / "fit.npz")
+        again = dj.load(tmp_path / "fit.npz")
+        assert all(re.fullmatch(form, str(one)) for one in again.sample_ids_)
+        assert len({*again.sample_ids_}) == 3
+        assert again.sample_indices_.tolist() == own.sample_indices_.tolist()
 
 
 def test_an_estimator_that_came_back_chooses_sizes_anew_for_another_pool(again):
