@@ -86,7 +86,7 @@ def test_a_column_that_is_excluded_is_no_feature():
     words = ["select", "pool.csv", "-n", "5", "--method", "kcenter"]
     assert main([*words, "--id-column", "id", "--exclude", header[-1]]) == 0
     assert receipt()["input"]["dropped"][header[-1]] == "excluded"
-    assert main([*words, "--exclude", "nobody"]) == 2
+    assert main([*words, "--exclude", "no_such_column"]) == 2
 
 
 def test_the_receipt_says_how_the_picks_were_made():
