@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from bench.default import TABLES as OF_DEFAULT
-from bench.kinds import kinds
+from bench.kinds import TABLES as OF_KINDS
 from bench.step import EAGER
 from dual_jax.data.storage import write_atomically
 from dual_jax.evaluation.figures import shown
@@ -354,7 +354,7 @@ def ladder() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "quality": quality,
     "ladder": ladder,
-    "network": partial(kinds, RESULTS / "quality"),
+    **OF_KINDS,
     "choices": choices,
     **OF_DEFAULT,
     "embedding": embedding,
