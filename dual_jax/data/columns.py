@@ -219,19 +219,17 @@ def _without_ids(found: Columns, wishes: Wishes, levels: Sequence[str]) -> Colum
     ids, id_columns = found.ids, found.id_columns
     groups = [[*levels]] if levels else []
     others = [name for name in found.names if name not in levels and name not in (*wishes.named, *wishes.use)]
-    groups += [[name] for name in others if _is_id(found, name) or _is_count(found, name)]
+    for name in [name for name in others if _is_count(found, name) and not _is_id(found, name)]:
+        dropped[name] = "row numbers"
+        del numbers[name]
+        guesses.append(f"row numbers: {name!r} counts the rows, no feature (--use makes it a feature)")
+    groups += [[name] for name in others if _is_id(found, name)]
     for group in groups:
         reason = "the saved index" if group == [*levels] else "row ids"
         for name in group:
-            is_named_so = name.lower() in ROW_NUMBER_NAMES
-            is_count = is_named_so or not (group == [*levels] or _is_id(found, name))
-            is_count = is_count and counts_rows(numbers.get(name))
+            is_count = name.lower() in ROW_NUMBER_NAMES and counts_rows(numbers.get(name))
             dropped[name] = "row numbers" if is_count else reason
             numbers.pop(name, None)
-            if is_count and not is_named_so:
-                guesses.append(
-                    f"row numbers: {name!r} counts the rows, no feature (--use makes it a feature)"
-                )
         if "row numbers" in [dropped[name] for name in group] or ids is not None:
             continue
         texts = _joined([texts_of(found.table[name]) for name in group])
@@ -257,8 +255,8 @@ def ids_of(table: Any, like: Columns) -> Shaped[np.ndarray, " n"]:
 
 def _is_count(found: Columns, name: str) -> bool:
     """Return whether a column counts many rows, and there are other features."""
-    column, n_features = found.numbers.get(name), len(found.numbers) + len(found.vectors)
-    return n_features > 1 and column is not None and len(column) >= MANY_COUNTED and counts_rows(column)
+    has_others = len(found.numbers) + len(found.vectors) > 1
+    return has_others and found.table.num_rows >= MANY_COUNTED and counts_rows(found.numbers.get(name))
 
 
 def _is_id(found: Columns, name: str) -> bool:
