@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     2
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    if argv is None:  # a notebook's shell passes on its kernel's backend, which this environment may lack
+        os.environ["MPLBACKEND"] = "agg"
     _print_any_text()
     try:
         args = _parser().parse_args(words)

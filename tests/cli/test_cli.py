@@ -880,14 +880,16 @@ def test_the_curves_of_a_fit_are_written_where_asked(tmp_path, capsys):
     assert "ted has none" in capsys.readouterr().err
 
 
-def test_letters_that_the_terminal_lacks_are_replaced_and_the_status_is_0(tmp_path):
-    pool = tmp_path / "pool.csv"
+def test_what_the_terminals_letters_and_a_notebooks_plots_lack_here_does_no_harm(tmp_path):
+    pool, plot = tmp_path / "pool.csv", tmp_path / "map.png"
     pool.write_text("\u5e45,b\n" + "\n".join(f"{i},{i * i % 7}" for i in range(9)), encoding="utf-8")
-    env = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    env = {**os.environ, "PYTHONIOENCODING": "cp1252", "MPLBACKEND": "of a kernel elsewhere"}
     words = ["select", str(pool), "-n", "2", "--method", "kcenter", "--out", str(tmp_path / "picks.csv")]
-    run = subprocess.run([sys.executable, "-m", "dual_jax", *words], env=env, capture_output=True)
+    command = [sys.executable, "-m", "dual_jax", *words, "--plot", str(plot)]
+    run = subprocess.run(command, env=env, capture_output=True)
     assert run.returncode == 0, run.stderr
     assert b"used: 2 features (?, b)" in run.stdout
+    assert plot.stat().st_size
 
 
 def test_a_file_that_is_not_ours_is_not_replaced(tmp_path, capsys):
