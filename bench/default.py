@@ -230,7 +230,11 @@ def small(data_dir: Path) -> dict[str, Callable[[int], Half | None]]:
 
 def gains(records: list[Record], setting: str, to: str, judge: str, metric: str) -> dict[str, np.ndarray]:
     """Return for each data set the points of a setting over another on each split, means over budgets."""
-    of = {(r["data"], r["split"], r["setting"]): np.mean(r[judge][metric]) for r in records if "data" in r}
+    of = {
+        (r["data"], r["split"], r["setting"]): np.mean(r[judge][metric])
+        for r in records
+        if "data" in r and r["setting"] in (setting, to)
+    }
     pairs: dict[str, list[float]] = {}
     for (data, split, own), value in of.items():
         if own == setting and (data, split, to) in of:

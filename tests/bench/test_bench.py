@@ -58,7 +58,7 @@ RESULTS = {
 }
 
 
-@pytest.mark.parametrize("suffix", ["", "_gpu"])
+@pytest.mark.parametrize("suffix", ["", pytest.param("_gpu", marks=pytest.mark.slow)])
 def test_every_result_is_drawn_and_what_is_missing_is_left_out(suffix, tmp_path):
     for name, result in RESULTS.items():
         (tmp_path / f"{name}{suffix}.json").write_text(json.dumps(result))
@@ -136,6 +136,7 @@ def test_the_page_has_a_table_of_each(monkeypatch):
     assert "| import dual_jax | 1.1 s, 1.10 times that |" in readme.start()
 
 
+@pytest.mark.slow
 def test_a_step_is_measured_beside_its_floor_and_written(quick, tmp_path):
     path = tmp_path / "made" / "step.json"
     step.main(["--sizes", "40x16", "--objectives", "free", "--without-peers", "--out", str(path)])

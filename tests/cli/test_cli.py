@@ -321,6 +321,7 @@ def test_an_embedding_of_series_is_their_log_spectra():
     assert receipt()["input"]["embedding"]["shape"] == list(z.shape)
 
 
+@pytest.mark.slow
 def test_a_column_like_ids_of_a_pool_on_disk_is_used_where_that_is_asked():
     import pyarrow as pa
     from pyarrow import parquet

@@ -97,6 +97,7 @@ def test_pictures_reach_an_embedder_as_paths(tmp_path):
     assert frame["embedding"][1][0] == (tmp_path / "photos" / "1.png").stat().st_size
 
 
+@pytest.mark.slow
 def test_images_get_the_code_that_is_learnt_from_them():
     np.save("images.npy", RNG.random((20, 12, 12)).astype(np.float32))
     run("embed", "images.npy", "--with", "views", "--sample-shape", "12x12", "--quiet")

@@ -149,6 +149,7 @@ def test_features_go_to_a_file_with_the_encoder_for_new_pictures(tmp_path):
     select("photos", "--features", "features.npz")  # which replaces it
 
 
+@pytest.mark.slow
 def test_how_far_two_seeds_agree_is_printed_with_a_warning_where_they_do_not(monkeypatch, capsys):
     monkeypatch.setattr("dual_jax.cli.embeddings.FEWEST", 20)
     monkeypatch.setattr(keeping, "learn", encoder.learn)
@@ -162,6 +163,7 @@ def test_how_far_two_seeds_agree_is_printed_with_a_warning_where_they_do_not(mon
         assert used["embedding"]["stability"] == share
 
 
+@pytest.mark.slow
 def test_pixels_can_go_beside_the_code_and_a_page_shows_the_picks(tmp_path):
     names = draw_pictures(tmp_path / "photos", 12)
     select("photos", "--with-inputs", "--report", "page.html")
@@ -260,6 +262,7 @@ def test_in_a_learnt_code_the_dictionary_is_small_unless_it_is_asked_for(monkeyp
     assert "(views) alone\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_compare_reads_a_folder_whose_subfolders_are_the_classes(tmp_path, capsys):
     for i, name in enumerate(["across", "down"]):
         folder = tmp_path / "photos" / name
@@ -319,6 +322,7 @@ def saved(folder, names, **more):
     return table
 
 
+@pytest.mark.slow
 def test_a_saved_data_set_of_pictures_gives_the_picks_of_their_folder(tmp_path, capsys):
     names = draw_pictures(tmp_path / "photos", 12)
     (tmp_path / "photos" / names[7]).write_bytes(b"\x89PNG\r\n no picture")

@@ -72,6 +72,7 @@ def test_the_page_of_images_shows_them_and_a_tile_for_every_row():
     assert data_of(page)["tile"] == [8, 8, 43]  # 43 x 43 tiles hold 1,797
 
 
+@pytest.mark.slow
 def test_the_pictures_that_a_column_names_are_shown_and_missing_ones_are_not():
     Image = pytest.importorskip("PIL.Image")
     Path("photos").mkdir()

@@ -123,8 +123,9 @@ MAX_BYTES = 4 * ROWS_OF_ALL * WIDEST  # C has 200 times as many, a device's shar
 
 @pytest.mark.parametrize(
     ("stage", "config"),
-    [(stage, SIMPLEX) for stage in ("pretrain", "train", "rank")]
-    + [(stage, FREE) for stage in ("start", "train", "rank")],
+    [("train", SIMPLEX), ("rank", FREE)]
+    + [pytest.param(stage, SIMPLEX, marks=pytest.mark.slow) for stage in ("pretrain", "rank")]
+    + [pytest.param(stage, FREE, marks=pytest.mark.slow) for stage in ("start", "train")],
 )
 def test_devices_exchange_no_more_than_the_pool_once_and_c_is_nowhere_whole(stage, config):
     config = dataclasses.replace(config, dictionary_size=N_ATOMS, block_rows=None)

@@ -85,6 +85,7 @@ def test_a_finished_fit_starts_again_at_its_ranking(tmp_path):
     assert_same(first, again)
 
 
+@pytest.mark.slow
 def test_a_fit_that_had_converged_takes_no_further_step(tmp_path):
     config = CONFIG.__class__(**{**vars(CONFIG), "tolerance": 0.5})
     first = fit(KEY, X, config, checkpointer=Checkpoint(tmp_path))
@@ -92,7 +93,8 @@ def test_a_fit_that_had_converged_takes_no_further_step(tmp_path):
     assert_same(first, fit(KEY, X, config, checkpointer=Checkpoint(tmp_path)))
 
 
-@pytest.mark.parametrize(("before", "after"), [(3, 2), pytest.param(1, 3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(3, 2), (1, 3)])
 def test_a_fit_goes_on_with_another_number_of_devices(before, after, tmp_path):
     meshes = [make_mesh(jax.devices()[:n]) if n > 1 else None for n in (before, after)]
     with pytest.raises(KeyboardInterrupt):
@@ -171,6 +173,7 @@ def test_the_fit_of_something_else_is_refused(key, x, config, tmp_path):
         fit(key, x, config, checkpointer=Checkpoint(tmp_path))
 
 
+@pytest.mark.slow
 def test_networks_of_the_same_make_are_told_apart_by_their_widths(tmp_path):
     one, other = (CONFIG.__class__(**{**vars(CONFIG), "encoder": dense((width, 3))}) for width in (8, 9))
     with pytest.raises(KeyboardInterrupt):

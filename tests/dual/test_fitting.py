@@ -180,6 +180,7 @@ def test_what_cannot_be_fitted_is_refused_before_the_first_step(changes, masks, 
         fit(KEY, X, dataclasses.replace(CONFIG, pretrain_steps=10**9, **changes), **masks)
 
 
+@pytest.mark.slow
 def test_a_pool_of_integers_is_padded_as_one_of_floats():
     x = np.random.default_rng(0).integers(0, 9, size=X.shape)
     spread = fit(KEY, x, CONFIG, mesh=make_mesh(jax.devices()[:3]))
@@ -209,6 +210,7 @@ def test_stages_run_as_one_program_or_in_chunks_with_the_same_states():
     jax.tree.map(np.testing.assert_array_equal, one, chunks.state)
 
 
+@pytest.mark.slow
 def test_side_by_side_each_fit_stops_for_itself_and_the_rest_of_its_history_is_zero():
     def losses(rate):
         config = dataclasses.replace(

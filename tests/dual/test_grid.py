@@ -48,6 +48,7 @@ def test_a_cell_is_what_training_it_alone_gives(outcomes):
     assert cell.loss == pytest.approx(history["train"]["loss"][-1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_at_a_tolerance_each_cell_stops_where_it_would_alone_and_picks_the_same():
     config = DualConfig(**{**SMALL, "pretrain_steps": 130, "steps": 130}, tolerance=0.2)
     pools = POOLS * jnp.array([1.0, 0.1])[:, None, None]  # the second loss falls by more than half

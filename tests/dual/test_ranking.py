@@ -57,6 +57,7 @@ def test_more_picks_than_candidates_are_refused(state):
         rank(state, X, CONFIG, 40)
 
 
+@pytest.mark.slow
 def test_refined_picks_cover_the_pool_at_least_as_well_as_the_greedy_ones(state):
     config = dataclasses.replace(CONFIG, readout="refine")
     cover = build_cover(learnt_space(state, X, config), power_cost(0.5))

@@ -43,6 +43,7 @@ def test_labelled_rows_count_as_picked():
     assert set(chained(pool(labeled=[1, 5]), 0.5, 1, largest=5).indices.tolist()) <= {3, 4}
 
 
+@pytest.mark.slow
 def test_beyond_its_largest_set_the_greedy_continues_a_chain():
     short, whole = (chained(pool(), 1.0, n, largest=3) for n in (3, 6))
     assert whole.indices.tolist()[:3] == short.indices.tolist()
@@ -87,6 +88,7 @@ def test_when_fewer_rows_are_open_than_wanted_all_of_them_come_first():
     assert len(set(drawn.tolist())) == 40
 
 
+@pytest.mark.slow
 def test_a_large_pool_is_ranked_from_a_short_list_against_all_targets(monkeypatch):
     for name, value in (("MAX_EXACT", 100), ("PER_PICK", 8), ("MIN_SHORTLIST", 60), ("N_TARGETS", 80)):
         monkeypatch.setattr(readout, name, value)

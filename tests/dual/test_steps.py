@@ -73,6 +73,7 @@ def test_the_unused_columns_and_carried_sums_of_a_tpu_change_no_coefficient(conf
     np.testing.assert_allclose(plain_terms, padded_terms, rtol=1e-5, atol=97 * 1e-6)
 
 
+@pytest.mark.slow
 def test_carried_sums_are_those_of_c_and_p():
     state = start(config=FREE, sizes=FREE.sizes(N, platform="tpu"))
     state, _ = train_step(state, X, FREE)

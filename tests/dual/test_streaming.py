@@ -24,7 +24,8 @@ def small(monkeypatch):
     monkeypatch.setattr(streaming.readout, "PER_PICK", 2)
 
 
-@pytest.mark.parametrize("readout", ["greedy", pytest.param("refine", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("readout", ["greedy", "refine"])
 def test_where_memory_holds_the_pool_the_picks_are_those_of_a_fit(readout, monkeypatch):
     monkeypatch.setattr(streaming, "PIECE", 35)
     config = dj.DualConfig(pretrain_steps=8, steps=4, tolerance=0.0, n_exact=10, readout=readout)

@@ -29,7 +29,12 @@ def key_of(seed):
 
 @pytest.mark.parametrize(
     ("samples", "kind"),
-    [(IMAGES, "images"), (IMAGES[..., 0], "images"), (SERIES, "series"), (SERIES[:, 0], "series")],
+    [
+        (IMAGES, "images"),
+        (SERIES, "series"),
+        pytest.param(IMAGES[..., 0], "images", marks=pytest.mark.slow),
+        pytest.param(SERIES[:, 0], "series", marks=pytest.mark.slow),
+    ],
 )
 def test_picks_are_those_in_the_code_alone(samples, kind):
     found = dj.Selector("kcenter", 5, random_state=3).fit(samples, embedding="views")
@@ -45,6 +50,7 @@ def test_an_encoder_that_was_learnt_before_is_used_as_it_is():
     assert found.sample_indices_.tolist() == expected.sample_indices_.tolist()
 
 
+@pytest.mark.slow
 def test_new_images_are_transformed_also_after_saving(tmp_path):
     selector = dj.DUALSelector(4, max_iter=2, pretrain_iter=2).fit(IMAGES, embedding="views")
     selector.save(tmp_path / "fit.npz")

@@ -90,6 +90,7 @@ def test_a_fit_beyond_the_memory_that_is_left_is_refused_with_advice(monkeypatch
         selector().fit(X)
 
 
+@pytest.mark.slow
 def test_where_memory_is_short_a_smaller_dictionary_is_taken_unless_one_was_asked_for(monkeypatch):
     x = np.random.default_rng(0).normal(size=(400, 6))
     monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 0.8 * dj.plan(400, 6, SMALL).n_bytes)

@@ -202,6 +202,7 @@ def test_an_encoder_of_files_is_the_same_after_saving(tmp_path, quick_codes):
     assert again.get_feature_names_out()[-1] == "photo_view7"
 
 
+@pytest.mark.slow
 def test_new_pictures_of_another_size_fit_in_and_a_broken_one_is_the_mean(tmp_path, quick_codes):
     fitted = dj.PoolEncoder({"photo": "image"}, folder=str(tmp_path))
     rows = fitted.fit_transform({"photo": draw_pictures(tmp_path, 12)})
@@ -287,6 +288,7 @@ def test_pictures_in_cells_give_the_rows_of_their_files_and_broken_ones_are_name
     np.testing.assert_allclose(new, [by_path[0], by_path.mean(axis=0)], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_recordings_in_cells_give_the_rows_of_their_files(tmp_path, quick_codes):
     names = record(tmp_path, 12)
     by_path = dj.PoolEncoder({"sound": "series"}, folder=str(tmp_path)).fit_transform({"sound": names})

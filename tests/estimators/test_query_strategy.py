@@ -17,7 +17,9 @@ def labels(*rows):
     return y
 
 
-@pytest.mark.parametrize(("method", "knobs"), [("facility", None), ("dual", QUICK)])
+@pytest.mark.parametrize(
+    ("method", "knobs"), [("facility", None), pytest.param("dual", QUICK, marks=pytest.mark.slow)]
+)
 def test_each_query_complements_the_labels_that_are_there(method, knobs):
     strategy, y = QueryStrategy(method, knobs), labels(0)
     for _ in range(3):

@@ -77,6 +77,7 @@ def test_where_the_order_is_not_nested_each_budget_is_computed_anew():
     assert fitted.select(9).tolist() == selector("kmeans", 9).fit(X).sample_indices_.tolist()
 
 
+@pytest.mark.slow
 def test_a_chain_can_be_cut_and_a_larger_budget_has_another_one():
     fitted = selector("medoids", readout="chain").fit(X)
     assert (fitted.n_exact_, fitted.is_nested_) == (5, False)

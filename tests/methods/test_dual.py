@@ -43,7 +43,8 @@ def test_the_refined_read_out_is_a_choice():
     assert len(set(indices.tolist())) == K
 
 
-@pytest.mark.parametrize("steps", [{"steps": 0}, pytest.param({"pretrain_steps": 0}, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [{"steps": 0}, {"pretrain_steps": 0}])
 def test_a_stage_of_no_steps_is_left_out(steps):
     knobs = SHORT | steps
     picks = METHODS["dual"](KEY, X, K, **knobs)

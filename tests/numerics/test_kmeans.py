@@ -89,6 +89,7 @@ def test_digits_inertia_is_within_one_percent_of_scikit_learns():
     assert kmeans(KEY, x, 10).inertia <= 1.01 * theirs
 
 
+@pytest.mark.slow
 def test_waveform_inertia_is_within_one_percent_of_scikit_learns():
     x = StandardScaler().fit_transform(waveform()).astype(np.float32)
     theirs = KMeans(20, n_init=4, random_state=0).fit(x).inertia_
@@ -116,6 +117,7 @@ def test_more_clusters_than_one_tile_are_compared_alike():
     np.testing.assert_array_equal(result.labels, distances.argmin(1))
 
 
+@pytest.mark.slow
 def test_a_whole_weight_is_a_repeated_row():
     x = blobs()
     weights = 1 + np.arange(240) % 3

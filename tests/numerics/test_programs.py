@@ -96,11 +96,12 @@ def test_another_shape_or_setting_is_another_program(folder):
     assert None not in names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
         {"optimizer": lambda rate: optax.sgd(rate)},
-        pytest.param({"encoder": dense((3,))}, marks=pytest.mark.slow),
+        {"encoder": dense((3,))},
     ],
 )
 def test_a_function_whose_source_may_change_is_not_kept(changes, folder):

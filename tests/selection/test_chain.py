@@ -40,6 +40,7 @@ def test_the_first_half_of_four_picks_are_the_middles_of_two_groups():
     assert len(set(picks)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_no_swap_with_a_member_of_the_next_larger_set_lowers_the_objective(seed):
     d, picks = dissimilarity(pool(seed)), links(pool(seed)).indices.tolist()
@@ -63,6 +64,7 @@ def test_scores_are_what_each_pick_lowers_the_objective_by():
     np.testing.assert_allclose(picks.scores[1:], -np.diff(curve), rtol=1e-3)  # differences of long sums
 
 
+@pytest.mark.slow
 def test_the_largest_set_is_that_of_swaps_and_smaller_ones_cover_nearly_as_well_as_theirs():
     cover = build_cover(pool(), HALF)
     first = greedy(cover, K, pair_first=True).indices
@@ -89,6 +91,7 @@ def test_a_chain_of_all_candidates_is_an_order_of_them():
     assert sorted(picks) == list(range(K))
 
 
+@pytest.mark.slow
 def test_rows_of_weight_zero_change_nothing():
     padded = np.concatenate([pool(), np.full((32, 3), 5.0, np.float32)])
     is_row = np.arange(N + 32) < N
@@ -115,7 +118,9 @@ def test_neither_block_size_nor_number_of_devices_changes_the_picks():
     assert share(np.stack([pool()] * 2)).indices.tolist() == [expected] * 2
 
 
-@pytest.mark.parametrize("n_select", [1, 2, 3])
+@pytest.mark.parametrize(
+    "n_select", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 3]
+)
 def test_few_picks_are_those_of_swaps_as_a_set(n_select):
     cover = build_cover(pool(), HALF)
     picks = chain(cover, n_select, pair_first=True).indices.tolist()

@@ -164,7 +164,7 @@ def test_the_first_pair_of_a_large_pool_is_sought_among_rows_from_all_over(monke
     assert {*picks[:2]} <= {*drawn}
 
 
-@pytest.mark.parametrize("block_size", [1, 160])
+@pytest.mark.parametrize("block_size", [pytest.param(1, marks=pytest.mark.slow), 160])
 def test_block_size_changes_neither_picks_nor_scores(block_size):
     expected, picks = greedy(pool(), K, HALF), greedy(pool(), K, HALF, block_size=block_size)
     assert picks.indices.tolist() == expected.indices.tolist()
@@ -235,7 +235,7 @@ def test_a_short_list_picks_as_if_nothing_else_were_a_candidate():
     np.testing.assert_array_equal(picks.scores, expected.scores)
 
 
-@pytest.mark.parametrize("n_devices", [2, 8])
+@pytest.mark.parametrize("n_devices", [pytest.param(2, marks=pytest.mark.slow), 8])
 def test_the_number_of_devices_does_not_change_the_picks(n_devices):
     labeled = np.arange(N) % 7 == 0
     share = jax.pmap(

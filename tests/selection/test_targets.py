@@ -38,6 +38,7 @@ def test_where_fewer_rows_count_than_are_wanted_their_weights_add_up_all_the_sam
     assert float(few.weights.sum()) == 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["greedy", "random"])
 def test_swaps_on_a_fifth_of_the_rows_end_within_half_a_per_cent_of_swaps_on_all(start):
     cover = build_cover(pool(), HALF)

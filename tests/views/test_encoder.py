@@ -66,20 +66,21 @@ def test_directions_of_bars_are_nearer_than_their_pixels():
     assert np.mean(products.argmax(axis=1) % 2 == np.arange(40) % 2) == 1.0
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (50, 20, 4)])
+@pytest.mark.parametrize("shape", [(3, 5), pytest.param((50, 20, 4), marks=pytest.mark.slow)])
 def test_images_of_any_size_and_colour_are_taken(shape):
     images = RNG.integers(0, 255, (12, *shape), dtype=np.uint8)
 
     assert encode(learn(KEY, images, kind="images", closed=True), images).shape == (12, 8)
 
 
-@pytest.mark.parametrize("shape", [(16,), (2, 210)])
+@pytest.mark.parametrize("shape", [pytest.param((16,), marks=pytest.mark.slow), (2, 210)])
 def test_series_of_any_length_and_number_of_channels_are_taken(shape):
     series = RNG.normal(size=(12, *shape))
 
     assert encode(learn(KEY, series, kind="series", closed=True), series).shape == (12, 8)
 
 
+@pytest.mark.slow
 def test_series_of_near_frequency_are_near():
     codes = np.asarray(encode(learn(KEY, SERIES, kind="series", steps=20), SERIES))
 

@@ -122,6 +122,7 @@ def test_the_ablation_adds_what_the_comparison_lacks(tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_a_grid_of_settings_is_judged_at_every_budget_in_both_views(tmp_path, monkeypatch):
     cells = [
         (Entry("dual_paper", {"p_q": q}, views=("raw", "latent")), DualConfig.paper(gamma=q, eta=q, **SMALL))
