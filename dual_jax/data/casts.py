@@ -10,6 +10,7 @@ from dual_jax.data.cells import CODE, MISSING, NUMBER
 from dual_jax.data.ids import text_of_id
 
 DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d{2}")
+TURN = ("content", "value", "text")  # names of what is said in one turn of a conversation
 N_PROBED = 1000  # cells of text that are looked at before all are
 
 
@@ -29,6 +30,35 @@ def is_textual(kind: Any) -> bool:
     import pyarrow as pa
 
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def spelt_out(column: Any) -> Any:
+    """Return tokens, tags or a conversation in each cell as one text each; any other column as it is.
+
+    A conversation is a list of objects: of each its ``content``, ``value`` or ``text``, else all texts in it.
+
+    Examples
+    --------
+    >>> import pyarrow
+    >>> turns = [{"role": "user", "content": "Where is it?"}, {"role": "shop", "content": "Sent today."}]
+    >>> spelt_out(pyarrow.chunked_array([[turns, None]])).to_pylist()
+    ['Where is it? Sent today.', None]
+    """
+    import pyarrow as pa
+
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        return column
+    inner = kind.value_type
+    names = [field.name for field in inner if is_textual(field.type)] if pa.types.is_struct(inner) else []
+    names = [name for name in TURN if name in names][:1] or names
+    if not (names or is_textual(inner)):
+        return column
+    cells = []
+    for parts in column.to_pylist():
+        texts = [part[name] for part in parts or () if part for name in names] if names else parts or ()
+        cells.append(None if parts is None else " ".join(filter(None, texts)))
+    return pa.chunked_array([pa.array(cells, pa.large_string())])
 
 
 def decoded(column: Any) -> Any:
@@ -95,7 +125,7 @@ def texts_of(column: Any) -> Shaped[np.ndarray, " n"]:
     import pyarrow as pa
     from pyarrow import compute as pc
 
-    column = plain(column)
+    column = spelt_out(plain(column))
     if is_textual(column.type):
         cells = pc.utf8_trim_whitespace(column).to_pylist()
     elif pa.types.is_integer(column.type) or pa.types.is_null(column.type):

@@ -2,7 +2,7 @@
 
 The rules look at names and cells alone, in this order: a column of one value, row ids (a name such as
 ``uid`` with distinct cells), vectors, dates, numbers, pictures or recordings as bytes, their paths if the
-files are there, then text by how often it repeats and how long it is.
+files are there, then text (lists of texts are joined) by how often it repeats and how long it is.
 Text that holds numbers is numbers, as in `dual_jax.data.columns`.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dual_jax.data.casts import decoded, is_textual, plain, vector_width
+from dual_jax.data.casts import decoded, is_textual, plain, spelt_out, vector_width
 from dual_jax.data.cells import MISSING
 from dual_jax.data.columns import ID_NAME, MANY_COUNTED, counts_rows
 from dual_jax.data.errors import InputError
@@ -123,11 +123,14 @@ def mean_length(column: Any) -> float:
 
 
 def without_missing(column: Any) -> Any:
-    """Return a column in a plain type; texts without surrounding blanks, spellings of "missing" as null."""
+    """Return a column in a plain type; texts without surrounding blanks, spellings of "missing" as null.
+
+    Lists of texts are one text (`dual_jax.data.casts.spelt_out`).
+    """
     import pyarrow as pa
     from pyarrow import compute as pc
 
-    column = plain(column)
+    column = spelt_out(plain(column))
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         column = decoded(column)
     if is_textual(column.type):

@@ -111,6 +111,18 @@ def test_the_labeller_is_shown_the_text_and_not_the_town(capsys):
     assert "shown to the labeller: column 'notes'" in capsys.readouterr().out
 
 
+def test_a_conversation_is_picked_by_its_words_and_shown_as_one_text_or_as_it_is():
+    chats = [[{"role": "user", "content": note}, {"role": "shop", "content": "thanks"}] for note in NOTES]
+    pd.DataFrame({"messages": chats}).to_json("chats.jsonl", orient="records", lines=True)
+
+    select("chats.jsonl", "--keep", "messages", "--out", "picks.csv", "--out", "tasks.json")
+
+    with open("tasks.json") as file:
+        task = json.load(file)[0]["data"]
+    assert task["messages"] in chats
+    assert task["text"] == " ".join(turn["content"] for turn in task["messages"])
+
+
 MISTAKES = {
     "no such embedder": (["pool.csv", "--with", "bert"], "names no embedder"),
     "no such function": (["pool.csv", "--with", "own_embedder:none"], "own_embedder has no none"),

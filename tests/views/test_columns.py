@@ -13,6 +13,7 @@ from dual_jax.views.numbers import Numbers
 from dual_jax.views.text import Text
 
 NAMES = ["anna smith", "bob jones", "carl miller", "dora lee"]
+TURN = {"role": "user"}
 CASES = {
     "number": ("age", [1, 2, 3, None] * 15),
     "number of text": ("age", ["1.5", "2", "NA", "-3"] * 15),
@@ -28,6 +29,9 @@ CASES = {
     "category of codes": ("zip", ["01", "02", "10"] * 20),
     "string": ("name", [f"{NAMES[i % 4]} {i}" for i in range(60)]),
     "text": ("notes", [f"the cat number {i} sits here" for i in range(60)]),
+    "text of tokens": ("tokens", [["the", "cat", str(i), "sits"] for i in range(60)]),
+    "text of conversations": ("messages", [[TURN | {"content": f"where is order {i}"}] for i in range(60)]),
+    "category of tags": ("tags", [["red", "round"], ["red"], [], None] * 15),
     "vector": ("embedding", [[0.5, float(i)] for i in range(60)]),
     "id by its name": ("customer_id", list(range(7, 67))),
     "id by its cells": ("file", [f"img_{i}.jpg" for i in range(60)]),
