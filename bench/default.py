@@ -378,7 +378,12 @@ def of_records(table: Callable[[list[Record]], str]) -> str:
 
 TABLES = {
     name: partial(of_records, make)
-    for name, make in (("default", table), ("default_kinds", by_kind), ("batches", batch_table))
+    for name, make in (
+        ("default", table),
+        ("default_kinds", by_kind),
+        ("batches", batch_table),
+        ("batch_losses", batch_losses),
+    )
 }
 
 

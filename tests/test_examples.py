@@ -30,6 +30,6 @@ def examples():
                     yield pytest.param(test, marks=marks, id=test.name)
 
 
-@pytest.mark.parametrize("example", examples())
+@pytest.mark.parametrize("example", list(examples()))
 def test_examples_show_what_happens(example):
     assert doctest.DocTestRunner().run(example).failed == 0

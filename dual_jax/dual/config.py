@@ -91,7 +91,8 @@ class DualConfig:
         the read-out ``"norms"`` C rebuilds all rows.
     batch_rows
         Rows in a step of stage 1. From a larger pool a step takes every k-th row, and the next step starts
-        one row later. None for all rows.
+        one row later. None for all rows. At 1,024 the picks are as good as with all rows of 2,500 and 4,936
+        (bench/README.md).
     block_rows
         Targets in a block of C at most; None for blocks that suit the device. On a CPU they fit the
         processor's cache: the temporaries of a step are then below a tenth of a full C from 20,000 rows on;
@@ -131,7 +132,7 @@ class DualConfig:
     decoder: Module | None = None
     dictionary_size: int | None = None
     n_targets: int | None = None
-    batch_rows: int | None = 1 << 14
+    batch_rows: int | None = 1 << 10
     block_rows: int | None = None
     kernel: Literal["auto", "plain"] = "auto"
     coefficient_seeds: tuple[int, int] | None = None

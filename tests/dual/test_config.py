@@ -10,15 +10,15 @@ from dual_jax.dual.sizes import BLOCKS, Sizes
     ("changes", "pool", "expected"),
     [
         ({}, (178,), Sizes(178, 178, 26, 178, 1)),
-        ({}, (20_000,), Sizes(20_000, 1677, 282, 2500, 2, n_tiles=8)),
-        ({}, (3_000,), Sizes(3_000, 3_000, 109, 750, 1, n_tiles=4)),  # 34 MiB are 3 blocks of 16: 4
-        ({}, (100_000,), Sizes(32_768, 1024, 362, 4096, 7, n_tiles=8)),
+        ({}, (20_000,), Sizes(20_000, 1677, 282, 2500, 20, n_tiles=8)),
+        ({}, (3_000,), Sizes(3_000, 3_000, 109, 750, 3, n_tiles=4)),  # 34 MiB are 3 blocks of 16: 4
+        ({}, (100_000,), Sizes(32_768, 1024, 362, 4096, 98, n_tiles=8)),
         ({}, (178, 50), Sizes(178, 64, 26, 178, 1)),  # 50 rows may be picked
         ({}, (178, 50, 8), Sizes(178, 64, 26, 23, 1, n_tiles=8)),  # a device has 23 targets
         ({}, (1,), Sizes(1, 1, 1, 1, 1)),
         ({"dictionary_size": 9}, (178,), Sizes(178, 9, 26, 178, 1)),
         ({"dictionary_size": 500}, (178,), Sizes(178, 178, 26, 178, 1)),
-        ({"dictionary_size": 40_000}, (50_000,), Sizes(40_000, 40_000, 400, 625, 4, n_tiles=64)),
+        ({"dictionary_size": 40_000}, (50_000,), Sizes(40_000, 40_000, 400, 625, 49, n_tiles=64)),
         ({"n_targets": 100, "n_clusters": 7, "block_rows": 30}, (178,), Sizes(100, 100, 7, 25, 1, n_tiles=4)),
         ({"n_targets": 100, "readout": "norms"}, (178,), Sizes(178, 178, 26, 178, 1)),
         ({"batch_rows": 50}, (178,), Sizes(178, 178, 26, 178, 4)),
