@@ -1,6 +1,7 @@
 """A pool of pictures, recordings or texts: a folder of them, or a text file with a path on each line."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,11 +11,22 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from dual_jax.data.errors import InputError
-from dual_jax.data.media import IMAGES, SERIES, TEXTS, Held, kind_of_file, list_folder, read_each, shown
+from dual_jax.data.media import (
+    IMAGES,
+    SERIES,
+    TEXTS,
+    Held,
+    below,
+    kind_of_file,
+    list_folder,
+    read_each,
+    shown,
+)
 from dual_jax.data.pictures import SIDE, read_pictures
 from dual_jax.data.recordings import read_recordings
 
 LIST = ".txt"
+N_NAMED = 3  # kinds of files that an error names
 TEXT_COLUMNS = ("path", "text")  # of a folder of texts
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -58,9 +70,11 @@ def read_file_pool(source: str | PathLike[str]) -> FilePool:
     if os.path.isdir(source):
         found = list_folder(source)
         if found is None:
+            kinds = Counter(kind for _, kind in below(source)).most_common(N_NAMED)
+            seen = ", ".join(f"{n:,} {kind}" for kind, n in kinds) or "nothing"
             raise InputError(
                 f"{source} is a folder without pictures, .wav files or texts, and none that Hugging Face "
-                "datasets saved: give a file"
+                f"datasets saved; it holds {seen}: convert sound to .wav and texts to .txt, or give a file"
             )
         names, folder, kind, others = found.names, Path(source), found.kind, found.others
     else:

@@ -149,7 +149,7 @@ def list_folder(folder: str | PathLike[str]) -> Folder | None:
     """
     found: dict[str, list[str]] = {kind: [] for kind in SUFFIXES}
     others: dict[str, int] = {}
-    for name, kind in _below(folder):
+    for name, kind in below(folder):
         if kind in found:
             found[kind].append(name)
         else:
@@ -165,7 +165,7 @@ def list_folder(folder: str | PathLike[str]) -> Folder | None:
     return Folder(kind, sorted(found[kind]), dict(sorted(others.items())))
 
 
-def _below(folder: str | PathLike[str]) -> Iterator[tuple[str, str]]:
+def below(folder: str | PathLike[str]) -> Iterator[tuple[str, str]]:
     """Give each file below a folder by its relative path, and its kind or else its suffix."""
     for place, folders, files in os.walk(folder):
         here = Path(place).relative_to(folder)

@@ -183,6 +183,7 @@ def test_copies_of_picked_pictures_are_numbered(tmp_path):
 
 INVALID = {
     "an empty folder": (["empty", "-n", "2"], "is a folder without pictures, .wav files or texts"),
+    "a folder of other files": (["songs", "-n", "2"], "it holds 2 .mp3, 1 .ogg: convert sound to .wav"),
     "columns of files": (["photos", "-n", "2", "--id-column", "x"], "has no column 'x'"),
     "kinds of files": (["photos", "-n", "2", "--as", "x=image"], "--as is for tables"),
     "a shape of files": (["photos", "-n", "2", "--sample-shape", "8x8"], "have their own"),
@@ -201,6 +202,9 @@ INVALID = {
 def test_what_is_invalid_ends_in_one_line(case, tmp_path, capsys):
     draw_pictures(tmp_path / "photos", 6)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "songs").mkdir()
+    for name in ("1.mp3", "2.mp3", "3.ogg"):
+        (tmp_path / "songs" / name).touch()
     pathlib.Path("none.txt").write_text("hello\n")
     pathlib.Path("twice.txt").write_text("a.png\na.png\n")
     pathlib.Path("pool.csv").write_text("a,b\n1,2\n3,4\n5,7\n")
