@@ -1,18 +1,22 @@
 """What labelling tools give back: exactly the rows that were labelled, and those that were skipped."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from dual_jax.data.annotations import read_labels, read_rows
+from dual_jax.data.annotations import Labels, read_labels, read_rows
 from dual_jax.data.errors import InputError
 from dual_jax.data.exports import Picks, as_csv, as_json_lines, as_lines, as_tasks
 from dual_jax.data.owncolumns import PoolFile
 from dual_jax.data.tables import read_pool
 
 N = 9
+KEYS = ("data", "annotations", "image_id", "id", "label", "responses", "answer", "was_cancelled", "name")
 PATHS = [f"cats/{i} x.jpg" for i in range(N)]
 TEXTS = [f"sentence {i}, say" for i in range(N)]
 IDS = [f"00{i}" for i in range(N)]
@@ -267,6 +271,43 @@ BROKEN = {
 def test_a_broken_export_is_a_mistake_that_names_the_file(name, text, pool):
     with pytest.raises(InputError, match=name):
         read_labels([write(name, text)], pool)
+
+
+def outcome(name):
+    """Return the exact type of what reading labels gives or raises."""
+    try:
+        return type(read_labels([name], PoolFile(read_pool("pool.csv", id_column="uid")), label_column="y"))
+    except Exception as error:
+        return type(error)
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("export", TOOLS, ids=lambda export: export.__name__)
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_damaged_export_gives_labels_or_a_clear_error(export, data, pool):
+    name = export([1, 4, 7], ["labelled", "skipped", "open"])
+    with open(name, "rb") as file:
+        content = bytearray(file.read())
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(content)))
+        if name.endswith((".json", ".jsonl")) and data.draw(st.booleans()):
+            value = re.compile(rb'"[^"]*"|[\d.]+|true|false|null|\{\}|\[\]').search(content, start)
+            place = slice(*value.span()) if value else slice(start, start)
+            content[place] = json.dumps(data.draw(JUNK)).encode()
+        else:
+            junk = data.draw(st.binary(max_size=4))
+            content[start : start + data.draw(st.sampled_from([0, len(junk), 10**6]))] = junk
+    with open(name, "wb") as file:
+        file.write(content)
+
+    assert outcome(name) in (Labels, InputError)
 
 
 def test_an_export_that_is_not_there_is_a_mistake(pool):
