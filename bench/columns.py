@@ -6,12 +6,12 @@ SVM with C = 100 that is trained on the picks judges them on the other half of t
 numbers beside 0/1 categories, texts in tf-idf. What is in the records is not done again; the table at the
 end is points of accuracy over random picks.
 
-In ``bench/results/columns.jsonl`` are all 26 sets, three splits each. `dual_jax.PoolEncoder` gains 2.3 +- .9 over
-numbers alone on the 22 sets that have numbers, 2.0 +- 1.2 on the eight tables where categories change the
-picks; texts gain 2.2 (SMS) and 2.6 (TREC) over random, word counts 6.3 (z-scored: -2.2). Over skrub 0.11's
-rows it gains .5 +- .3 (z-scored) and .5 +- .6 (squashed) on 22 sets. The
-weighting of the views was changed twice with partial results of these sets in view, which labels had judged:
-fresh sets have to confirm it. skrub would bring pandas, matplotlib, jinja2, requests and pydot, and saves by
+In ``bench/results/columns.jsonl`` are all 26 sets, three splits each. `dual_jax.PoolEncoder` gains
+2.3 +- .9 points over numbers alone on the 22 sets that have numbers, 2.0 +- 1.2 on the eight tables where
+categories change the picks; texts gain 2.2 (SMS) and 2.6 (TREC) over random, word counts 6.3 (z-scored:
+-2.2). Over skrub 0.11's rows it gains .5 +- .3 (z-scored) and .5 +- .6 (squashed) on 22 sets. The weighting
+of the views was changed twice with partial results of these sets in view, which labels had judged: fresh
+sets have to confirm it. skrub would bring pandas, matplotlib, jinja2, requests and pydot, and saves by
 pickle: it is not used.
 """
 
