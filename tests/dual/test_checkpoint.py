@@ -77,6 +77,7 @@ def test_moments_in_bfloat16_come_back_to_the_very_same_result(n_devices, tmp_pa
     assert_same(resumed, fit(KEY, X, config, mesh=mesh))
 
 
+@pytest.mark.slow
 def test_a_finished_fit_starts_again_at_its_ranking(tmp_path):
     first = fit(KEY, X, CONFIG, checkpointer=Checkpoint(tmp_path))
     seen = []

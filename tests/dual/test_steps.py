@@ -35,6 +35,7 @@ def start(x=X, config=CONFIG, **masks):
     return start_selection(KEY, init(KEY, x, config), jnp.asarray(x), config, **masks)
 
 
+@pytest.mark.slow
 def test_a_dictionary_of_ones_own_replaces_the_drawn_one_and_nothing_else():
     drawn = start(config=dataclasses.replace(CONFIG, dictionary_size=9))
     given = start(dictionary=drawn.fixed.dictionary)

@@ -102,6 +102,7 @@ def test_where_memory_is_short_a_smaller_dictionary_is_taken_unless_one_was_aske
         dj.DUALSelector(5, config=dataclasses.replace(SMALL, dictionary_size=400)).fit(x)
 
 
+@pytest.mark.slow
 def test_a_kept_fit_goes_on_with_its_dictionary_whatever_memory_is_left_now(monkeypatch, tmp_path):
     x, whole = np.random.default_rng(0).normal(size=(400, 6)), dj.plan(400, 6, SMALL).n_bytes
     monkeypatch.setattr("dual_jax.dual.room.free_memory", lambda: 0.8 * whole)

@@ -167,6 +167,7 @@ def quick_codes(monkeypatch):
     monkeypatch.setattr(files, "learn", partial(encoder.learn, steps=2, n_views=2))
 
 
+@pytest.mark.slow
 def test_columns_of_paths_have_a_vote_each_and_are_found_by_their_files(tmp_path, quick_codes):
     names = draw_pictures(tmp_path / "photos", 24)
     pool = {"photo": [f"photos/{name}" for name in names], "sound": record(tmp_path, 24)}

@@ -50,6 +50,7 @@ def test_no_swap_with_a_member_of_the_next_larger_set_lowers_the_objective(seed)
         assert here <= best_swap(d, picks[:size], set(others) - {*picks[:size]}) * (1 + 2e-6)  # TIE, float32
 
 
+@pytest.mark.slow
 def test_within_a_set_members_come_in_the_order_of_the_greedy():
     d, picks = dissimilarity(pool()), links().indices.tolist()
     for start, end in zip((0, *SETS[::-1]), SETS[::-1], strict=False):
