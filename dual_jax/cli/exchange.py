@@ -180,13 +180,12 @@ def _text_to_read(columns: Mapping[str, list[str]]) -> str | None:
 
 def _texts(file: "PoolFile", column: str | None, rows: Any = None) -> list[str]:
     """Return a column of the pool as text; the ids for None."""
-    from dual_jax.data.casts import plain, spelt_out
+    from dual_jax.data.casts import spelt_out
     from dual_jax.data.ids import text_of_id
     from dual_jax.data.owncolumns import list_ids, read_columns
 
     if column is not None:
-        cells = spelt_out(plain(read_columns(file, [column], rows)[column]))
-        return [*map(text_of_id, cells.to_pylist())]
+        return [*map(text_of_id, spelt_out(read_columns(file, [column], rows)[column]).to_pylist())]
     ids = list_ids(file.pool)
     return ids if rows is None else [ids[row] for row in rows]
 

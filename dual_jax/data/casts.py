@@ -32,8 +32,14 @@ def is_textual(kind: Any) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
 def spelt_out(column: Any) -> Any:
-    """Return tokens, tags or a conversation in each cell as one text each; any other column as it is.
+    """Return tokens, tags or a conversation in each cell as one text each; any other column as `plain` does.
 
     A conversation is a list of objects: of each its ``content``, ``value`` or ``text``, else all texts in it.
 
@@ -46,8 +52,9 @@ def spelt_out(column: Any) -> Any:
     """
     import pyarrow as pa
 
+    column = plain(column)
     kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+    if not _is_list(kind):
         return column
     inner = kind.value_type
     names = [field.name for field in inner if is_textual(field.type)] if pa.types.is_struct(inner) else []
@@ -111,7 +118,7 @@ def vector_width(column: Any) -> int:
     from pyarrow import compute as pc
 
     kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+    if not _is_list(kind):
         return 0
     inner = kind.value_type
     if not (pa.types.is_integer(inner) or pa.types.is_floating(inner)):
@@ -125,7 +132,7 @@ def texts_of(column: Any) -> Shaped[np.ndarray, " n"]:
     import pyarrow as pa
     from pyarrow import compute as pc
 
-    column = spelt_out(plain(column))
+    column = spelt_out(column)
     if is_textual(column.type):
         cells = pc.utf8_trim_whitespace(column).to_pylist()
     elif pa.types.is_integer(column.type) or pa.types.is_null(column.type):

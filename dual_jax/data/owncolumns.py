@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from dual_jax.data.arrow import open_parquet, read_row_groups
-from dual_jax.data.casts import is_textual, plain, spelt_out
+from dual_jax.data.casts import is_textual, spelt_out
 from dual_jax.data.delimited import check_column
 from dual_jax.data.errors import InputError
 from dual_jax.data.files import suffix_of
@@ -103,7 +103,7 @@ def text_columns(file: PoolFile) -> dict[str, list[str]]:
     if not column_names(file.pool) or suffix_of(file.pool.source) in ARRAYS:
         return {}
     table = read_table(file.pool.source, header=file.header, decimal=file.decimal).table
-    columns = {name: spelt_out(plain(table[name])) for name in table.column_names}
+    columns = {name: spelt_out(table[name]) for name in table.column_names}
     return {
         name: [cell or "" for cell in column.to_pylist()]
         for name, column in columns.items()

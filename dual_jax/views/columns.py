@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dual_jax.data.casts import decoded, is_textual, plain, spelt_out, vector_width
+from dual_jax.data.casts import decoded, is_textual, spelt_out, vector_width
 from dual_jax.data.cells import MISSING
 from dual_jax.data.columns import ID_NAME, MANY_COUNTED, counts_rows
 from dual_jax.data.errors import InputError
@@ -130,7 +130,7 @@ def without_missing(column: Any) -> Any:
     import pyarrow as pa
     from pyarrow import compute as pc
 
-    column = spelt_out(plain(column))
+    column = spelt_out(column)
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         column = decoded(column)
     if is_textual(column.type):
